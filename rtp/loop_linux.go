@@ -1,0 +1,191 @@
+package rtp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// epollLoop waits for all its sockets with one epoll descriptor.
+type epollLoop struct {
+	wg   *sync.WaitGroup
+	epfd int
+	wake int // eventfd that ends the loop
+
+	mu      sync.Mutex
+	sockets map[uint64]*epollSocket
+	lastID  uint64
+}
+
+func newLoop(wg *sync.WaitGroup) (receiveLoop, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("rtp: epoll: %w", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(epfd)
+		return nil, fmt.Errorf("rtp: eventfd: %w", err)
+	}
+	l := &epollLoop{wg: wg, epfd: epfd, wake: wake, sockets: map[uint64]*epollSocket{}}
+	if err := l.watch(wake, 0); err != nil {
+		return nil, err
+	}
+	wg.Go(l.run)
+	return l, nil
+}
+
+// watch registers a descriptor under an id; 0 is the wake descriptor.
+func (l *epollLoop) watch(fd int, id uint64) error {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(uint32(id)), Pad: int32(uint32(id >> 32))}
+	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		return fmt.Errorf("rtp: epoll: %w", err)
+	}
+	return nil
+}
+
+// attach takes over the descriptor of a UDP socket. It leaves Go's own poller,
+// which would wake for every packet too.
+func (l *epollLoop) attach(pc net.PacketConn, recv receiver) (socket, error) {
+	udp, ok := pc.(*net.UDPConn)
+	if !ok {
+		return attachGo(l.wg, pc, recv), nil
+	}
+	fd, err := takeOver(udp)
+	if err != nil {
+		return nil, err
+	}
+	s := &epollSocket{loop: l, fd: fd, recv: recv}
+	l.mu.Lock()
+	l.lastID++
+	s.id = l.lastID
+	l.sockets[s.id] = s
+	l.mu.Unlock()
+	if err := l.watch(fd, s.id); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func takeOver(udp *net.UDPConn) (int, error) {
+	raw, err := udp.SyscallConn()
+	if err != nil {
+		return 0, fmt.Errorf("rtp: %w", err)
+	}
+	fd := -1
+	var dupErr error
+	if err := raw.Control(func(own uintptr) {
+		fd, dupErr = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0)
+	}); err != nil {
+		return 0, fmt.Errorf("rtp: %w", err)
+	}
+	if dupErr != nil {
+		return 0, fmt.Errorf("rtp: %w", dupErr)
+	}
+	_ = udp.Close()
+	return fd, nil
+}
+
+func (l *epollLoop) run() {
+	events := make([]unix.EpollEvent, 128)
+	buf := make([]byte, maxDatagram)
+	for {
+		n, err := unix.EpollWait(l.epfd, events, -1)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return
+		}
+		for _, ev := range events[:n] {
+			id := uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32
+			if id == 0 {
+				_ = unix.Close(l.epfd)
+				_ = unix.Close(l.wake)
+				return
+			}
+			l.mu.Lock()
+			s := l.sockets[id]
+			l.mu.Unlock()
+			if s != nil {
+				s.drain(buf)
+			}
+		}
+	}
+}
+
+func (l *epollLoop) close() {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, _ = unix.Write(l.wake, one[:])
+}
+
+// epollSocket is a UDP socket of an epollLoop.
+type epollSocket struct {
+	loop *epollLoop
+	id   uint64
+	recv receiver
+
+	mu     sync.Mutex // guards fd against its reuse after close
+	fd     int
+	closed bool
+}
+
+// perWake bounds what one socket gets before the others have their turn; epoll
+// reports what is left once more.
+const perWake = 16
+
+func (s *epollSocket) drain(buf []byte) {
+	for range perWake {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			return
+		}
+		n, from, err := unix.Recvfrom(s.fd, buf, unix.MSG_DONTWAIT)
+		s.mu.Unlock()
+		if err == unix.ECONNREFUSED {
+			continue // an ICMP error of what we sent
+		}
+		if err != nil {
+			return
+		}
+		switch a := from.(type) {
+		case *unix.SockaddrInet4:
+			s.recv(buf[:n], netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)))
+		case *unix.SockaddrInet6:
+			s.recv(buf[:n], netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port)))
+		}
+	}
+}
+
+func (s *epollSocket) send(b []byte, to netip.AddrPort) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	if to.Addr().Is4() {
+		return unix.Sendto(s.fd, b, unix.MSG_DONTWAIT, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
+	}
+	return unix.Sendto(s.fd, b, unix.MSG_DONTWAIT, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()})
+}
+
+func (s *epollSocket) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	_ = unix.EpollCtl(s.loop.epfd, unix.EPOLL_CTL_DEL, s.fd, nil)
+	_ = unix.Close(s.fd)
+	s.loop.mu.Lock()
+	delete(s.loop.sockets, s.id)
+	s.loop.mu.Unlock()
+}

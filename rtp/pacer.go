@@ -1,0 +1,152 @@
+package rtp
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+)
+
+// tick is the grain of the sending clock.
+const tick = time.Millisecond
+
+// pacer is the one clock that sends for all streams. It ticks only while a
+// stream has something due.
+type pacer struct {
+	mu     sync.Mutex
+	due    dueHeap
+	wake   chan struct{}
+	done   chan struct{}
+	closed bool
+	late   Lateness
+}
+
+// Lateness tells how far the sending clock was behind.
+type Lateness struct {
+	Ticks int           // sends that were due
+	Late  int           // of them, more than 10 ms late
+	Worst time.Duration // the longest delay
+}
+
+func newPacer(wg *sync.WaitGroup) *pacer {
+	p := &pacer{wake: make(chan struct{}, 1), done: make(chan struct{})}
+	wg.Go(p.run)
+	return p
+}
+
+// schedule asks for s.tick at a time; a stream stands in the heap once, for
+// the earliest time asked for.
+func (p *pacer) schedule(s *Stream, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case s.slot > 0 && !at.Before(s.due):
+		return
+	case s.slot > 0:
+		s.due = at
+		heap.Fix(&p.due, s.slot-1)
+	default:
+		s.due = at
+		heap.Push(&p.due, s)
+	}
+	if len(p.due) == 1 {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (p *pacer) cancel(s *Stream) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.slot > 0 {
+		heap.Remove(&p.due, s.slot-1)
+	}
+}
+
+func (p *pacer) run() {
+	for {
+		select {
+		case <-p.done:
+			return
+		case <-p.wake:
+		}
+		t := time.NewTicker(tick)
+		for p.fire(time.Now()) {
+			select {
+			case <-p.done:
+				t.Stop()
+				return
+			case <-t.C:
+			}
+		}
+		t.Stop()
+	}
+}
+
+// fire runs every stream that is due; false when none is left in the heap.
+func (p *pacer) fire(now time.Time) bool {
+	for {
+		p.mu.Lock()
+		if len(p.due) == 0 {
+			p.mu.Unlock()
+			return false
+		}
+		s := p.due[0]
+		late := now.Sub(s.due)
+		if late < 0 {
+			p.mu.Unlock()
+			return true
+		}
+		heap.Pop(&p.due)
+		p.late.Ticks++
+		p.late.Worst = max(p.late.Worst, late)
+		if late > 10*tick {
+			p.late.Late++
+		}
+		p.mu.Unlock()
+		if next := s.tick(now); !next.IsZero() {
+			p.schedule(s, next)
+		}
+	}
+}
+
+func (p *pacer) lateness() Lateness {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.late
+}
+
+func (p *pacer) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.closed = true
+		close(p.done)
+	}
+}
+
+// dueHeap orders streams by their due time; a stream keeps its slot, from 1.
+type dueHeap []*Stream
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].slot, h[j].slot = i+1, j+1
+}
+
+func (h *dueHeap) Push(x any) {
+	s := x.(*Stream)
+	*h = append(*h, s)
+	s.slot = len(*h)
+}
+
+func (h *dueHeap) Pop() any {
+	old := *h
+	s := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	s.slot = 0
+	return s
+}

@@ -1,0 +1,78 @@
+package rtp
+
+import (
+	"net/netip"
+	"time"
+
+	pion "github.com/pion/rtp"
+)
+
+// receiveRTP takes one datagram, on the receiving loop.
+func (s *Stream) receiveRTP(b []byte, from netip.AddrPort) {
+	var p pion.Packet
+	if err := p.Unmarshal(b); err != nil || p.Version != 2 {
+		s.note(from, "not RTP")
+		return
+	}
+	now, at := time.Now(), s.src.Log().Now()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	events := s.params.EventsPT != 0 && p.PayloadType == s.params.EventsPT
+	if !events && p.PayloadType != s.params.PT {
+		s.mu.Unlock()
+		s.note(from, "payload type not agreed on")
+		return
+	}
+	first := s.in.packets(&p, now, at, events)
+	var after func()
+	if events {
+		after = s.event(&p)
+	} else if s.record != nil {
+		s.record.packet(&p, now)
+	}
+	s.mu.Unlock()
+	if first {
+		s.src.Record(s.session, noCause, firstPacket{from, p.PayloadType, p.SSRC}, nil)
+	}
+	if after != nil {
+		after()
+	}
+}
+
+// note records an unusable datagram, once for each reason.
+func (s *Stream) note(from netip.AddrPort, why string) {
+	s.mu.Lock()
+	seen := s.in.noted[why]
+	if s.in.noted == nil {
+		s.in.noted = map[string]bool{}
+	}
+	s.in.noted[why] = true
+	s.mu.Unlock()
+	if !seen {
+		s.src.Record(s.session, noCause, ignored{from, why}, nil)
+	}
+}
+
+// event reads a telephone event and returns what to do about a new digit:
+// all packets of an event have one timestamp. s.mu is held.
+func (s *Stream) event(p *pion.Packet) func() {
+	if len(p.Payload) < 4 || int(p.Payload[0]) >= len(eventDigits) {
+		return nil
+	}
+	key := uint64(p.SSRC)<<32 | uint64(p.Timestamp)
+	if s.in.hadEvent && s.in.lastEvent == key {
+		return nil
+	}
+	s.in.hadEvent, s.in.lastEvent = true, key
+	d := eventDigits[p.Payload[0]]
+	f := s.params.OnDigit
+	return func() {
+		s.src.Record(s.session, noCause, digit{"received", d}, nil)
+		if f != nil {
+			f(d)
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package rtp
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// Stream is one port pair and the media of one call on it, in both directions.
+type Stream struct {
+	engine  *Engine
+	session trace.Session
+	src     *trace.Source
+	addr    netip.AddrPort
+	rtp     socket
+	rtcp    socket
+	ssrc    uint32
+
+	slot int       // place in the pacer's heap, from 1; the pacer's
+	due  time.Time // the pacer's
+
+	mu      sync.Mutex
+	params  Params
+	started bool
+	closed  bool
+
+	// sending
+	queue   []segment
+	played  int       // octets of the first segment that are sent, or events
+	next    time.Time // when the next frame is due; zero while nothing is sent
+	seq     uint16
+	ts      uint32
+	talking bool // the last frame was sent: the next needs no marker
+	packet  []byte
+
+	in     reception
+	out    Stats
+	record *recorder
+	report time.Time // next RTCP report
+}
+
+// Params say what a stream sends and to whom.
+type Params struct {
+	Remote   netip.AddrPort // RTCP goes to the next port
+	Codec    Codec
+	PT       uint8 // payload type of the codec
+	EventsPT uint8 // payload type of telephone-event, 0 for none
+	// Send and Receive are the directions agreed on.
+	Send, Receive bool
+	// Continuous fills pauses with silence, as a telephone does.
+	Continuous bool
+	// OnDigit is told each received digit once: 0-9, *, #, A-D.
+	OnDigit func(digit byte)
+}
+
+// Addr is our end: the even port.
+func (s *Stream) Addr() netip.AddrPort { return s.addr }
+
+// Start begins to send and to listen, or changes what is sent from now on.
+func (s *Stream) Start(p Params) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.params = p
+	if !s.started {
+		s.started = true
+		s.report = time.Now().Add(reportInterval)
+		s.engine.pacer.schedule(s, s.report)
+	}
+	if p.Continuous && p.Send {
+		s.resume()
+	}
+}
+
+// resume starts the frame clock; s.mu is held.
+func (s *Stream) resume() {
+	if s.next.IsZero() && s.started && !s.closed {
+		s.next = time.Now()
+		s.engine.pacer.schedule(s, s.next)
+	}
+}
+
+// Close says goodbye by RTCP, frees the ports and records the statistics. It
+// may be called twice.
+func (s *Stream) Close() {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.closed = true
+	if s.started {
+		s.sendReport(time.Now(), true)
+	}
+	queue, rec := s.queue, s.record
+	s.queue, s.record = nil, nil
+	received, sent := s.in.total(), s.out
+	p := s.params
+	s.mu.Unlock()
+	s.engine.pacer.cancel(s)
+	s.closeSockets()
+	s.engine.remove(s)
+	if s.started {
+		s.src.Record(s.session, trace.Session{}, ended{"received", p, received}, nil)
+		s.src.Record(s.session, trace.Session{}, ended{"sent", p, sent}, nil)
+	} else {
+		s.src.Record(s.session, trace.Session{}, released{s.addr}, nil)
+	}
+	for _, seg := range queue {
+		seg.finished()
+	}
+	if rec != nil {
+		rec.end(StoppedHangup)
+	}
+}
+
+func (s *Stream) closeSockets() {
+	for _, k := range []socket{s.rtp, s.rtcp} {
+		if k != nil {
+			k.close()
+		}
+	}
+}
+
+// tick sends what is due at now and returns when it is wanted next.
+func (s *Stream) tick(now time.Time) time.Time {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return time.Time{}
+	}
+	var calls []func()
+	for !s.next.IsZero() && !s.next.After(now) {
+		calls = s.frame(calls)
+	}
+	if !s.report.After(now) {
+		s.sendReport(now, false)
+		s.report = now.Add(reportInterval)
+	}
+	at := s.report
+	if !s.next.IsZero() && s.next.Before(at) {
+		at = s.next
+	}
+	if s.record != nil {
+		if over := s.record.check(now); over != nil {
+			s.record = nil
+			calls = append(calls, over)
+		} else if c := now.Add(recordCheck); c.Before(at) {
+			at = c
+		}
+	}
+	s.mu.Unlock()
+	for _, f := range calls {
+		f()
+	}
+	return at
+}

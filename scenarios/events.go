@@ -1,0 +1,103 @@
+package scenarios
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/gateway"
+	"github.com/exsim/exsim/sim/trace"
+)
+
+type stepEvent struct {
+	n    int
+	verb string
+	text string
+}
+
+func (stepEvent) EventName() string { return "scenario.step" }
+func (e stepEvent) AppendTo(f *trace.Fields) {
+	f.Int("step", int64(e.n))
+	f.Text("verb", e.verb)
+	f.Text("text", e.text)
+}
+
+// acted is what came of a step that does something.
+type acted struct {
+	n   int
+	ok  bool
+	got string
+}
+
+func (acted) EventName() string { return "scenario.acted" }
+func (e acted) AppendTo(f *trace.Fields) {
+	f.Int("step", int64(e.n))
+	f.Bool("ok", e.ok)
+	f.Text("got", e.got)
+}
+
+type callEvent struct {
+	id      string
+	session trace.Session
+}
+
+func (callEvent) EventName() string { return "scenario.call" }
+func (e callEvent) AppendTo(f *trace.Fields) {
+	f.Text("id", e.id)
+	f.Text("names", e.session.String())
+}
+
+type audioEvent struct {
+	n, octets int
+	same      bool
+}
+
+func (audioEvent) EventName() string { return "scenario.audio" }
+func (e audioEvent) AppendTo(f *trace.Fields) {
+	f.Int("step", int64(e.n))
+	f.Int("octets", int64(e.octets))
+	f.Bool("same", e.same)
+}
+
+type faultEvent struct{ f PlantedFault }
+
+func (faultEvent) EventName() string { return "scenario.fault" }
+func (e faultEvent) AppendTo(f *trace.Fields) {
+	f.Text("actor", e.f.Actor)
+	f.Text("do", e.f.Do)
+}
+
+type verdictEvent struct{ v Verdict }
+
+func (verdictEvent) EventName() string { return "scenario.verdict" }
+func (e verdictEvent) AppendTo(f *trace.Fields) {
+	f.Int("step", int64(e.v.Step))
+	f.Text("text", e.v.Text)
+	f.Text("result", string(e.v.Result))
+	f.Text("got", e.v.Got)
+	f.Int("event", e.v.Event)
+}
+
+// Events lists every event of a run with a scenario, sorted by name.
+func Events() []trace.EventType {
+	step := trace.FieldType{Key: "step", Means: "number of the step, from 1; 0 for a never"}
+	list := []trace.EventType{
+		{Name: "scenario.step", Means: "a step begins", Fields: []trace.FieldType{
+			step, {Key: "verb", Means: "its verb"}, {Key: "text", Means: "the step in words"}}},
+		{Name: "scenario.acted", Means: "what came of a step that does something", Fields: []trace.FieldType{
+			step, {Key: "ok", Means: "whether it could be done"}, {Key: "got", Means: "what happened"}}},
+		{Name: "scenario.call", Means: "a call step has placed its call", Fields: []trace.FieldType{
+			{Key: "id", Means: "id of the step"}, {Key: "names", Means: "the call's name in this trace"}}},
+		{Name: "scenario.audio", Means: "the recording in a mail was compared with what was said", Fields: []trace.FieldType{
+			step, {Key: "octets", Means: "octets said"}, {Key: "same", Means: "whether the recording holds them all in a row"}}},
+		{Name: "scenario.fault", Means: "a fault was planted", Fields: []trace.FieldType{
+			{Key: "actor", Means: "the actor"}, {Key: "do", Means: "the fault"}}},
+		{Name: "scenario.verdict", Means: "the judgement of a step", Fields: []trace.FieldType{
+			step, {Key: "text", Means: "what was expected"}, {Key: "result", Means: "passed, failed or not run"},
+			{Key: "got", Means: "what happened instead"}, {Key: "event", Means: "number of the event that decided, -1 if none"}}},
+	}
+	list = append(list, sim.Events()...)
+	list = append(list, gateway.Events()...)
+	slices.SortFunc(list, func(a, b trace.EventType) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}

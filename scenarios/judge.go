@@ -1,0 +1,187 @@
+package scenarios
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// Result of a step.
+type Result string
+
+// The results.
+const (
+	Passed Result = "passed"
+	Failed Result = "failed"
+	NotRun Result = "not run"
+)
+
+// Verdict is the judgement of one step.
+type Verdict struct {
+	Step   int // from 1; 0 for a never
+	Text   string
+	Result Result
+	Got    string
+	Event  int64 // sequence number of the event that decided, -1 if none
+}
+
+// Judge judges a scenario by the events of a run, recorded verdicts aside: a
+// saved trace is judged as the run was.
+func Judge(s *Scenario, events []trace.Event) []Verdict {
+	j := judge{s: s, events: events, calls: calls{}, step: map[int]int{}, acted: map[int]int{}, audio: map[int]int{}}
+	for i := range events {
+		j.index(i)
+	}
+	var verdicts []Verdict
+	anchor := -1
+	for n, step := range s.Steps {
+		at, ran := j.step[n+1]
+		v := Verdict{Step: n + 1, Text: step.Text, Result: NotRun, Event: -1}
+		if ran {
+			if step.Expect == nil || anchor < 0 {
+				anchor = at
+			}
+			j.one(&v, &step, anchor)
+		}
+		verdicts = append(verdicts, v)
+	}
+	for i := range s.Never {
+		verdicts = append(verdicts, j.never(&s.Never[i]))
+	}
+	return verdicts
+}
+
+type judge struct {
+	s      *Scenario
+	events []trace.Event
+	calls  calls
+	step   map[int]int // index of the event, by step
+	acted  map[int]int
+	audio  map[int]int
+}
+
+func (j *judge) index(i int) {
+	e := &j.events[i]
+	n := int(e.Int("step"))
+	switch e.Name {
+	case "scenario.step":
+		j.step[n] = i
+	case "scenario.acted":
+		j.acted[n] = i
+	case "scenario.audio":
+		j.audio[n] = i
+	case "scenario.call":
+		if session, err := trace.ParseSession(e.Text("names")); err == nil {
+			j.calls[e.Text("id")] = session
+		}
+	}
+}
+
+func (j *judge) one(v *Verdict, step *Step, anchor int) {
+	switch {
+	case step.Expect != nil:
+		j.expect(v, step.Expect, anchor)
+	case step.Mail != nil:
+		j.mail(v, step.Mail, anchor)
+	default:
+		i, ok := j.acted[v.Step]
+		if !ok {
+			v.Result, v.Got = Failed, "the run was broken off"
+			return
+		}
+		e := &j.events[i]
+		done, _ := e.Get("ok")
+		v.Result, v.Event = Failed, int64(e.Seq)
+		if done == true {
+			v.Result = Passed
+		} else {
+			v.Got = e.Text("got")
+		}
+	}
+}
+
+// expect looks for an event that has happened by the end of its time since
+// the last action began, by event times alone.
+func (j *judge) expect(v *Verdict, m *Matcher, anchor int) {
+	v.Result, v.Got = Failed, "no such event within "+m.Within.String()
+	limit := j.events[anchor].At + m.Within
+	for i := 0; i < len(j.events) && j.events[i].At <= limit; i++ {
+		ok, near, why := m.matches(&j.events[i], j.calls)
+		if ok {
+			v.Result, v.Got, v.Event = Passed, "", int64(j.events[i].Seq)
+			return
+		}
+		if near {
+			v.Got, v.Event = why, int64(j.events[i].Seq)
+		}
+	}
+}
+
+// matcher is the mail step as a matcher of mail.delivered.
+func (m *MailStep) matcher() *Matcher {
+	return &Matcher{Event: "mail.delivered", Call: m.Call, Where: m.Where, Header: m.Header, Within: m.Within}
+}
+
+// to reports whether a delivery is to the step's mailbox.
+func (m *MailStep) to(e *trace.Event) bool {
+	return e.Name == "mail.delivered" && (e.Text("extension") == m.To || strings.EqualFold(e.Text("mailbox"), m.To))
+}
+
+func (j *judge) mail(v *Verdict, m *MailStep, anchor int) {
+	v.Result, v.Got = Failed, "no message came within "+m.Within.String()
+	limit := j.events[anchor].At + m.Within
+	for i := 0; i < len(j.events) && j.events[i].At <= limit; i++ {
+		e := &j.events[i]
+		if !m.to(e) {
+			continue
+		}
+		ok, near, why := m.matcher().matches(e, j.calls)
+		if ok {
+			v.Result, v.Got, v.Event = Passed, "", int64(e.Seq)
+			j.sameAudio(v, m)
+			return
+		}
+		if near {
+			v.Got, v.Event = why, int64(e.Seq)
+		}
+	}
+}
+
+func (j *judge) sameAudio(v *Verdict, m *MailStep) {
+	if m.Audio == "" {
+		return
+	}
+	i, ok := j.audio[v.Step]
+	if !ok {
+		v.Result, v.Got = Failed, "the message has no recording to compare"
+		return
+	}
+	if same, _ := j.events[i].Get("same"); same != true {
+		v.Result = Failed
+		v.Got = fmt.Sprintf("the recording does not hold the %d octets that were said", j.events[i].Int("octets"))
+	}
+}
+
+func (j *judge) never(m *Matcher) Verdict {
+	v := Verdict{Text: "never " + m.String(), Result: Passed, Event: -1}
+	for i := range j.events {
+		if ok, _, _ := m.matches(&j.events[i], j.calls); ok {
+			v.Result, v.Event = Failed, int64(j.events[i].Seq)
+			v.Got = fmt.Sprintf("it happened %s after the beginning", j.events[i].At.Round(time.Millisecond))
+			break
+		}
+	}
+	return v
+}
+
+// AllPassed reports whether every step passed.
+func AllPassed(verdicts []Verdict) bool {
+	for _, v := range verdicts {
+		if v.Result != Passed {
+			return false
+		}
+	}
+	return true
+}

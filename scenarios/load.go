@@ -1,0 +1,230 @@
+package scenarios
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/exsim/exsim/sim/gateway"
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/yamlfile"
+)
+
+// Load reads and checks a scenario. The error lists every mistake with its
+// place.
+func Load(name string, text []byte) (*Scenario, error) {
+	s := &Scenario{File: name}
+	f, err := yamlfile.Load(name, text, s)
+	if err != nil {
+		return nil, err
+	}
+	l := loader{f: f, s: s, calls: map[string]bool{}, used: map[string]bool{}}
+	l.check()
+	return s, f.Err()
+}
+
+type loader struct {
+	f     *yamlfile.File
+	s     *Scenario
+	calls map[string]bool // ids of call steps so far
+	used  map[string]bool // actors
+}
+
+func (l *loader) check() {
+	if l.s.Version != 1 {
+		v, _ := l.f.Root.Get("version")
+		l.f.Report(v.Pos, "write version: 1", "version %d of the language is not known", l.s.Version)
+	}
+	l.s.Organisation = org.FromValue(l.f, l.s.OrganisationValue, "2013")
+	for _, name := range slices.Sorted(maps.Keys(l.s.Actors)) {
+		if a := l.s.Actors[name]; a.Role != "ip-gateway" {
+			l.f.Report(a.Pos, yamlfile.Suggest(a.Role, []string{"ip-gateway"}), "actor %q: unknown role %q", name, a.Role)
+		}
+	}
+	for _, v := range l.s.StepValues {
+		l.step(v)
+	}
+	for i := range l.s.Never {
+		l.matcher(&l.s.Never[i])
+	}
+	l.faults(l.s.Faults)
+	l.faults(l.s.Catches)
+	for _, name := range slices.Sorted(maps.Keys(l.s.Actors)) {
+		if !l.used[name] {
+			l.f.Report(l.s.Actors[name].Pos, "", "actor %q is not used by any step", name)
+		}
+	}
+}
+
+// verbs are the steps of the language.
+var verbs = []string{"call", "dtmf", "expect", "hangup", "mail", "talk"}
+
+func (l *loader) step(v yamlfile.Value) {
+	if v.Kind != yamlfile.Map || len(v.Pairs) != 1 {
+		l.f.Report(v.Pos, "such as - call: {...}; verbs are "+strings.Join(verbs, ", "), "a step is one verb with its settings")
+		return
+	}
+	p := v.Pairs[0]
+	s := Step{Pos: p.Pos, Verb: p.Key}
+	switch p.Key {
+	case "call":
+		s.Call = &CallStep{}
+		l.f.Decode(p.Value, s.Call)
+		l.callStep(&s)
+	case "expect":
+		s.Expect = &Matcher{}
+		l.f.Decode(p.Value, s.Expect)
+		s.Expect.Within = or(s.Expect.Within, 10*time.Second)
+		l.matcher(s.Expect)
+		s.Text = "expect " + s.Expect.String()
+	case "talk":
+		s.Talk = &TalkStep{}
+		l.f.Decode(p.Value, s.Talk)
+		l.talkStep(&s)
+	case "dtmf":
+		s.DTMF = &DTMFStep{}
+		l.f.Decode(p.Value, s.DTMF)
+		l.callID(p.Pos, s.DTMF.Call)
+		if s.DTMF.Digits == "" || strings.Trim(s.DTMF.Digits, "0123456789*#ABCD") != "" {
+			l.f.Report(p.Pos, "0-9, *, #, A-D", "dtmf: digits %q", s.DTMF.Digits)
+		}
+		s.Text = fmt.Sprintf("%s presses %s", s.DTMF.Call, s.DTMF.Digits)
+	case "hangup":
+		s.Hangup = &HangupStep{}
+		l.f.Decode(p.Value, s.Hangup)
+		l.callID(p.Pos, s.Hangup.Call)
+		l.event(p.Pos, s.Hangup.After)
+		s.Hangup.Within = or(s.Hangup.Within, 30*time.Second)
+		s.Text = s.Hangup.Call + " hangs up"
+	case "mail":
+		s.Mail = &MailStep{}
+		l.f.Decode(p.Value, s.Mail)
+		l.mailStep(&s)
+	default:
+		l.f.Report(p.Pos, yamlfile.Suggest(p.Key, verbs), "unknown verb %q", p.Key)
+	}
+	l.s.Steps = append(l.s.Steps, s)
+}
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+func (l *loader) callStep(s *Step) {
+	c := s.Call
+	c.Caller = or(c.Caller, "7125550123")
+	c.Reason = or(c.Reason, "no-answer")
+	c.Outcome = or(c.Outcome, "answered")
+	c.Within = or(c.Within, 10*time.Second)
+	if c.Outcome != "answered" && c.Outcome != "refused" {
+		l.f.Report(s.Pos, "answered or refused", "call: outcome %q", c.Outcome)
+	}
+	if l.calls[c.ID] {
+		l.f.Report(s.Pos, "", "call id %q stands twice", c.ID)
+	}
+	l.calls[c.ID] = true
+	l.actor(s.Pos, c.From)
+	s.Text = fmt.Sprintf("%s: %s calls %s", c.ID, c.From, c.Dial)
+	if c.Diverted != "" {
+		s.Text += fmt.Sprintf(", diverted from %s (%s)", c.Diverted, c.Reason)
+	}
+	s.Text += ": " + c.Outcome
+}
+
+func (l *loader) talkStep(s *Step) {
+	t := s.Talk
+	l.callID(s.Pos, t.Call)
+	t.After = or(t.After, "um.recording")
+	t.Within = or(t.Within, 30*time.Second)
+	l.event(s.Pos, t.After)
+	if t.For > 10*time.Minute {
+		l.f.Report(s.Pos, "", "talk: for is at most 10m, not %s", t.For)
+	}
+	s.Text = fmt.Sprintf("%s talks for %s after %s", t.Call, t.For, t.After)
+}
+
+func (l *loader) mailStep(s *Step) {
+	m := s.Mail
+	m.Within = or(m.Within, 20*time.Second)
+	if m.Call != "" {
+		l.callID(s.Pos, m.Call)
+	}
+	if m.Audio != "" && (m.Audio != "same" || m.Call == "") {
+		l.f.Report(s.Pos, "audio: same, with call: ID", "mail: audio %q", m.Audio)
+	}
+	l.values(m.Where)
+	l.values(m.Header)
+	s.Text = fmt.Sprintf("mail to %s", m.To)
+	if m.Audio != "" {
+		s.Text += " with what was said"
+	}
+}
+
+func (l *loader) values(values map[string]Value) {
+	for key, v := range values {
+		v.compile(l.f)
+		values[key] = v
+	}
+}
+
+func (l *loader) matcher(m *Matcher) {
+	l.event(m.Pos, m.Event)
+	if m.Call != "" {
+		l.callID(m.Pos, m.Call)
+	}
+	l.values(m.Where)
+	l.values(m.Header)
+}
+
+// event reports a name that no part of exsim records.
+func (l *loader) event(at yamlfile.Pos, name string) {
+	if name == "" {
+		return
+	}
+	var names []string
+	for _, e := range Events() {
+		if e.Name == name {
+			return
+		}
+		names = append(names, e.Name)
+	}
+	hint := yamlfile.Suggest(name, names)
+	l.f.Report(at, or(hint, "exsim events lists them"), "no event is named %q", name)
+}
+
+func (l *loader) callID(at yamlfile.Pos, id string) {
+	if !l.calls[id] {
+		l.f.Report(at, yamlfile.Suggest(id, slices.Sorted(maps.Keys(l.calls))), "no call step before this one has the id %q", id)
+	}
+}
+
+func (l *loader) actor(at yamlfile.Pos, name string) {
+	if _, ok := l.s.Actors[name]; !ok {
+		l.f.Report(at, yamlfile.Suggest(name, slices.Sorted(maps.Keys(l.s.Actors))), "no actor is named %q", name)
+	}
+	l.used[name] = true
+}
+
+func (l *loader) faults(list []PlantedFault) {
+	var known []string
+	for _, f := range gateway.Faults() {
+		known = append(known, string(f))
+	}
+	for _, f := range list {
+		if _, ok := l.s.Actors[f.Actor]; !ok {
+			l.f.Report(f.Pos, "", "fault: no actor is named %q", f.Actor)
+		}
+		if !slices.Contains(known, f.Do) {
+			l.f.Report(f.Pos, yamlfile.Suggest(f.Do, known), "unknown fault %q", f.Do)
+		}
+		if f.Do == string(gateway.OtherAddress) != f.Address.IsValid() {
+			l.f.Report(f.Pos, "", "fault: address belongs to other-address")
+		}
+	}
+}

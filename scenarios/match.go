@@ -1,0 +1,198 @@
+package scenarios
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sim/yamlfile"
+)
+
+// Value is a condition on one value. A plain value means equal; a mapping may
+// hold is, matches, in, min, max, present.
+type Value struct {
+	yamlfile.Value
+	re      *regexp.Regexp
+	min     float64
+	max     float64
+	present bool
+}
+
+// TakeValue is part of yamlfile.Taker.
+func (v *Value) TakeValue(y yamlfile.Value) { v.Value = y }
+
+// conditions are the keys of a mapping.
+var conditions = []string{"is", "matches", "in", "min", "max", "present", "absent"}
+
+// compile checks a condition when the file is loaded.
+func (v *Value) compile(f *yamlfile.File) {
+	if v.Kind == yamlfile.List {
+		f.Report(v.Pos, "write {in: [...]}", "a list is no condition")
+	}
+	for _, p := range v.Pairs {
+		var err error
+		switch p.Key {
+		case "is":
+		case "matches":
+			v.re, err = regexp.Compile(p.Value.Text)
+		case "min":
+			v.min, err = strconv.ParseFloat(p.Value.Text, 64)
+		case "max":
+			v.max, err = strconv.ParseFloat(p.Value.Text, 64)
+		case "in":
+			if p.Value.Kind != yamlfile.List {
+				err = fmt.Errorf("in wants a list")
+			}
+		case "present", "absent":
+			v.present, err = strconv.ParseBool(p.Value.Text)
+			if p.Key == "absent" {
+				v.present = !v.present
+			}
+		default:
+			f.Report(p.Pos, yamlfile.Suggest(p.Key, conditions), "unknown condition %q", p.Key)
+		}
+		if err != nil {
+			f.Report(p.Value.Pos, "", "%s: %v", p.Key, err)
+		}
+	}
+}
+
+// check reports whether a value meets the condition.
+func (v *Value) check(got string, present bool) bool {
+	if v.Kind == yamlfile.Scalar {
+		return present && got == v.Text
+	}
+	for _, p := range v.Pairs {
+		n, numErr := strconv.ParseFloat(got, 64)
+		ok := false
+		switch p.Key {
+		case "is":
+			ok = present && got == p.Value.Text
+		case "matches":
+			ok = present && v.re.MatchString(got)
+		case "min":
+			ok = present && numErr == nil && n >= v.min
+		case "max":
+			ok = present && numErr == nil && n <= v.max
+		case "in":
+			ok = present && slices.ContainsFunc(p.Value.Items, func(i yamlfile.Value) bool { return i.Text == got })
+		case "present", "absent":
+			ok = present == v.present
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// String prints the condition as it is read.
+func (v *Value) String() string {
+	if v.Kind == yamlfile.Scalar {
+		return v.Text
+	}
+	parts := make([]string, len(v.Pairs))
+	for i, p := range v.Pairs {
+		text := p.Value.Text
+		if p.Value.Kind == yamlfile.List {
+			var items []string
+			for _, item := range p.Value.Items {
+				items = append(items, item.Text)
+			}
+			text = strings.Join(items, "|")
+		}
+		parts[i] = p.Key + " " + text
+	}
+	return strings.Join(parts, " and ")
+}
+
+// calls maps the ids of call steps to their sessions, as the trace tells.
+type calls map[string]trace.Session
+
+// matches reports whether an event is what the matcher describes, and if its
+// name and place are, which value is not.
+func (m *Matcher) matches(e *trace.Event, known calls) (ok, near bool, why string) {
+	if e.Name != m.Event || m.At != "" && m.At != e.Listener && m.At != e.Host {
+		return false, false, ""
+	}
+	if m.Call != "" && (e.Session != known[m.Call] && e.Cause != known[m.Call] || known[m.Call] == trace.Session{}) {
+		return false, false, ""
+	}
+	why = unmet(m.Where, func(key string) (string, bool) {
+		v, ok := e.Get(key)
+		if !ok {
+			return "", false
+		}
+		return trace.FormatValue(v), true
+	})
+	if why == "" {
+		why = unmet(m.Header, func(key string) (string, bool) { return header(e.Raw, key) })
+	}
+	return why == "", true, why
+}
+
+// unmet names the first condition that is not met, in the order of the keys.
+func unmet(conditions map[string]Value, get func(key string) (string, bool)) string {
+	for _, key := range slices.Sorted(maps.Keys(conditions)) {
+		v := conditions[key]
+		got, present := get(key)
+		if v.check(got, present) {
+			continue
+		}
+		if !present {
+			return key + " is absent"
+		}
+		return key + " is " + strconv.Quote(got)
+	}
+	return ""
+}
+
+// header finds the first header of a raw SIP or mail message, folded lines
+// joined.
+func header(raw []byte, name string) (string, bool) {
+	head, _, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
+	lines := strings.Split(string(head), "\r\n")
+	for i, l := range lines {
+		key, value, ok := strings.Cut(l, ":")
+		if !ok || !strings.EqualFold(strings.TrimSpace(key), name) {
+			continue
+		}
+		for _, next := range lines[i+1:] {
+			if next == "" || next[0] != ' ' && next[0] != '\t' {
+				break
+			}
+			value += " " + strings.TrimSpace(next)
+		}
+		return strings.TrimSpace(value), true
+	}
+	return "", false
+}
+
+// String prints the matcher as it is read.
+func (m *Matcher) String() string {
+	var b strings.Builder
+	b.WriteString(m.Event)
+	if m.At != "" {
+		b.WriteString(" at " + m.At)
+	}
+	if m.Call != "" {
+		b.WriteString(" of " + m.Call)
+	}
+	sep := " where "
+	for _, part := range []struct {
+		prefix string
+		values map[string]Value
+	}{{"", m.Where}, {"header ", m.Header}} {
+		for _, key := range slices.Sorted(maps.Keys(part.values)) {
+			v := part.values[key]
+			b.WriteString(sep + part.prefix + key + " " + v.String())
+			sep = ", "
+		}
+	}
+	return b.String()
+}

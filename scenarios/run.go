@@ -1,0 +1,327 @@
+package scenarios
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"mime/multipart"
+	"net"
+	"net/mail"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/gateway"
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// Options say how a scenario runs.
+type Options struct {
+	Dir   string // keeps mailboxes; made if it is not there
+	Ports sim.Ports
+	Seed  uint64        // 0 picks one
+	Plant *PlantedFault // beside the scenario's own faults
+	// Progress is told each step as it begins and ends.
+	Progress func(n int, text string, ok *bool)
+	// Ready is told when the organisation is up.
+	Ready func(x *sim.Exchange)
+}
+
+// Outcome is a run and its judgement.
+type Outcome struct {
+	Scenario *Scenario
+	Verdicts []Verdict
+	Log      *trace.Log // closed, still readable
+	Passed   bool
+}
+
+// Run runs a scenario against an organisation of its own and judges it. An
+// error means that exsim could not run it, not that it failed.
+func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
+	if o.Seed == 0 {
+		o.Seed = rand.Uint64()>>32 + 1
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("scenarios: %w", err)
+	}
+	header := append(sim.Header(s.Organisation.Version, o.Seed), trace.Field{Key: "scenario", Value: s.Name})
+	log := trace.New(trace.Config{Dir: o.Dir, Header: header})
+	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), calls: map[string]*gateway.Call{}, sessions: calls{}, gateways: map[string]*gateway.Gateway{}}
+	err := r.start()
+	if err == nil {
+		r.steps(ctx)
+	}
+	err = errors.Join(err, r.close())
+	out := &Outcome{Scenario: s, Log: log}
+	if err == nil {
+		events := slices.Collect(log.Events())
+		out.Verdicts = Judge(s, events)
+		out.Passed = AllPassed(out.Verdicts)
+		for _, v := range out.Verdicts {
+			r.src.Record(trace.Session{}, trace.Session{}, verdictEvent{v}, nil)
+		}
+		err = faults(events)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	return out, errors.Join(err, log.Close())
+}
+
+// faults makes a failure of exsim itself an error of the run.
+func faults(events []trace.Event) error {
+	for i := range events {
+		if events[i].Name == "bench.fault" {
+			return fmt.Errorf("exsim itself failed (%s): %s", events[i].Text("where"), events[i].Text("what"))
+		}
+	}
+	return nil
+}
+
+type run struct {
+	s        *Scenario
+	o        Options
+	log      *trace.Log
+	src      *trace.Source
+	x        *sim.Exchange
+	gateways map[string]*gateway.Gateway
+	calls    map[string]*gateway.Call
+	sessions calls
+
+	anchor time.Duration // when the last action began
+}
+
+func (r *run) start() error {
+	var err error
+	r.x, err = sim.Start(sim.Config{Org: r.s.Organisation, Dir: r.o.Dir, Seed: r.o.Seed, Ports: r.o.Ports, Trace: r.log})
+	if err != nil {
+		return err
+	}
+	if r.o.Ready != nil {
+		r.o.Ready(r.x)
+	}
+	rnd := sim.Chance(r.o.Seed ^ 0x6757)
+	for name, a := range r.s.Actors {
+		conf := gateway.Config{
+			Name: name, Address: a.Address, Calls: r.x.Calls(), Trace: r.log, Rand: rnd, Dial: sim.Dial,
+			Listen: func(at netip.AddrPort) (net.Listener, error) { return net.Listen("tcp", at.String()) },
+			ListenPacket: func(at netip.AddrPort) (net.PacketConn, error) {
+				return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+			},
+		}
+		for _, f := range r.faultsOf(name) {
+			conf.Faults = append(conf.Faults, gateway.Fault(f.Do))
+			if f.Address.IsValid() {
+				conf.Other = f.Address
+			}
+			r.src.Record(trace.Session{}, trace.Session{}, faultEvent{f}, nil)
+		}
+		g, err := gateway.Start(conf)
+		if err != nil {
+			return err
+		}
+		r.gateways[name] = g
+	}
+	return nil
+}
+
+func (r *run) faultsOf(actor string) []PlantedFault {
+	list := slices.Clone(r.s.Faults)
+	if r.o.Plant != nil {
+		list = append(list, *r.o.Plant)
+	}
+	return slices.DeleteFunc(list, func(f PlantedFault) bool { return f.Actor != actor })
+}
+
+func (r *run) close() error {
+	var errs []error
+	for _, g := range r.gateways {
+		errs = append(errs, g.Close())
+	}
+	if r.x != nil {
+		errs = append(errs, r.x.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// steps runs them in order; behind one that fails the others are not run.
+func (r *run) steps(ctx context.Context) {
+	for i := range r.s.Steps {
+		step := &r.s.Steps[i]
+		n := i + 1
+		r.progress(n, step.Text, nil)
+		r.src.Record(trace.Session{}, trace.Session{}, stepEvent{n, step.Verb, step.Text}, nil)
+		if step.Expect == nil {
+			r.moveAnchor(n)
+		}
+		ok := r.step(ctx, n, step)
+		r.progress(n, step.Text, &ok)
+		if !ok || ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+func (r *run) progress(n int, text string, ok *bool) {
+	if r.o.Progress != nil {
+		r.o.Progress(n, text, ok)
+	}
+}
+
+// moveAnchor finds the event with which step n began.
+func (r *run) moveAnchor(n int) {
+	for e := range r.log.Events() {
+		if e.Name == "scenario.step" && e.Int("step") == int64(n) {
+			r.anchor = e.At
+		}
+	}
+}
+
+// await waits for an event of the run, at most within of event time since the
+// last action began.
+func (r *run) await(ctx context.Context, within time.Duration, match func(e *trace.Event) bool) *trace.Event {
+	limit := r.anchor + within
+	ctx, cancel := context.WithTimeout(ctx, max(limit-r.log.Now(), 0)+50*time.Millisecond)
+	defer cancel()
+	for e := range r.log.Follow(ctx) {
+		if e.At > limit {
+			return nil
+		}
+		if match(&e) {
+			return &e
+		}
+	}
+	return nil
+}
+
+func (r *run) step(ctx context.Context, n int, s *Step) bool {
+	var err error
+	switch {
+	case s.Expect != nil:
+		return nil != r.await(ctx, s.Expect.Within, func(e *trace.Event) bool {
+			ok, _, _ := s.Expect.matches(e, r.sessions)
+			return ok
+		})
+	case s.Mail != nil:
+		return r.mail(ctx, n, s.Mail)
+	case s.Call != nil:
+		err = r.call(ctx, s.Call)
+	case s.Talk != nil:
+		if err = r.after(ctx, s.Talk.Call, s.Talk.After, s.Talk.Within); err == nil {
+			err = r.calls[s.Talk.Call].Talk(ctx, s.Talk.For)
+		}
+	case s.DTMF != nil:
+		if err = r.after(ctx, s.DTMF.Call, "", 0); err == nil {
+			err = r.calls[s.DTMF.Call].Digits(ctx, s.DTMF.Digits)
+		}
+	case s.Hangup != nil:
+		if err = r.after(ctx, s.Hangup.Call, s.Hangup.After, s.Hangup.Within); err == nil {
+			err = r.calls[s.Hangup.Call].Hangup(ctx)
+		}
+	}
+	e := acted{n: n, ok: err == nil}
+	if err != nil {
+		e.got = err.Error()
+	}
+	r.src.Record(trace.Session{}, trace.Session{}, e, nil)
+	return err == nil
+}
+
+// call places a call; the call router of the first Client Access server takes
+// it.
+func (r *run) call(ctx context.Context, s *CallStep) error {
+	var to netip.AddrPort
+	for _, l := range r.x.Listeners() {
+		if l.Row.ID == "call-router" && !to.IsValid() && l.Server.Has(org.ClientAccess) {
+			to = l.Addr()
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Within)
+	defer cancel()
+	p := gateway.CallParams{To: to, Dial: s.Dial, Caller: s.Caller, Name: s.Name, Diverted: s.Diverted, Reason: s.Reason}
+	c, err := r.gateways[s.From].Call(ctx, p)
+	r.sessions[s.ID] = c.Session()
+	r.src.Record(trace.Session{}, trace.Session{}, callEvent{s.ID, c.Session()}, nil)
+	if s.Outcome == "refused" {
+		if err == nil {
+			return errors.New("the call was answered")
+		}
+		return nil
+	}
+	if err == nil {
+		r.calls[s.ID] = c
+	}
+	return err
+}
+
+// after waits for an event of a call that is up.
+func (r *run) after(ctx context.Context, id, event string, within time.Duration) error {
+	if r.calls[id] == nil {
+		return fmt.Errorf("call %s is not up", id)
+	}
+	if event == "" {
+		return nil
+	}
+	session := r.sessions[id]
+	if r.await(ctx, within, func(e *trace.Event) bool { return e.Name == event && e.Session == session }) == nil {
+		return fmt.Errorf("no %s within %s", event, within)
+	}
+	return nil
+}
+
+func (r *run) mail(ctx context.Context, n int, m *MailStep) bool {
+	matcher := m.matcher()
+	e := r.await(ctx, m.Within, func(e *trace.Event) bool {
+		ok, _, _ := matcher.matches(e, r.sessions)
+		return m.to(e) && ok
+	})
+	if e == nil {
+		return false
+	}
+	if m.Audio == "" {
+		return true
+	}
+	wav, err := recording(e.Text("path"))
+	if err != nil {
+		return false
+	}
+	octets, same, err := r.calls[m.Call].Within(wav)
+	r.src.Record(trace.Session{}, trace.Session{}, audioEvent{n, octets, same && err == nil}, nil)
+	return same && err == nil
+}
+
+// recording is the attached WAV of a stored message.
+func recording(path string) ([]byte, error) {
+	b, err := os.ReadFile(filepath.Clean(path))
+	if err != nil {
+		return nil, err
+	}
+	msg, err := mail.ReadMessage(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	_, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, err
+	}
+	parts := multipart.NewReader(msg.Body, params["boundary"])
+	for {
+		p, err := parts.NextPart()
+		if err != nil {
+			return nil, fmt.Errorf("no WAV is attached: %w", err)
+		}
+		if strings.HasSuffix(p.FileName(), ".wav") {
+			return io.ReadAll(base64.NewDecoder(base64.StdEncoding, p))
+		}
+	}
+}

@@ -1,0 +1,133 @@
+// Package admit decides who may connect: allow-lists of addresses at accept,
+// and the lab's certificate authority. Nobody is let in by default, and every
+// refusal says who came, which check failed and what would admit it.
+package admit
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// Entry admits a range of addresses.
+type Entry struct {
+	Prefix netip.Prefix
+	Name   string // whose they are: "gateway gw1"
+}
+
+// List is an allow-list. The zero List admits nobody.
+type List struct {
+	// Check names the list in events, such as "UM IP gateways".
+	Check string
+	// Fix says how to admit an address; {address} stands for it.
+	Fix     string
+	Entries []Entry
+}
+
+// Add admits one address.
+func (l *List) Add(addr netip.Addr, name string) {
+	l.Entries = append(l.Entries, Entry{netip.PrefixFrom(addr, addr.BitLen()), name})
+}
+
+// Find returns the most specific entry for an address.
+func (l *List) Find(addr netip.Addr) (Entry, bool) {
+	var best Entry
+	found := false
+	for _, e := range l.Entries {
+		if e.Prefix.Contains(addr.Unmap()) && (!found || e.Prefix.Bits() > best.Prefix.Bits()) {
+			best, found = e, true
+		}
+	}
+	return best, found
+}
+
+// String lists who is admitted.
+func (l *List) String() string {
+	if len(l.Entries) == 0 {
+		return "nobody"
+	}
+	parts := make([]string, len(l.Entries))
+	for i, e := range l.Entries {
+		parts[i] = e.Prefix.String()
+		if e.Prefix.IsSingleIP() {
+			parts[i] = e.Prefix.Addr().String()
+		}
+		parts[i] += " (" + e.Name + ")"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Act is what a stranger gets.
+type Act string
+
+// The acts at accept.
+const (
+	Close Act = "close" // an orderly close
+	Reset Act = "reset" // a TCP reset
+)
+
+// Listener admits only the peers of a list; the others are recorded, refused
+// by the act and never seen by the server behind it.
+func Listener(ln net.Listener, list *List, act Act, src *trace.Source) net.Listener {
+	return &listener{ln, list, act, src}
+}
+
+type listener struct {
+	net.Listener
+	list *List
+	act  Act
+	src  *trace.Source
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
+		if err == nil {
+			if _, ok := l.list.Find(ap.Addr()); ok {
+				return c, nil
+			}
+		}
+		l.refuse(c, ap)
+	}
+}
+
+func (l *listener) refuse(c net.Conn, peer netip.AddrPort) {
+	if tcp, ok := c.(*net.TCPConn); ok && l.act == Reset {
+		_ = tcp.SetLinger(0)
+	}
+	_ = c.Close()
+	addr := peer.Addr().Unmap().String()
+	l.src.Record(trace.Session{}, trace.Session{}, refused{
+		peer: c.RemoteAddr().String(), check: l.list.Check, admitted: l.list.String(), act: l.act,
+		fix: strings.ReplaceAll(l.list.Fix, "{address}", addr),
+	}, nil)
+}
+
+type refused struct {
+	peer, check, admitted, fix string
+	act                        Act
+}
+
+func (refused) EventName() string { return "admit.refused" }
+
+func (e refused) AppendTo(f *trace.Fields) {
+	f.Text("peer", e.peer)
+	f.Text("check", e.check)
+	f.Text("admitted", e.admitted)
+	f.Text("act", string(e.act))
+	f.Text("fix", e.fix)
+}
+
+// Events lists the events that this package records.
+func Events() []trace.EventType {
+	return []trace.EventType{{Name: "admit.refused", Means: "a connection was refused at accept", Fields: []trace.FieldType{
+		{Key: "peer", Means: "who came"}, {Key: "check", Means: "the list that does not name it"},
+		{Key: "admitted", Means: "who is on the list"}, {Key: "act", Means: "close or reset"},
+		{Key: "fix", Means: "what would admit it"}}}}
+}

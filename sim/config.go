@@ -1,0 +1,131 @@
+// Package sim is one simulated Exchange organisation: it binds a listener for
+// each row of the port table, puts the protocol endpoints and their behaviour
+// behind them, and records everything on one timeline.
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// Config describes an Exchange.
+type Config struct {
+	Org *org.Organisation
+	// Overrides are files of facts beside the one that the organisation names.
+	Overrides []profile.Override
+	// Dir keeps the mailboxes and the messages on their way. It is made if it
+	// is not there.
+	Dir string
+	// Seed makes tags, branches, SSRC and port choices repeatable; 0 picks one.
+	Seed uint64
+
+	Ports Ports
+	// SignallingOnly answers calls without media: all answers name one port.
+	SignallingOnly bool
+	// Net opens all sockets; its zero value is package net.
+	Net Net
+	// Trace is the log to record to; nil means one of its own, which Close
+	// closes.
+	Trace *trace.Log
+}
+
+// Ports says how a documented port becomes the bound one. Contact and SDP
+// carry the bound port.
+type Ports struct {
+	Free   bool   // any free port: for tests that run side by side
+	Offset uint16 // added to every port of a listener
+	Low    uint16 // added to ports below 1024 only
+}
+
+func (p Ports) bound(documented uint16) uint16 {
+	switch {
+	case p.Free:
+		return 0
+	case documented < 1024:
+		return documented + p.Low + p.Offset
+	}
+	return documented + p.Offset
+}
+
+// Net is the only door to sockets.
+type Net struct {
+	Listen       func(at netip.AddrPort) (net.Listener, error)
+	ListenPacket func(at netip.AddrPort) (net.PacketConn, error)
+	// Dial connects from an address of ours.
+	Dial func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
+}
+
+func (n Net) filled() Net {
+	if n.Listen == nil {
+		n.Listen = func(at netip.AddrPort) (net.Listener, error) { return net.Listen("tcp", at.String()) }
+	}
+	if n.ListenPacket == nil {
+		n.ListenPacket = func(at netip.AddrPort) (net.PacketConn, error) {
+			return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+		}
+	}
+	if n.Dial == nil {
+		n.Dial = Dial
+	}
+	return n
+}
+
+// Dial connects from an address of this machine.
+func Dial(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	return d.DialContext(ctx, "tcp", to.String())
+}
+
+// Chance is a repeatable source of randomness, safe for concurrent use.
+func Chance(seed uint64) func() uint64 {
+	var mu sync.Mutex
+	r := rand.NewPCG(seed, seed^0x9e3779b97f4a7c15)
+	return func() uint64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return r.Uint64()
+	}
+}
+
+// bindErrors words what kept listeners from being bound, all in one error.
+func bindErrors(failed []failedBind) error {
+	var lines, denied []string
+	for _, f := range failed {
+		at := netip.AddrPortFrom(f.addr, f.bound)
+		switch {
+		case errors.Is(f.err, syscall.EADDRINUSE):
+			lines = append(lines, fmt.Sprintf("%s of %s: port %s is taken; stop what holds it (ss -ltnp), or use --port-offset N", f.row.ID, f.server, at))
+		case errors.Is(f.err, os.ErrPermission):
+			denied = append(denied, fmt.Sprintf("%s (%s of %s)", at, f.row.ID, f.server))
+		case errors.Is(f.err, syscall.EADDRNOTAVAIL):
+			lines = append(lines, fmt.Sprintf("%s of %s: %s is no address of this machine; add it, or change address in the organisation", f.row.ID, f.server, f.addr))
+		default:
+			lines = append(lines, fmt.Sprintf("%s of %s: %v", f.row.ID, f.server, f.err))
+		}
+	}
+	if len(denied) > 0 {
+		lines = append(lines, "no privilege for "+strings.Join(denied, ", ")+
+			"; use --port-offset N, or: sudo setcap cap_net_bind_service=+ep $(command -v exsim)")
+	}
+	return errors.New("sim: " + strings.Join(lines, "\n"))
+}
+
+type failedBind struct {
+	server string
+	addr   netip.Addr
+	bound  uint16
+	row    profile.Port
+	err    error
+}

@@ -1,0 +1,437 @@
+package sim
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/exsim/exsim/rtp"
+	"github.com/exsim/exsim/sim/admit"
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/store"
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sim/transport"
+	"github.com/exsim/exsim/sim/um"
+	"github.com/exsim/exsim/sip"
+	"github.com/exsim/exsim/smtp"
+)
+
+// Exchange is a running organisation.
+type Exchange struct {
+	conf     Config
+	profile  *profile.Profile
+	log      *trace.Log
+	rand     func() uint64
+	calls    *sip.Calls
+	sessions *smtp.Sessions
+	causes   *transport.Causes
+	store    *store.Store
+	lab      *admit.Authority
+	prompts  um.Prompts
+	media    *rtp.Engine
+	shared   *rtp.Stream
+
+	listeners []*Listener
+	workers   []*um.Worker
+	pickups   map[string]*transport.Pickup // by server
+	ctx       context.Context
+	stop      context.CancelFunc
+	wg        sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Listener is one bound row of the port table.
+type Listener struct {
+	Server *org.Server
+	Row    profile.Port
+	// Documented is the port that Exchange uses, Bound the one we bound.
+	Documented, Bound uint16
+
+	ln   net.Listener
+	serv server
+}
+
+// server is what answers on a listener.
+type server interface {
+	Serve(ln net.Listener) error
+	io.Closer
+}
+
+// Addr is the bound address.
+func (l *Listener) Addr() netip.AddrPort { return netip.AddrPortFrom(l.Server.Address, l.Bound) }
+
+// Start brings up an organisation. It returns when every listener is bound; if
+// one cannot be, none is left.
+func Start(conf Config) (*Exchange, error) {
+	x := &Exchange{conf: conf, sessions: &smtp.Sessions{}, causes: transport.NewCauses(), pickups: map[string]*transport.Pickup{}}
+	x.conf.Net = conf.Net.filled()
+	for x.conf.Seed == 0 {
+		x.conf.Seed = rand.Uint64() >> 32
+	}
+	x.rand = Chance(x.conf.Seed)
+	x.ctx, x.stop = context.WithCancel(context.Background())
+	for _, step := range []func() error{x.load, x.openStore, x.bind, x.openMedia, x.build, x.openPickups} {
+		if err := step(); err != nil {
+			return nil, errors.Join(err, x.Close())
+		}
+	}
+	x.serve()
+	return x, nil
+}
+
+// load reads facts and prompts.
+func (x *Exchange) load() error {
+	overrides := x.conf.Overrides
+	if name := x.conf.Org.Facts; name != "" {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("sim: facts: %w", err)
+		}
+		overrides = append(overrides[:len(overrides):len(overrides)], profile.Override{Name: name, Data: b})
+	}
+	var err error
+	if x.profile, err = profile.Load(x.conf.Org.Version, overrides...); err != nil {
+		return err
+	}
+	if x.prompts, err = um.LoadPrompts(x.conf.Org.Prompts); err != nil {
+		return err
+	}
+	x.lab, err = admit.NewAuthority()
+	return err
+}
+
+func (x *Exchange) openStore() error {
+	var err error
+	if x.store, err = store.Open(filepath.Join(x.conf.Dir, "mailboxes")); err != nil {
+		return err
+	}
+	x.log = x.conf.Trace
+	if x.log == nil {
+		x.log = trace.New(trace.Config{Dir: x.conf.Dir, Header: Header(x.conf.Org.Version, x.conf.Seed)})
+	}
+	x.calls = sip.NewCalls()
+	return nil
+}
+
+// Header is what the first event of a run says.
+func Header(version string, seed uint64) []trace.Field {
+	return []trace.Field{{Key: "profile", Value: version}, {Key: "seed", Value: int64(seed)}}
+}
+
+// rows are the port rows that a server listens on.
+func (x *Exchange) rows(s *org.Server) []profile.Port {
+	var rows []profile.Port
+	for _, r := range x.profile.Ports {
+		if r.Listens == "" || !s.Has(org.Role(r.Role)) {
+			continue
+		}
+		if r.Beside != 0 && s.Has(org.ClientAccess) {
+			r.Port = r.Beside
+		}
+		if p := x.conf.Org.Router.SipTCPListeningPort; p != 0 && r.ID == um.RowCallRouter {
+			r.Port = p
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// bind opens every listener, or none.
+func (x *Exchange) bind() error {
+	var failed []failedBind
+	for i := range x.conf.Org.Servers {
+		s := &x.conf.Org.Servers[i]
+		for _, row := range x.rows(s) {
+			port := x.conf.Ports.bound(row.Port)
+			ln, err := x.conf.Net.Listen(netip.AddrPortFrom(s.Address, port))
+			if err != nil {
+				failed = append(failed, failedBind{s.Name, s.Address, port, row, err})
+				continue
+			}
+			ap, err := netip.ParseAddrPort(ln.Addr().String())
+			if err != nil {
+				return fmt.Errorf("sim: listener of %s: %w", row.ID, err)
+			}
+			x.listeners = append(x.listeners, &Listener{Server: s, Row: row, Documented: row.Port, Bound: ap.Port(), ln: ln})
+		}
+	}
+	if len(failed) > 0 {
+		return bindErrors(failed)
+	}
+	return nil
+}
+
+func (x *Exchange) openMedia() error {
+	r := x.conf.Org.RTP
+	var err error
+	x.media, err = rtp.New(rtp.Config{Low: r.Low, High: r.High, Listen: x.conf.Net.ListenPacket, Rand: x.rand})
+	if err != nil || !x.conf.SignallingOnly {
+		return err
+	}
+	for i := range x.conf.Org.Servers {
+		if s := &x.conf.Org.Servers[i]; s.Has(org.MailboxRole) && x.shared == nil {
+			x.shared, err = x.media.Open(s.Address, trace.Session{}, x.log.Source(s.Name, um.RowUMWorker))
+		}
+	}
+	return err
+}
+
+// address is where a listener is reached by others.
+func (x *Exchange) address(serverName, row string) netip.AddrPort {
+	if l := x.Listener(serverName, row); l != nil {
+		return netip.AddrPortFrom(l.Server.Public(), l.Bound)
+	}
+	return netip.AddrPort{}
+}
+
+// Listener finds a bound row of a server, nil if there is none.
+func (x *Exchange) Listener(serverName, row string) *Listener {
+	for _, l := range x.listeners {
+		if l.Server.Name == serverName && l.Row.ID == row {
+			return l
+		}
+	}
+	return nil
+}
+
+// build puts an endpoint behind each listener.
+func (x *Exchange) build() error {
+	shared := um.Config{Org: x.conf.Org, Profile: x.profile, Address: x.address, Trace: x.log, Rand: x.rand}
+	for _, l := range x.listeners {
+		var err error
+		switch l.Row.Protocol {
+		case "sip":
+			l.serv = x.sipEndpoint(l, shared)
+		case "smtp":
+			l.serv, err = x.connector(l)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sipEndpoint makes the endpoint of a listener that redirects or answers.
+func (x *Exchange) sipEndpoint(l *Listener, shared um.Config) server {
+	src := x.log.Source(l.Server.Name, l.Row.ID)
+	conf := sip.Config{
+		Dialect:   um.Dialect(x.profile, l.Row.Listens == "redirect"),
+		Allow:     x.profile.SIP.Allow,
+		Supported: x.profile.SIP.Supported,
+		T1:        x.profile.SIP.T1,
+		Rand:      x.rand, Calls: x.calls, Trace: src,
+		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			return x.conf.Net.Dial(ctx, l.Server.Address, to)
+		},
+	}
+	var router *um.Router
+	switch l.Row.ID {
+	case um.RowCallRouter:
+		router = um.NewRouter(shared, l.Server)
+		conf.Handler = router
+	case um.RowUMService:
+		conf.Handler = um.NewService(shared, l.Server)
+	default:
+		w := um.NewWorker(um.WorkerConfig{Config: shared, Server: l.Server, Media: x.media, Shared: x.shared, Prompts: x.prompts, Submit: x.submit(l.Server)})
+		x.workers = append(x.workers, w)
+		conf.Handler = w
+	}
+	ep := sip.New(conf)
+	if router != nil {
+		x.wg.Go(func() { router.Watch(x.ctx, x.probe(ep, l.Server)) })
+	}
+	l.ln = admit.Listener(l.ln, x.sipAllowList(), admit.Close, src)
+	return ep
+}
+
+// probe asks a UM service for OPTIONS, from the router's own address.
+func (x *Exchange) probe(ep *sip.Endpoint, from *org.Server) um.Probe {
+	return func(ctx context.Context, to netip.AddrPort) error {
+		r, err := ep.Options(ctx, to, "sip:"+to.String()+";transport=tcp", "<sip:"+from.FQDN+">")
+		if err == nil && r.Status != 200 {
+			err = fmt.Errorf("OPTIONS was answered %d %s", r.Status, r.Reason)
+		}
+		return err
+	}
+}
+
+// sipAllowList admits the gateways and the organisation's own servers.
+func (x *Exchange) sipAllowList() *admit.List {
+	list := &admit.List{
+		Check: "UM IP gateways",
+		Fix:   "add to the organisation: gateways: - {name: NAME, address: {address}, dial-plan: PLAN}, and a hunt group for it",
+	}
+	for _, g := range x.conf.Org.Gateways {
+		list.Add(g.Address, "gateway "+g.Name)
+	}
+	for _, s := range x.conf.Org.Servers {
+		list.Add(s.Address, "server "+s.Name)
+	}
+	return list
+}
+
+// connector makes the SMTP server of a receive connector.
+func (x *Exchange) connector(l *Listener) (server, error) {
+	cert, err := x.lab.Issue([]string{l.Server.FQDN, l.Server.Name}, l.Server.Address)
+	if err != nil {
+		return nil, err
+	}
+	return transport.NewReceiveConnector(l.Row.ID, transport.Config{
+		Org: x.conf.Org, Profile: x.profile, Server: l.Server, Hostname: x.mailboxServer(l.Server).FQDN,
+		Store: x.store, Cert: cert, Sessions: x.sessions, Causes: x.causes,
+		Trace: x.log.Source(l.Server.Name, l.Row.ID),
+	})
+}
+
+// mailboxServer is the server itself, or the first Mailbox server behind a
+// front end.
+func (x *Exchange) mailboxServer(s *org.Server) *org.Server {
+	if s.Has(org.MailboxRole) {
+		return s
+	}
+	for i := range x.conf.Org.Servers {
+		if m := &x.conf.Org.Servers[i]; m.Has(org.MailboxRole) {
+			return m
+		}
+	}
+	return s
+}
+
+// submit hands Unified Messaging's messages to the Default connector of the
+// same server.
+func (x *Exchange) submit(s *org.Server) func(um.Message) error {
+	return func(m um.Message) error {
+		p := x.pickups[s.Name]
+		if p == nil {
+			return errors.New("sim: no transport on " + s.Name)
+		}
+		return p.Submit(transport.Message{From: m.From, To: m.To, Data: m.Data, Call: m.Call})
+	}
+}
+
+func (x *Exchange) openPickups() error {
+	for i := range x.conf.Org.Servers {
+		s := &x.conf.Org.Servers[i]
+		l := x.Listener(s.Name, "default")
+		if l == nil {
+			continue
+		}
+		p, err := transport.NewPickup(transport.PickupConfig{
+			Dir:   filepath.Join(x.conf.Dir, s.Name, "UnifiedMessaging"),
+			Hello: s.FQDN, From: s.Address, To: l.Addr(), ServerName: s.FQDN,
+			TLS: &tls.Config{RootCAs: x.lab.Pool(), MinVersion: tls.VersionTLS12}, Dial: x.conf.Net.Dial,
+			Retry: time.Minute, Causes: x.causes, Trace: x.log.Source(s.Name, um.RowUMWorker),
+		})
+		if err != nil {
+			return err
+		}
+		x.pickups[s.Name] = p
+	}
+	return nil
+}
+
+// serve starts every listener.
+func (x *Exchange) serve() {
+	for _, l := range x.listeners {
+		x.wg.Go(func() {
+			if err := l.serv.Serve(l.ln); err != nil {
+				x.log.Source(l.Server.Name, l.Row.ID).Record(trace.Session{}, trace.Session{}, listenerFailed{err}, nil)
+			}
+		})
+	}
+}
+
+// Trace is the timeline.
+func (x *Exchange) Trace() *trace.Log { return x.log }
+
+// Profile is the Exchange version that is simulated.
+func (x *Exchange) Profile() *profile.Profile { return x.profile }
+
+// Organisation is what is simulated.
+func (x *Exchange) Organisation() *org.Organisation { return x.conf.Org }
+
+// Calls names the calls; a simulated gateway shares it, so that both ends of a
+// call have one name.
+func (x *Exchange) Calls() *sip.Calls { return x.calls }
+
+// Seed is the seed in use.
+func (x *Exchange) Seed() uint64 { return x.conf.Seed }
+
+// Listeners lists what is bound.
+func (x *Exchange) Listeners() []*Listener { return x.listeners }
+
+// MediaLateness is how far behind the sending clock was.
+func (x *Exchange) MediaLateness() rtp.Lateness { return x.media.Lateness() }
+
+// LabCA is the certificate of the lab's authority, in PEM.
+func (x *Exchange) LabCA() []byte { return x.lab.PEM() }
+
+// StopListener stops one row of a server, as when its service is stopped.
+func (x *Exchange) StopListener(serverName, row string) error {
+	l := x.Listener(serverName, row)
+	if l == nil {
+		return fmt.Errorf("sim: %s has no listener %s", serverName, row)
+	}
+	return l.serv.Close()
+}
+
+// Close ends listeners, calls, media and messages on their way, in this order,
+// then the log if it is its own. What is not delivered stays on disk. It may be
+// called twice.
+func (x *Exchange) Close() error {
+	x.closeOnce.Do(func() { x.closeErr = x.close() })
+	return x.closeErr
+}
+
+func (x *Exchange) close() error {
+	var errs []error
+	x.stop()
+	for _, l := range x.listeners {
+		if l.serv != nil && l.Row.Protocol == "sip" {
+			errs = append(errs, l.serv.Close())
+		}
+		_ = l.ln.Close() // a server that never ran does not know its listener
+	}
+	if x.media != nil {
+		errs = append(errs, x.media.Close())
+	}
+	for _, w := range x.workers {
+		w.Wait()
+	}
+	for _, p := range x.pickups {
+		errs = append(errs, p.Close())
+	}
+	for _, l := range x.listeners {
+		if l.serv != nil && l.Row.Protocol != "sip" {
+			errs = append(errs, l.serv.Close())
+		}
+	}
+	x.wg.Wait()
+	if x.calls != nil {
+		x.calls.Close()
+	}
+	if x.log != nil && x.conf.Trace == nil {
+		errs = append(errs, x.log.Close())
+	}
+	return errors.Join(errs...)
+}
+
+type listenerFailed struct{ err error }
+
+func (listenerFailed) EventName() string { return "bench.fault" }
+func (e listenerFailed) AppendTo(f *trace.Fields) {
+	f.Text("where", "listener")
+	f.Text("what", e.err.Error())
+}

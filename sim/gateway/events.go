@@ -1,0 +1,58 @@
+package gateway
+
+import "github.com/exsim/exsim/sim/trace"
+
+type answered struct {
+	contact string
+	hops    int
+}
+
+func (answered) EventName() string { return "gateway.answered" }
+func (e answered) AppendTo(f *trace.Fields) {
+	f.Text("contact", e.contact)
+	f.Int("invites", int64(e.hops))
+}
+
+type failed struct {
+	status int
+	why    string
+	hops   int
+}
+
+func (failed) EventName() string { return "gateway.failed" }
+func (e failed) AppendTo(f *trace.Fields) {
+	f.Int("status", int64(e.status))
+	f.Text("why", e.why)
+	f.Int("invites", int64(e.hops))
+}
+
+type talked struct {
+	octets int
+	sha256 string
+}
+
+func (talked) EventName() string { return "gateway.talked" }
+func (e talked) AppendTo(f *trace.Fields) {
+	f.Int("octets", int64(e.octets))
+	f.Text("sha256", e.sha256)
+}
+
+type hungUp struct{ how string }
+
+func (hungUp) EventName() string          { return "gateway.ended" }
+func (e hungUp) AppendTo(f *trace.Fields) { f.Text("how", e.how) }
+
+// Events lists the events that this package records.
+func Events() []trace.EventType {
+	invites := trace.FieldType{Key: "invites", Means: "INVITEs sent, the first included"}
+	return []trace.EventType{
+		{Name: "gateway.answered", Means: "the simulated gateway's call was answered", Fields: []trace.FieldType{
+			{Key: "contact", Means: "Contact of the 200"}, invites}},
+		{Name: "gateway.failed", Means: "the simulated gateway's call was not answered", Fields: []trace.FieldType{
+			{Key: "status", Means: "last status, 0 if there was none"}, {Key: "why", Means: "what happened"}, invites}},
+		{Name: "gateway.talked", Means: "the simulated gateway begins to speak", Fields: []trace.FieldType{
+			{Key: "octets", Means: "of G.711"}, {Key: "sha256", Means: "of these octets"}}},
+		{Name: "gateway.ended", Means: "the simulated gateway's call is over", Fields: []trace.FieldType{
+			{Key: "how", Means: "bye (the other side), local, closed"}}},
+	}
+}

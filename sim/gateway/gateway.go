@@ -1,0 +1,261 @@
+// Package gateway is a simulated IP gateway: it places diverted calls, follows
+// redirects, talks, presses keys and hangs up. With a planted fault it does one
+// of these things wrong.
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/exsim/exsim/rtp"
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sip"
+)
+
+// Fault is something that a gateway does wrong.
+type Fault string
+
+// The faults that can be planted.
+const (
+	// DropDiversion leaves Diversion out of the INVITE behind a redirect.
+	DropDiversion Fault = "drop-diversion"
+	// OtherAddress calls from Config.Other instead of Config.Address.
+	OtherAddress Fault = "other-address"
+	// NoMedia sends no RTP.
+	NoMedia Fault = "no-media"
+	// OneRedirect gives up at the second redirect.
+	OneRedirect Fault = "one-redirect"
+)
+
+// Faults lists the faults.
+func Faults() []Fault { return []Fault{DropDiversion, OtherAddress, NoMedia, OneRedirect} }
+
+// Config describes a gateway.
+type Config struct {
+	Name    string
+	Address netip.Addr // that it calls from
+	Other   netip.Addr // for OtherAddress
+	Faults  []Fault
+	// MaxRedirects bounds how many redirects a call follows; 0 means 5.
+	MaxRedirects int
+
+	Calls        *sip.Calls // shared with the organisation under test
+	Trace        *trace.Log
+	Rand         func() uint64
+	Listen       func(at netip.AddrPort) (net.Listener, error)
+	ListenPacket func(at netip.AddrPort) (net.PacketConn, error)
+	Dial         func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
+}
+
+// Gateway is a running gateway.
+type Gateway struct {
+	conf  Config
+	addr  netip.Addr
+	local netip.AddrPort // where it listens
+	ep    *sip.Endpoint
+	media *rtp.Engine
+	src   *trace.Source
+	wg    sync.WaitGroup
+}
+
+// Start brings up a gateway.
+func Start(conf Config) (*Gateway, error) {
+	if conf.MaxRedirects == 0 {
+		conf.MaxRedirects = 5
+	}
+	g := &Gateway{conf: conf, addr: conf.Address, src: conf.Trace.Source(conf.Name, "ip-gateway")}
+	if g.has(OtherAddress) {
+		g.addr = conf.Other
+	}
+	if g.has(OneRedirect) {
+		g.conf.MaxRedirects = 1
+	}
+	ln, err := conf.Listen(netip.AddrPortFrom(g.addr, 0))
+	if err != nil {
+		return nil, fmt.Errorf("gateway %s: %w", conf.Name, err)
+	}
+	if g.local, err = netip.ParseAddrPort(ln.Addr().String()); err != nil {
+		return nil, fmt.Errorf("gateway %s: %w", conf.Name, err)
+	}
+	if g.media, err = rtp.New(rtp.Config{Listen: conf.ListenPacket, Rand: conf.Rand}); err != nil {
+		_ = ln.Close()
+		return nil, err
+	}
+	g.ep = sip.New(sip.Config{
+		Handler: sip.HandlerFunc(g.serve), Allow: []string{"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "NOTIFY"},
+		Rand: conf.Rand, Calls: conf.Calls, Trace: g.src,
+		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) { return conf.Dial(ctx, g.addr, to) },
+	})
+	g.wg.Go(func() { _ = g.ep.Serve(ln) })
+	return g, nil
+}
+
+func (g *Gateway) has(f Fault) bool { return slices.Contains(g.conf.Faults, f) }
+
+// serve answers OPTIONS; a gateway for voice mail takes no calls.
+func (g *Gateway) serve(tx *sip.ServerTx) {
+	if tx.Method() == "OPTIONS" {
+		tx.Respond(sip.Response{Status: 200, Reason: "OK"})
+		return
+	}
+	tx.Respond(sip.Response{Status: 480, Reason: "Temporarily Unavailable"})
+}
+
+// Lateness is how far behind the gateway's sending clock was.
+func (g *Gateway) Lateness() rtp.Lateness { return g.media.Lateness() }
+
+// Close ends calls and listeners.
+func (g *Gateway) Close() error {
+	err := g.ep.Close()
+	g.wg.Wait()
+	if merr := g.media.Close(); err == nil {
+		err = merr
+	}
+	return err
+}
+
+// CallParams describe a call to place.
+type CallParams struct {
+	To       netip.AddrPort // call router
+	Dial     string         // pilot
+	Caller   string         // number of the caller
+	Name     string         // display name of the caller, "" for none
+	Diverted string         // extension that the call was diverted from, "" for none
+	Reason   string         // of the diversion
+}
+
+// Call is a call that was answered.
+type Call struct {
+	g       *Gateway
+	dialog  *sip.Dialog
+	stream  *rtp.Stream
+	session trace.Session
+	ended   chan struct{}
+	once    sync.Once
+
+	mu     sync.Mutex
+	talked []byte
+}
+
+// Session names the call; it is set also if the call failed.
+func (c *Call) Session() trace.Session { return c.session }
+
+// Call places a call and waits for the final answer, following redirects. A
+// call that is not answered with 2xx is an error that says how far it came.
+func (g *Gateway) Call(ctx context.Context, p CallParams) (*Call, error) {
+	callID, tag := fmt.Sprintf("%016x@%s", g.conf.Rand(), g.addr), fmt.Sprintf("%08x", uint32(g.conf.Rand()))
+	c := &Call{g: g, session: g.conf.Calls.Name(callID, tag), ended: make(chan struct{})}
+	stream, err := g.media.Open(g.addr, c.session, g.src)
+	if err != nil {
+		return c, err
+	}
+	c.stream = stream
+	inv := g.invite(p, c)
+	inv.CallID, inv.FromTag = callID, tag
+	answer, err := g.follow(ctx, inv)
+	if err == nil && answer.Dialog == nil {
+		err = fmt.Errorf("answered %d %s", answer.Status, answer.Reason)
+	}
+	if err != nil {
+		stream.Close()
+		g.src.Record(c.session, trace.Session{}, failed{status: answer.Status, why: err.Error(), hops: int(inv.CSeq)}, nil)
+		return c, err
+	}
+	c.dialog = answer.Dialog
+	g.src.Record(c.session, trace.Session{}, answered{contact: answer.Contact, hops: int(inv.CSeq)}, nil)
+	return c, c.startMedia(answer.Body)
+}
+
+// invite is the first INVITE of a call.
+func (g *Gateway) invite(p CallParams, c *Call) *sip.Invite {
+	from := fmt.Sprintf("<sip:%s@%s>", p.Caller, g.addr)
+	if p.Name != "" {
+		from = `"` + strings.ReplaceAll(p.Name, `"`, `'`) + `" ` + from
+	}
+	uri := fmt.Sprintf("sip:%s@%s;transport=tcp", p.Dial, p.To)
+	inv := &sip.Invite{
+		To: p.To, URI: uri, From: from, ToURI: fmt.Sprintf("<sip:%s@%s>", p.Dial, p.To.Addr()),
+		Contact: fmt.Sprintf("<sip:%s@%s;transport=tcp>", p.Caller, g.local),
+		Body:    g.offer(c.stream.Addr().Port()), Handler: c,
+		Headers: []string{"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY", "Supported: timer"},
+	}
+	if p.Diverted != "" {
+		inv.Headers = append(inv.Headers, diversion+fmt.Sprintf(" <tel:%s>;reason=%s;screen=no;privacy=off", p.Diverted, p.Reason))
+	}
+	return inv
+}
+
+const diversion = "Diversion:"
+
+// follow sends the INVITE and follows redirects, each to the Contact's address
+// with the same Call-ID and From tag.
+func (g *Gateway) follow(ctx context.Context, inv *sip.Invite) (sip.Answer, error) {
+	for hops := 0; ; hops++ {
+		a, err := g.ep.Invite(ctx, inv)
+		if err != nil || a.Status/100 != 3 {
+			return a, err
+		}
+		if hops == g.conf.MaxRedirects {
+			return a, fmt.Errorf("gave up at redirect %d", hops+1)
+		}
+		to, err := sip.URIAddr(a.Contact)
+		if err != nil {
+			return a, fmt.Errorf("redirect %d: %w", hops+1, err)
+		}
+		inv.To, inv.URI = to, a.Contact
+		if g.has(DropDiversion) {
+			inv.Headers = slices.DeleteFunc(inv.Headers, func(h string) bool { return strings.HasPrefix(h, diversion) })
+		}
+	}
+}
+
+// Established is part of sip.DialogHandler; the caller's dialog is established
+// by its own ACK.
+func (c *Call) Established() {}
+
+// Request answers what comes in the dialog.
+func (c *Call) Request(tx *sip.ServerTx) {
+	if tx.Method() == "INVITE" {
+		tx.Respond(sip.Response{Status: 488, Reason: "Not Acceptable Here"})
+		return
+	}
+	tx.Respond(sip.Response{Status: 200, Reason: "OK"})
+}
+
+// Ended frees the media of the call.
+func (c *Call) Ended(how sip.End) {
+	c.once.Do(func() {
+		c.stream.Close()
+		c.g.src.Record(c.session, trace.Session{}, hungUp{string(how)}, nil)
+		close(c.ended)
+	})
+}
+
+// Hangup sends BYE and waits for its answer.
+func (c *Call) Hangup(ctx context.Context) error {
+	select {
+	case <-c.ended:
+		return nil // the other side was first
+	default:
+	}
+	r, err := c.dialog.Hangup(ctx)
+	if err == nil && r.Status != 200 {
+		err = fmt.Errorf("BYE was answered %d %s", r.Status, r.Reason)
+	}
+	return err
+}
+
+// Wait waits until the call is over, from whichever side.
+func (c *Call) Wait(ctx context.Context) error {
+	select {
+	case <-c.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,108 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/exsim/exsim/rtp"
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sip/sdp"
+)
+
+//go:embed speech.wav
+var speechWAV []byte
+
+// Speech is a spoken sentence in mu-law at 8 kHz, as long as asked for: it is
+// repeated or cut.
+func Speech(length time.Duration) ([]byte, error) {
+	one, err := rtp.ReadWAV(speechWAV, rtp.PCMU)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	n := int(length/time.Millisecond) * 8
+	return bytes.Repeat(one, n/len(one)+1)[:n], nil
+}
+
+// eventsPT is the payload type of telephone events that the gateway offers.
+const eventsPT = 101
+
+func (g *Gateway) description(port uint16) sdp.Local {
+	return sdp.Local{
+		Addr: g.addr, Port: port, Codecs: []sdp.Codec{sdp.PCMU, sdp.PCMA},
+		Events: "0-16", EventsPT: eventsPT, ID: 1, Name: "-", Ptime: 20,
+	}
+}
+
+func (g *Gateway) offer(port uint16) []byte { return sdp.Offer(g.description(port)).AppendTo(nil) }
+
+// startMedia sends silence from here on, as a telephone does.
+func (c *Call) startMedia(answer []byte) error {
+	desc, err := sdp.Parse(answer)
+	if err != nil {
+		return fmt.Errorf("the answer: %w", err)
+	}
+	agreed, err := sdp.Accepted(desc, c.g.description(c.stream.Addr().Port()))
+	if err != nil {
+		return fmt.Errorf("the answer: %w", err)
+	}
+	c.stream.Start(rtp.Params{
+		Remote: agreed.Remote, Codec: rtp.Codec(agreed.Codec.PT), PT: agreed.PT, EventsPT: agreed.EventsPT,
+		Send: agreed.Send && !c.g.has(NoMedia), Receive: agreed.Receive, Continuous: true,
+	})
+	return nil
+}
+
+// errEnded means that the call was over before what was to be done.
+var errEnded = errors.New("the call is over")
+
+// Talk plays speech and returns when it is out.
+func (c *Call) Talk(ctx context.Context, length time.Duration) error {
+	speech, err := Speech(length)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.talked = append(c.talked, speech...)
+	c.mu.Unlock()
+	done := make(chan struct{})
+	c.stream.Play(rtp.PCMU, speech, func() { close(done) })
+	sum := sha256.Sum256(speech)
+	c.g.src.Record(c.session, trace.Session{}, talked{len(speech), hex.EncodeToString(sum[:])}, nil)
+	return c.await(ctx, done)
+}
+
+// Digits sends telephone events and returns when they are out.
+func (c *Call) Digits(ctx context.Context, digits string) error {
+	done := make(chan struct{})
+	c.stream.SendDigits(digits, func() { close(done) })
+	return c.await(ctx, done)
+}
+
+func (c *Call) await(ctx context.Context, done chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-c.ended:
+		return errEnded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Within reports whether a recording holds, octet for octet, all that the
+// gateway said, and how many octets that is.
+func (c *Call) Within(wav []byte) (octets int, ok bool, err error) {
+	heard, err := rtp.ReadWAV(wav, rtp.PCMU)
+	if err != nil {
+		return 0, false, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.talked), len(c.talked) > 0 && bytes.Contains(heard, c.talked), nil
+}

@@ -1,0 +1,260 @@
+package org
+
+import (
+	"embed"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/yamlfile"
+)
+
+//go:embed data/*.yaml
+var data embed.FS
+
+// Default returns the text of the organisation that is simulated when none is
+// given, for a version.
+func Default(version string) (name string, text []byte, err error) {
+	name = "organisation/" + version + ".yaml"
+	text, err = data.ReadFile("data/" + version + ".yaml")
+	if err != nil {
+		return "", nil, fmt.Errorf("org: Exchange version %q is not known; known are %s", version, strings.Join(profile.Versions(), ", "))
+	}
+	return name, text, nil
+}
+
+// Load reads and validates an organisation. The error lists every mistake
+// with its place.
+func Load(name string, text []byte) (*Organisation, error) {
+	var o Organisation
+	f, err := yamlfile.Load(name, text, &o)
+	if err != nil {
+		return nil, err
+	}
+	return &o, o.Validate(f)
+}
+
+// FromValue reads an organisation that is part of another file: it says only
+// what differs from the default organisation of its version.
+func FromValue(f *yamlfile.File, v yamlfile.Value, version string) *Organisation {
+	if given, ok := v.Get("version"); ok {
+		version = given.Text
+	}
+	name, text, err := Default(version)
+	if err != nil {
+		f.Report(v.Pos, "", "%v", err)
+		return nil
+	}
+	o, err := Load(name, text)
+	if err != nil {
+		f.Report(v.Pos, "", "%v", err)
+		return nil
+	}
+	if v.Kind != yamlfile.None {
+		clearPlaces(o, v.Pos)
+		f.DecodeOver(v, o)
+		_ = o.Validate(f) // reported to f
+	}
+	return o
+}
+
+// clearPlaces lets mistakes in what comes from the base point to the place
+// that made the base be used.
+func clearPlaces(o *Organisation, at yamlfile.Pos) {
+	o.Pos = at
+	for i := range o.Servers {
+		o.Servers[i].Pos = at
+	}
+	for i := range o.DialPlans {
+		o.DialPlans[i].Pos = at
+	}
+	for i := range o.Gateways {
+		o.Gateways[i].Pos = at
+	}
+	for i := range o.HuntGroups {
+		o.HuntGroups[i].Pos = at
+	}
+	for i := range o.Mailboxes {
+		o.Mailboxes[i].Pos = at
+	}
+}
+
+// Validate reports every mistake of the organisation to its file and fills in
+// defaults.
+func (o *Organisation) Validate(f *yamlfile.File) error {
+	c := checker{f: f, o: o}
+	if !slices.Contains(profile.Versions(), o.Version) {
+		f.Report(o.Pos, "known are "+strings.Join(profile.Versions(), ", "), "Exchange version %q is not known", o.Version)
+	}
+	c.servers()
+	c.dialPlans()
+	c.gateways()
+	c.huntGroups()
+	c.mailboxes()
+	c.ranges()
+	return f.Err()
+}
+
+type checker struct {
+	f *yamlfile.File
+	o *Organisation
+}
+
+// unique reports a name that stands twice.
+func (c checker) unique(seen map[string]bool, what, name string, at yamlfile.Pos) {
+	key := strings.ToLower(name)
+	if seen[key] {
+		c.f.Report(at, "", "%s %q stands twice", what, name)
+	}
+	seen[key] = true
+}
+
+func (c checker) servers() {
+	names, addrs := map[string]bool{}, map[netip.Addr]string{}
+	var router, mailbox bool
+	for i := range c.o.Servers {
+		s := &c.o.Servers[i]
+		c.unique(names, "server", s.Name, s.Pos)
+		if other, ok := addrs[s.Address]; ok {
+			c.f.Report(s.Pos, "each server has an address of its own", "server %q has the address of %q", s.Name, other)
+		}
+		addrs[s.Address] = s.Name
+		for _, r := range s.Roles {
+			if r != ClientAccess && r != MailboxRole {
+				c.f.Report(s.Pos, yamlfile.Suggest(string(r), []string{string(ClientAccess), string(MailboxRole)}), "unknown role %q", r)
+			}
+		}
+		if c.o.Version == "2016" && s.Has(ClientAccess) != s.Has(MailboxRole) {
+			c.f.Report(s.Pos, "roles: [client-access, mailbox]", "from 2016 a Mailbox server holds the Client Access services too")
+		}
+		router, mailbox = router || s.Has(ClientAccess), mailbox || s.Has(MailboxRole)
+	}
+	if !router || !mailbox {
+		c.f.Report(c.o.Pos, "", "a call needs a server with the role client-access and one with the role mailbox")
+	}
+}
+
+func (c checker) dialPlans() {
+	names := map[string]bool{}
+	for i := range c.o.DialPlans {
+		d := &c.o.DialPlans[i]
+		c.unique(names, "dial plan", d.Name, d.Pos)
+		if d.Digits < 1 || d.Digits > 20 {
+			c.f.Report(d.Pos, "", "dial plan %q: digits is 1 to 20, not %d", d.Name, d.Digits)
+		}
+		if d.URIType == "" {
+			d.URIType = TelExtn
+		}
+		if d.URIType != TelExtn {
+			c.f.Report(d.Pos, "", "dial plan %q: uri-type %q is not simulated; TelExtn is", d.Name, d.URIType)
+		}
+	}
+}
+
+// plan reports a reference to a dial plan that does not exist.
+func (c checker) plan(what, name string, at yamlfile.Pos) *DialPlan {
+	d := c.o.DialPlanNamed(name)
+	if d == nil {
+		var names []string
+		for _, d := range c.o.DialPlans {
+			names = append(names, d.Name)
+		}
+		c.f.Report(at, yamlfile.Suggest(name, names), "%s: no dial plan %q", what, name)
+	}
+	return d
+}
+
+func (c checker) gateways() {
+	names, addrs := map[string]bool{}, map[netip.Addr]string{}
+	for i := range c.o.Gateways {
+		g := &c.o.Gateways[i]
+		c.unique(names, "gateway", g.Name, g.Pos)
+		if other, ok := addrs[g.Address]; ok {
+			c.f.Report(g.Pos, "", "gateway %q has the address of %q", g.Name, other)
+		}
+		addrs[g.Address] = g.Name
+		if g.Port == 0 {
+			g.Port = 5060
+		}
+		if g.Status == "" {
+			g.Status = Enabled
+		}
+		if !slices.Contains([]Status{Enabled, Disabled, NoNewCalls}, g.Status) {
+			c.f.Report(g.Pos, "Enabled, Disabled or NoNewCalls", "gateway %q: unknown status %q", g.Name, g.Status)
+		}
+		c.plan("gateway "+g.Name, g.DialPlan, g.Pos)
+	}
+}
+
+func (c checker) huntGroups() {
+	names, pilots := map[string]bool{}, map[string]bool{}
+	for i := range c.o.HuntGroups {
+		h := &c.o.HuntGroups[i]
+		c.unique(names, "hunt group", h.Name, h.Pos)
+		c.unique(pilots, "the pilot of gateway "+h.Gateway+",", h.Gateway+" "+h.Pilot, h.Pos)
+		c.plan("hunt group "+h.Name, h.DialPlan, h.Pos)
+		if !slices.ContainsFunc(c.o.Gateways, func(g UMIPGateway) bool { return g.Name == h.Gateway }) {
+			c.f.Report(h.Pos, "", "hunt group %q: no gateway %q", h.Name, h.Gateway)
+		}
+	}
+}
+
+// address is a plain SMTP address: what RFC 5321 calls a dot-string and a
+// domain.
+var address = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+/=?^_{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_{|}~-]+)*@[A-Za-z0-9.-]+$`)
+
+func (c checker) mailboxes() {
+	addrs, exts := map[string]bool{}, map[string]bool{}
+	for i := range c.o.Mailboxes {
+		m := &c.o.Mailboxes[i]
+		c.unique(addrs, "mailbox", m.Address, m.Pos)
+		if _, domain, _ := strings.Cut(m.Address, "@"); !address.MatchString(m.Address) || !strings.EqualFold(domain, c.o.Domain) {
+			c.f.Report(m.Pos, "", "mailbox address %q is not NAME@%s", m.Address, c.o.Domain)
+		}
+		if s := c.o.ServerNamed(m.Server); s == nil || !s.Has(MailboxRole) {
+			c.f.Report(m.Pos, "", "mailbox %q: no Mailbox server %q", m.Name, m.Server)
+		}
+		if m.Extension == "" {
+			continue
+		}
+		c.unique(exts, "extension", m.DialPlan+" "+m.Extension, m.Pos)
+		if d := c.plan("mailbox "+m.Name, m.DialPlan, m.Pos); d != nil && !isExtension(m.Extension, d.Digits) {
+			c.f.Report(m.Pos, "", "extension %q does not have the %d digits of dial plan %q", m.Extension, d.Digits, d.Name)
+		}
+	}
+}
+
+func isExtension(s string, digits int) bool {
+	return len(s) == digits && strings.Trim(s, "0123456789") == ""
+}
+
+func (c checker) ranges() {
+	o := c.o
+	if o.RTP.Low == 0 && o.RTP.High == 0 {
+		o.RTP.Low, o.RTP.High = 1024, 65535
+	}
+	if o.RTP.Low < 1024 || o.RTP.Low >= o.RTP.High {
+		c.f.Report(o.RTP.Pos, "", "rtp: %d-%d is not a range within 1024-65535", o.RTP.Low, o.RTP.High)
+	}
+	l := o.Limits
+	for _, r := range []struct {
+		name     string
+		got      time.Duration
+		min, max time.Duration
+	}{
+		{"max-call-duration", l.MaxCallDuration, 10 * time.Minute, 120 * time.Minute},
+		{"max-recording-duration", l.MaxRecordingDuration, time.Minute, 100 * time.Minute},
+		{"recording-idle-timeout", l.RecordingIdleTimeout, 2 * time.Second, 10 * time.Second},
+	} {
+		if r.got != 0 && (r.got < r.min || r.got > r.max) {
+			c.f.Report(l.Pos, "the range of Set-UMDialPlan", "%s: %s is not within %s to %s", r.name, r.got, r.min, r.max)
+		}
+	}
+	if l.MaxCallsAllowed < 0 || l.MaxCallsAllowed > 200 {
+		c.f.Report(l.Pos, "the range of Set-UMService", "max-calls-allowed: %d is not within 0 to 200", l.MaxCallsAllowed)
+	}
+}

@@ -1,0 +1,225 @@
+// Package org is the model of the simulated organisation: servers and their
+// roles, dial plans, UM IP gateways, hunt groups and mailboxes, under the names
+// and with the ranges of Exchange's own objects. One value of it stands behind
+// org.yaml, a scenario's organisation and a Go test; it is validated, filled
+// once from the profile, and then read-only.
+package org
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/exsim/exsim/sim/yamlfile"
+)
+
+// Organisation is everything that is simulated.
+type Organisation struct {
+	Pos     yamlfile.Pos
+	Version string `yaml:"version,required"` // Exchange version
+	Domain  string `yaml:"domain,required"`  // accepted domain
+
+	Servers    []Server      `yaml:"servers,required"`
+	DialPlans  []DialPlan    `yaml:"dial-plans,required"`
+	Gateways   []UMIPGateway `yaml:"gateways"`
+	HuntGroups []HuntGroup   `yaml:"hunt-groups"`
+	Mailboxes  []Mailbox     `yaml:"mailboxes"`
+
+	// Router changes what Set-UMCallRouterSettings can change.
+	Router RouterSettings `yaml:"call-router"`
+	// RTP narrows the UDP ports of media.
+	RTP PortRange `yaml:"rtp"`
+	// Limits of recording and calls; zero means the profile's.
+	Limits Limits `yaml:"limits"`
+	// Prompts replaces the greeting and the pilot's greeting by WAV files.
+	Prompts Prompts `yaml:"prompts"`
+	// Facts names a file that overrides assumed facts.
+	Facts string `yaml:"facts"`
+}
+
+// Role of a server.
+type Role string
+
+// The roles of this path.
+const (
+	ClientAccess Role = "client-access"
+	MailboxRole  Role = "mailbox"
+)
+
+// Server is one simulated machine with an address of its own.
+type Server struct {
+	Pos     yamlfile.Pos
+	Name    string     `yaml:"name,required"`
+	FQDN    string     `yaml:"fqdn,required"`
+	Address netip.Addr `yaml:"address,required"`
+	// Advertise is the address that Contact and SDP carry, where peers see
+	// another than Address.
+	Advertise netip.Addr `yaml:"advertise"`
+	Roles     []Role     `yaml:"roles,required"`
+}
+
+// Has reports whether the server holds a role.
+func (s *Server) Has(r Role) bool { return slices.Contains(s.Roles, r) }
+
+// Public is the address that peers are told.
+func (s *Server) Public() netip.Addr {
+	if s.Advertise.IsValid() {
+		return s.Advertise
+	}
+	return s.Address
+}
+
+// URIType is the form of addresses that a dial plan takes.
+type URIType string
+
+// TelExtn is the default and, so far, the only one: numeric extensions.
+const TelExtn URIType = "TelExtn"
+
+// DialPlan is a UM dial plan.
+type DialPlan struct {
+	Pos     yamlfile.Pos
+	Name    string  `yaml:"name,required"`
+	URIType URIType `yaml:"uri-type"`        // TelExtn if empty
+	Digits  int     `yaml:"digits,required"` // in an extension, 1-20
+}
+
+// UMIPGateway is a device that may call, with the dial plan that its first
+// hunt group ties it to.
+type UMIPGateway struct {
+	Pos      yamlfile.Pos
+	Name     string     `yaml:"name,required"`
+	Address  netip.Addr `yaml:"address,required"`
+	Port     uint16     `yaml:"port"`   // 5060 if zero
+	Status   Status     `yaml:"status"` // Enabled if empty
+	DialPlan string     `yaml:"dial-plan,required"`
+}
+
+// Status of a UM IP gateway.
+type Status string
+
+// The states of a gateway.
+const (
+	Enabled    Status = "Enabled"
+	Disabled   Status = "Disabled"
+	NoNewCalls Status = "NoNewCalls"
+)
+
+// HuntGroup ties a pilot number of a gateway to a dial plan.
+type HuntGroup struct {
+	Pos      yamlfile.Pos
+	Name     string `yaml:"name,required"`
+	Pilot    string `yaml:"pilot"` // "" takes every call of the gateway
+	Gateway  string `yaml:"gateway,required"`
+	DialPlan string `yaml:"dial-plan,required"`
+}
+
+// Mailbox is a UM-enabled mailbox.
+type Mailbox struct {
+	Pos       yamlfile.Pos
+	Name      string `yaml:"name,required"`    // display name
+	Address   string `yaml:"address,required"` // SMTP address
+	Extension string `yaml:"extension"`        // "" is not UM-enabled
+	DialPlan  string `yaml:"dial-plan"`
+	Server    string `yaml:"server,required"`
+}
+
+// RouterSettings are the settable parts of the call router.
+type RouterSettings struct {
+	SipTCPListeningPort uint16 `yaml:"sip-tcp-listening-port"` // 5060 if zero
+}
+
+// PortRange is a range of ports, both ends included.
+type PortRange struct {
+	Pos  yamlfile.Pos
+	Low  uint16 `yaml:"low"`
+	High uint16 `yaml:"high"`
+}
+
+// Limits are per call; they have Exchange's names and ranges.
+type Limits struct {
+	Pos                  yamlfile.Pos
+	MaxCallDuration      time.Duration `yaml:"max-call-duration"`
+	MaxRecordingDuration time.Duration `yaml:"max-recording-duration"`
+	RecordingIdleTimeout time.Duration `yaml:"recording-idle-timeout"`
+	MaxCallsAllowed      int           `yaml:"max-calls-allowed"`
+}
+
+// Prompts are WAV files of 8 kHz mono: PCM16, mu-law or A-law.
+type Prompts struct {
+	Greeting string `yaml:"greeting"`
+	Pilot    string `yaml:"pilot"`
+}
+
+// ServerNamed finds a server, nil if there is none.
+func (o *Organisation) ServerNamed(name string) *Server {
+	for i := range o.Servers {
+		if o.Servers[i].Name == name {
+			return &o.Servers[i]
+		}
+	}
+	return nil
+}
+
+// GatewayAt finds the gateway object of a source address, nil if there is
+// none.
+func (o *Organisation) GatewayAt(addr netip.Addr) *UMIPGateway {
+	for i := range o.Gateways {
+		if o.Gateways[i].Address == addr.Unmap() {
+			return &o.Gateways[i]
+		}
+	}
+	return nil
+}
+
+// HuntGroupOf finds the hunt group for a pilot that a gateway dialled: the
+// exact one, else the gateway's group without a pilot, else nil.
+func (o *Organisation) HuntGroupOf(gateway, pilot string) *HuntGroup {
+	var rest *HuntGroup
+	for i := range o.HuntGroups {
+		h := &o.HuntGroups[i]
+		if h.Gateway != gateway {
+			continue
+		}
+		if h.Pilot == pilot {
+			return h
+		}
+		if h.Pilot == "" {
+			rest = h
+		}
+	}
+	return rest
+}
+
+// DialPlanNamed finds a dial plan, nil if there is none.
+func (o *Organisation) DialPlanNamed(name string) *DialPlan {
+	for i := range o.DialPlans {
+		if o.DialPlans[i].Name == name {
+			return &o.DialPlans[i]
+		}
+	}
+	return nil
+}
+
+// MailboxOf finds the UM-enabled mailbox of an extension in a dial plan, nil
+// if there is none.
+func (o *Organisation) MailboxOf(dialPlan, extension string) *Mailbox {
+	for i := range o.Mailboxes {
+		m := &o.Mailboxes[i]
+		if m.DialPlan == dialPlan && m.Extension == extension && extension != "" {
+			return m
+		}
+	}
+	return nil
+}
+
+// MailboxAt finds the mailbox of an SMTP address, without regard to case, nil
+// if there is none.
+func (o *Organisation) MailboxAt(address string) *Mailbox {
+	for i := range o.Mailboxes {
+		if strings.EqualFold(o.Mailboxes[i].Address, address) {
+			return &o.Mailboxes[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package org
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/exsim/exsim/sim/profile"
+)
+
+func TestDefaults(t *testing.T) {
+	for _, v := range profile.Versions() {
+		name, text, err := Default(v)
+		require.NoError(t, err)
+		o, err := Load(name, text)
+		require.NoError(t, err)
+		require.Equal(t, v, o.Version)
+		gw := o.GatewayAt(netip.MustParseAddr("127.0.0.30"))
+		require.Equal(t, "gw1", gw.Name)
+		require.Equal(t, Enabled, gw.Status)
+		require.Equal(t, "Lab", o.HuntGroupOf("gw1", "4000").DialPlan)
+		require.Nil(t, o.HuntGroupOf("gw1", "4999"))
+		require.Equal(t, "Ada Lovelace", o.MailboxOf("Lab", "4021").Name)
+		require.Equal(t, "Ada Lovelace", o.MailboxAt("ADA@contoso.lab").Name)
+		require.Nil(t, o.GatewayAt(netip.MustParseAddr("127.0.0.31")))
+	}
+	_, _, err := Default("2019")
+	require.ErrorContains(t, err, "known are")
+}
+
+// Each mistake is found, with its place.
+func TestMistakes(t *testing.T) {
+	_, good, err := Default("2013")
+	require.NoError(t, err)
+	for _, tt := range []struct{ old, new, want string }{
+		{`version: "2013"`, `version: "2012"`, `Exchange version "2012" is not known`},
+		{"address: 127.0.0.11", "address: 127.0.0.10", `server "MBX1" has the address of "CAS1"`},
+		{"address: 127.0.0.11", "address: 127.0.0", "IPv4 address too short"},
+		{"roles: [mailbox]", "roles: [mailbx]", `unknown role "mailbx"`},
+		{"roles: [client-access]", "roles: [mailbox]", "a call needs a server with the role client-access"},
+		{"digits: 4", "digits: 21", "digits is 1 to 20"},
+		{"uri-type: TelExtn", "uri-type: SipName", "is not simulated"},
+		{"gateway: gw1, dial-plan: Lab", "gateway: gw2, dial-plan: Lab", `no gateway "gw2"`},
+		{"address: 127.0.0.30, dial-plan: Lab", "address: 127.0.0.30, dial-plan: Labs", `did you mean "Lab"?`},
+		{"address: 127.0.0.30, dial-plan: Lab", "address: 127.0.0.30, status: Off, dial-plan: Lab", `unknown status "Off"`},
+		{`"4021"`, `"402"`, `extension "402" does not have the 4 digits`},
+		{`"4022"`, `"4021"`, `extension "Lab 4021" stands twice`},
+		{"alan@contoso.lab", "alan@fabrikam.lab", "is not NAME@contoso.lab"},
+		{"server: MBX1", "server: CAS1", `no Mailbox server "CAS1"`},
+		{"domain: contoso.lab", "domain: contoso.lab\nrtp: {low: 500, high: 400}", "500-400 is not a range"},
+		{"domain: contoso.lab", "domain: contoso.lab\nlimits: {max-call-duration: 1m}", "is not within 10m0s to 2h0m0s"},
+		{"domain: contoso.lab", "domain: contoso.lab\nlimits: {max-calls-allowed: 201}", "0 to 200"},
+		{"domain: contoso.lab", "domian: contoso.lab", `did you mean "domain"?`},
+	} {
+		bad := strings.Replace(string(good), tt.old, tt.new, 1)
+		require.NotEqual(t, string(good), bad, tt.old)
+		_, err := Load("org.yaml", []byte(bad))
+		require.ErrorContains(t, err, tt.want)
+		require.Regexp(t, `org.yaml:\d+:\d+: `, err.Error())
+	}
+}

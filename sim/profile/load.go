@@ -1,0 +1,249 @@
+package profile
+
+import (
+	"embed"
+	"encoding"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/exsim/exsim/sim/yamlfile"
+)
+
+//go:embed data/*.yaml
+var data embed.FS
+
+// Versions lists the Exchange versions that can be loaded.
+func Versions() []string {
+	names, err := fs.Glob(data, "data/*.yaml")
+	if err != nil {
+		panic(err) // the pattern is ours
+	}
+	var versions []string
+	for _, n := range names {
+		v := strings.TrimSuffix(strings.TrimPrefix(n, "data/"), ".yaml")
+		if v != "base" {
+			versions = append(versions, v)
+		}
+	}
+	return versions
+}
+
+// Override is a user's file of facts.
+type Override struct {
+	Name string
+	Data []byte
+}
+
+// Load makes the profile of a version, with the facts of a user's files in
+// place of assumed ones. The error lists every mistake with its place.
+func Load(version string, overrides ...Override) (*Profile, error) {
+	if !slices.Contains(Versions(), version) {
+		return nil, fmt.Errorf("profile: Exchange version %q is not known; known are %s", version, strings.Join(Versions(), ", "))
+	}
+	text, err := data.ReadFile("data/" + version + ".yaml")
+	if err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	l := &loader{
+		p:     &Profile{Version: version, Sources: map[string]Source{}, Connectors: map[string]Connector{}, Replies: map[string]string{}},
+		facts: map[string]placed{},
+	}
+	if err := l.file("profile/"+version+".yaml", text, false); err != nil {
+		return nil, err
+	}
+	for _, o := range overrides {
+		if err := l.file(o.Name, o.Data, true); err != nil {
+			return nil, err
+		}
+	}
+	return l.p, l.finish()
+}
+
+// model is the form of a data file.
+type model struct {
+	Base       string                    `yaml:"base"`
+	Sources    map[string]Source         `yaml:"sources"`
+	Ports      []Port                    `yaml:"ports"`
+	Facts      yamlfile.Value            `yaml:"facts"`
+	Connectors map[string]Connector      `yaml:"connectors"`
+	Replies    map[string]yamlfile.Value `yaml:"replies"`
+}
+
+// placed is a fact with its place in a file.
+type placed struct {
+	Fact
+	file  *yamlfile.File
+	value yamlfile.Value
+}
+
+type loader struct {
+	p     *Profile
+	facts map[string]placed
+}
+
+// file loads one file over what is there; its base comes first.
+func (l *loader) file(name string, text []byte, override bool) error {
+	var m model
+	f, err := yamlfile.Load(name, text, &m)
+	if err != nil {
+		return err
+	}
+	if m.Base != "" && !override {
+		base, err := data.ReadFile("data/" + m.Base + ".yaml")
+		if err != nil {
+			return fmt.Errorf("profile: base of %s: %w", name, err)
+		}
+		if err := l.file("profile/"+m.Base+".yaml", base, false); err != nil {
+			return err
+		}
+	}
+	if override && (m.Base != "" || m.Ports != nil || m.Connectors != nil) {
+		f.Report(f.Root.Pos, "the port table and the connectors are documented", "a file of yours holds sources, facts and replies only")
+	}
+	maps.Copy(l.p.Sources, m.Sources)
+	maps.Copy(l.p.Connectors, m.Connectors)
+	if m.Ports != nil {
+		l.p.Ports = m.Ports
+	}
+	for _, pair := range m.Facts.Pairs {
+		l.fact(f, pair.Key, pair.Pos, pair.Value, "value", override)
+	}
+	replies, _ := f.Root.Get("replies")
+	for _, pair := range replies.Pairs {
+		l.fact(f, "smtp.reply."+pair.Key, pair.Pos, pair.Value, "text", override)
+	}
+	l.checkSources(f, m)
+	return f.Err()
+}
+
+// checkSources holds port rows and connectors to the rule for facts.
+func (l *loader) checkSources(f *yamlfile.File, m model) {
+	check := func(what string, standing Standing, source string) {
+		if _, ok := l.p.Sources[source]; !ok || !standing.valid() {
+			f.Report(yamlfile.Pos{}, "", "%s has no known source or standing (%q, %q)", what, source, standing)
+		}
+	}
+	for _, r := range m.Ports {
+		check("port row "+r.ID, r.Standing, r.Source)
+	}
+	for name, c := range m.Connectors {
+		check("connector "+name, c.Standing, c.Source)
+	}
+}
+
+func (s Standing) valid() bool { return s == Documented || s == Observed || s == Assumed }
+
+// fact takes one fact over what was there.
+func (l *loader) fact(f *yamlfile.File, key string, at yamlfile.Pos, v yamlfile.Value, valueKey string, override bool) {
+	var entry struct {
+		Value    yamlfile.Value `yaml:"value"`
+		Text     yamlfile.Value `yaml:"text"`
+		Standing Standing       `yaml:"standing"`
+		Source   string         `yaml:"source"`
+		Note     string         `yaml:"note"`
+	}
+	f.Decode(v, &entry)
+	value := entry.Value
+	if valueKey == "text" {
+		value = entry.Text
+	}
+	if value.Kind == yamlfile.None {
+		f.Report(at, "", "fact %q has no %s", key, valueKey)
+		return
+	}
+	old, known := l.facts[key]
+	if override {
+		if known && old.Standing != Assumed {
+			f.Report(at, "only assumed facts can be overridden", "%q is %s (%s)", key, old.Standing, l.title(old.Source))
+			return
+		}
+		if entry.Standing == "" {
+			entry.Standing = Observed
+		}
+		if entry.Source == "" {
+			entry.Source = f.Name
+			l.p.Sources[f.Name] = Source{Title: "your file " + f.Name, Address: f.Name}
+		}
+	}
+	if !entry.Standing.valid() {
+		f.Report(at, "documented, observed or assumed", "fact %q has the standing %q", key, entry.Standing)
+	}
+	if _, ok := l.p.Sources[entry.Source]; !ok {
+		f.Report(at, yamlfile.Suggest(entry.Source, slices.Sorted(maps.Keys(l.p.Sources))), "fact %q has no known source (%q)", key, entry.Source)
+	}
+	l.facts[key] = placed{Fact{key, render(value), entry.Standing, entry.Source, entry.Note}, f, value}
+}
+
+func (l *loader) title(source string) string {
+	if s, ok := l.p.Sources[source]; ok {
+		return s.Title
+	}
+	return source
+}
+
+// render prints a value for people.
+func render(v yamlfile.Value) string {
+	switch v.Kind {
+	case yamlfile.List:
+		parts := make([]string, len(v.Items))
+		for i, item := range v.Items {
+			parts[i] = render(item)
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	case yamlfile.Map:
+		parts := make([]string, len(v.Pairs))
+		for i, p := range v.Pairs {
+			parts[i] = p.Key + ": " + render(p.Value)
+		}
+		return strings.Join(parts, ", ")
+	}
+	return v.Text
+}
+
+// finish puts every fact into its place and reports unknown and missing ones.
+func (l *loader) finish() error {
+	bound := map[string]any{}
+	for _, b := range l.p.bindings() {
+		bound[b.key] = b.into
+	}
+	keys := slices.Sorted(maps.Keys(bound))
+	touched := map[*yamlfile.File]bool{}
+	for key, fact := range l.facts {
+		touched[fact.file] = true
+		if name, ok := strings.CutPrefix(key, "smtp.reply."); ok {
+			l.p.Replies[name] = fact.value.Text
+		} else if into, ok := bound[key]; ok {
+			fact.file.Decode(fact.value, into)
+		} else {
+			fact.file.Report(fact.value.Pos, yamlfile.Suggest(key, keys), "unknown fact %q", key)
+		}
+		l.p.Facts = append(l.p.Facts, fact.Fact)
+	}
+	slices.SortFunc(l.p.Facts, func(a, b Fact) int { return strings.Compare(a.Key, b.Key) })
+	for file := range touched {
+		if err := file.Err(); err != nil {
+			return err
+		}
+	}
+	for _, key := range keys {
+		if _, ok := l.facts[key]; !ok {
+			return fmt.Errorf("profile: %s has no fact %q", l.p.Version, key)
+		}
+	}
+	return nil
+}
+
+var _ encoding.TextUnmarshaler = (*Host)(nil)
+
+// UnmarshalText reads a Host.
+func (h *Host) UnmarshalText(b []byte) error {
+	switch v := Host(b); v {
+	case HostEcho, HostFQDN, HostAddress:
+		*h = v
+		return nil
+	}
+	return fmt.Errorf("%q is not %s, %s or %s", b, HostAddress, HostFQDN, HostEcho)
+}

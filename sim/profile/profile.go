@@ -1,0 +1,254 @@
+// Package profile holds the Exchange facts as read-only values, one profile a
+// version. A version's data file names a base and says only what differs.
+// Every fact has a standing and a public source; a user's file may override
+// what is merely assumed.
+package profile
+
+import (
+	"time"
+)
+
+// Standing says how well a fact is known.
+type Standing string
+
+// The standings, from the firmest to the weakest.
+const (
+	Documented Standing = "documented" // by the maker or a named vendor
+	Observed   Standing = "observed"   // in a public trace, or by the user
+	Assumed    Standing = "assumed"    // a default without a clean source
+)
+
+// Source is where a fact stands.
+type Source struct {
+	Title   string `yaml:"title,required"`
+	Address string `yaml:"address,required"`
+}
+
+// Fact is one fact as it is told to people.
+type Fact struct {
+	Key      string
+	Value    string
+	Standing Standing
+	Source   string // key of a Source, or the file that overrides it
+	Note     string
+}
+
+// Profile is one Exchange version. It is not changed after Load.
+type Profile struct {
+	Version    string
+	Ports      []Port
+	SIP        SIP
+	Redirect   Redirect
+	SDP        SDP
+	UM         UM
+	Refusals   Refusals
+	Message    Message
+	SMTP       SMTP
+	Connectors map[string]Connector
+	Replies    map[string]string // by name, "CODE text", lines separated by \n
+	Separate   bool              // Client Access and Mailbox are roles of their own
+
+	Sources map[string]Source
+	Facts   []Fact // sorted by key
+}
+
+// Port is a row of the port table.
+type Port struct {
+	ID        string `yaml:"id,required"`
+	Role      string `yaml:"role,required"`
+	Service   string `yaml:"service,required"`
+	Protocol  string `yaml:"protocol,required"`
+	Transport string `yaml:"transport,required"`
+	Port      uint16 `yaml:"port,required"`
+	Last      uint16 `yaml:"last"` // of a range
+	// Beside is the port where Client Access is on the same server, 0 if the
+	// same.
+	Beside   uint16   `yaml:"beside-client-access"`
+	Listens  string   `yaml:"listens"`  // redirect, answer, receive; "" is not opened
+	Settable bool     `yaml:"settable"` // the documented value may be changed
+	Standing Standing `yaml:"standing,required"`
+	Source   string   `yaml:"source,required"`
+	Note     string   `yaml:"note"`
+}
+
+// SIP is how Exchange spells its responses.
+type SIP struct {
+	Headers                                Headers
+	ServerHeader                           string
+	ServerRedirect                         string
+	ServerAnswer                           string
+	ViaJoined, EPID                        bool
+	Allow, AllowLines                      []string
+	Supported, SupportedLines, AnswerLines []string
+	ContactParams                          string
+	SessionExpires                         int // seconds
+	T1                                     time.Duration
+}
+
+// Headers are spellings of header names.
+type Headers struct {
+	From, To, CSeq, CallID, Via, Contact, ContentLength, ContentType, RecordRoute string
+}
+
+// Redirect is the form of the 302.
+type Redirect struct {
+	Status      Status
+	RouterHost  Host
+	ServiceHost Host
+	Transport   string // spelling of the transport parameter
+	Maddr       bool   // added when the caller's Request-URI had one
+}
+
+// Host says what the Contact of a redirect names.
+type Host string
+
+// What a redirect's Contact may name.
+const (
+	HostEcho    Host = "echo"        // what the caller wrote
+	HostFQDN    Host = "server-fqdn" // the target server's name
+	HostAddress Host = "address"     // the target server's address
+)
+
+// SDP is the form of the answer.
+type SDP struct {
+	SessionName string
+	Bandwidth   []string
+	Label       string
+	Events      string
+	Ptime       int
+	Codecs      []string
+}
+
+// UM holds behaviour and limits of Unified Messaging.
+type UM struct {
+	DiversionOrder string // which of several names the mailbox: first or last
+	ToneHz         float64
+	ToneLength     time.Duration
+	RTPSilence     bool
+	EndKey         string
+	MaxCall        time.Duration
+	MaxRecording   time.Duration
+	RecordingIdle  time.Duration
+	MaxCalls       int
+	ProbeInterval  time.Duration
+}
+
+// Status is a SIP status with its reason phrase.
+type Status struct {
+	Code   int    `yaml:"status,required"`
+	Reason string `yaml:"reason,required"`
+}
+
+// Refusals are the answers to calls that are not taken.
+type Refusals struct {
+	GatewayDisabled, UnknownGateway, NoHuntGroup, NotUMEnabled, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts Status
+}
+
+// Message is the form of the messages that UM hands to transport.
+type Message struct {
+	VoiceClass, MissedClass                                             string
+	VoiceSubject, MissedSubject, Attachment                             string
+	CallerHeader, DurationHeader, SenderHeader, OrderHeader, CallHeader string
+}
+
+// SMTP is what all receive connectors share.
+type SMTP struct {
+	Banner, Hello          string
+	Features, BodyFeatures []string
+	UTF8                   bool
+	Inactivity, Session    time.Duration
+	MaxErrors              int
+	MaxConnections         int
+}
+
+// Connector is a default receive connector.
+type Connector struct {
+	Name             string   `yaml:"name,required"`
+	TLS              bool     `yaml:"tls"`
+	ExchangeServer   bool     `yaml:"exchange-server"`
+	Basic            bool     `yaml:"basic"`
+	BasicRequiresTLS bool     `yaml:"basic-requires-tls"`
+	Integrated       bool     `yaml:"integrated"`
+	GSSAPI           bool     `yaml:"gssapi"`    // EnableAuthGSSAPI
+	Anonymous        bool     `yaml:"anonymous"` // the group AnonymousUsers
+	MaxMessageSize   int64    `yaml:"max-message-size,required"`
+	Size             string   `yaml:"size,required"` // value, bare, none
+	MaxRecipients    int      `yaml:"max-recipients,required"`
+	Tail             []string `yaml:"tail"` // last keywords; without it XRDST alone
+	Standing         Standing `yaml:"standing,required"`
+	Source           string   `yaml:"source,required"`
+}
+
+// Fact returns a fact by its key.
+func (p *Profile) Fact(key string) (Fact, bool) {
+	for _, f := range p.Facts {
+		if f.Key == key {
+			return f, true
+		}
+	}
+	return Fact{}, false
+}
+
+// Port returns the row with this id.
+func (p *Profile) Port(id string) (Port, bool) {
+	for _, r := range p.Ports {
+		if r.ID == id {
+			return r, true
+		}
+	}
+	return Port{}, false
+}
+
+// binding ties a fact's key to its place in the Profile.
+type binding struct {
+	key  string
+	into any
+}
+
+// bindings is the whole vocabulary of facts: a key that is not here is
+// unknown, one that no file gives is missing.
+func (p *Profile) bindings() []binding {
+	h, r := &p.SIP.Headers, &p.Refusals
+	return []binding{
+		{"sip.headers.from", &h.From}, {"sip.headers.to", &h.To}, {"sip.headers.cseq", &h.CSeq},
+		{"sip.headers.call-id", &h.CallID}, {"sip.headers.via", &h.Via}, {"sip.headers.contact", &h.Contact},
+		{"sip.headers.content-length", &h.ContentLength}, {"sip.headers.content-type", &h.ContentType},
+		{"sip.headers.record-route", &h.RecordRoute}, {"sip.headers.server", &p.SIP.ServerHeader},
+		{"sip.server.redirect", &p.SIP.ServerRedirect}, {"sip.server.answer", &p.SIP.ServerAnswer},
+		{"sip.via-joined", &p.SIP.ViaJoined}, {"sip.epid", &p.SIP.EPID},
+		{"sip.allow", &p.SIP.Allow}, {"sip.allow-lines", &p.SIP.AllowLines},
+		{"sip.supported", &p.SIP.Supported}, {"sip.supported-lines", &p.SIP.SupportedLines},
+		{"sip.answer-lines", &p.SIP.AnswerLines}, {"sip.contact-params", &p.SIP.ContactParams},
+		{"sip.session-expires", &p.SIP.SessionExpires}, {"sip.t1", &p.SIP.T1},
+
+		{"redirect.status", &p.Redirect.Status}, {"redirect.router-host", &p.Redirect.RouterHost},
+		{"redirect.service-host", &p.Redirect.ServiceHost}, {"redirect.transport", &p.Redirect.Transport},
+		{"redirect.maddr-when-asked", &p.Redirect.Maddr},
+
+		{"sdp.session-name", &p.SDP.SessionName}, {"sdp.bandwidth", &p.SDP.Bandwidth}, {"sdp.label", &p.SDP.Label},
+		{"sdp.events", &p.SDP.Events}, {"sdp.ptime", &p.SDP.Ptime}, {"sdp.codecs", &p.SDP.Codecs},
+
+		{"um.diversion-order", &p.UM.DiversionOrder}, {"um.tone-hz", &p.UM.ToneHz}, {"um.tone-length", &p.UM.ToneLength},
+		{"um.rtp-silence", &p.UM.RTPSilence}, {"um.end-key", &p.UM.EndKey}, {"um.max-call-duration", &p.UM.MaxCall},
+		{"um.max-recording-duration", &p.UM.MaxRecording}, {"um.recording-idle-timeout", &p.UM.RecordingIdle},
+		{"um.max-calls", &p.UM.MaxCalls}, {"um.probe-interval", &p.UM.ProbeInterval},
+
+		{"refusal.gateway-disabled", &r.GatewayDisabled}, {"refusal.unknown-gateway", &r.UnknownGateway},
+		{"refusal.no-hunt-group", &r.NoHuntGroup}, {"refusal.not-um-enabled", &r.NotUMEnabled},
+		{"refusal.bad-header", &r.BadHeader}, {"refusal.bad-party", &r.BadParty}, {"refusal.no-codec", &r.NoCodec},
+		{"refusal.max-calls", &r.MaxCalls}, {"refusal.no-server", &r.NoServer}, {"refusal.no-ports", &r.NoPorts},
+
+		{"message.voice-class", &p.Message.VoiceClass}, {"message.missed-class", &p.Message.MissedClass},
+		{"message.voice-subject", &p.Message.VoiceSubject}, {"message.missed-subject", &p.Message.MissedSubject},
+		{"message.attachment", &p.Message.Attachment}, {"message.caller-header", &p.Message.CallerHeader},
+		{"message.duration-header", &p.Message.DurationHeader}, {"message.sender-header", &p.Message.SenderHeader},
+		{"message.order-header", &p.Message.OrderHeader}, {"message.call-header", &p.Message.CallHeader},
+
+		{"smtp.banner", &p.SMTP.Banner}, {"smtp.hello", &p.SMTP.Hello}, {"smtp.features", &p.SMTP.Features},
+		{"smtp.body-features", &p.SMTP.BodyFeatures}, {"smtp.smtputf8", &p.SMTP.UTF8},
+		{"smtp.inactivity", &p.SMTP.Inactivity}, {"smtp.session", &p.SMTP.Session},
+		{"smtp.max-errors", &p.SMTP.MaxErrors}, {"smtp.max-connections", &p.SMTP.MaxConnections},
+
+		{"roles.separate", &p.Separate},
+	}
+}

@@ -1,0 +1,203 @@
+// Package store keeps mailboxes and waiting messages on disk. What it has
+// acknowledged survives a crash: a message is written, synced and renamed, and
+// its folder synced, before Deliver returns.
+package store
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Store is a folder with a folder for each mailbox.
+type Store struct{ dir string }
+
+// Open uses a folder, making it if it is not there. Half-written files of an
+// earlier crash are removed: they were never acknowledged.
+func Open(dir string) (*Store, error) {
+	s := &Store{dir}
+	if err := os.MkdirAll(s.tmp(), 0o700); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	leftovers, err := os.ReadDir(s.tmp())
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	for _, f := range leftovers {
+		if err := os.Remove(filepath.Join(s.tmp(), f.Name())); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+	}
+	return s, nil
+}
+
+func (s *Store) tmp() string { return filepath.Join(s.dir, "tmp") }
+
+// Dir is the folder of the store.
+func (s *Store) Dir() string { return s.dir }
+
+// Item is a stored message.
+type Item struct {
+	Folder string // mailbox or queue
+	ID     string
+	Path   string
+	Size   int64
+}
+
+// Draft is a message being written. Either Commit or Abort ends it.
+type Draft struct {
+	s    *Store
+	f    *os.File
+	size int64
+}
+
+// Create begins a message.
+func (s *Store) Create() (*Draft, error) {
+	f, err := os.OpenFile(filepath.Join(s.tmp(), newID()), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return &Draft{s: s, f: f}, nil
+}
+
+// newID sorts by time and is unique.
+func newID() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return time.Now().UTC().Format("20060102T150405.000000000Z-") + hex.EncodeToString(b[:])
+}
+
+// Write appends to the message.
+func (d *Draft) Write(b []byte) (int, error) {
+	n, err := d.f.Write(b)
+	d.size += int64(n)
+	return n, err
+}
+
+// Abort throws the message away.
+func (d *Draft) Abort() {
+	_ = d.f.Close()
+	_ = os.Remove(d.f.Name())
+}
+
+// Commit puts the message, synced, into each folder.
+func (d *Draft) Commit(folders ...string) ([]Item, error) {
+	defer d.Abort() // the name in tmp goes in any case
+	if err := d.f.Sync(); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	items := make([]Item, 0, len(folders))
+	for _, folder := range folders {
+		item, err := d.link(folder)
+		if err != nil {
+			for _, done := range items { // all or none
+				_ = os.Remove(done.Path)
+			}
+			return nil, err
+		}
+		items = append(items, item)
+	}
+	return items, nil
+}
+
+func (d *Draft) link(folder string) (Item, error) {
+	dir, err := d.s.folder(folder)
+	if err != nil {
+		return Item{}, err
+	}
+	id := filepath.Base(d.f.Name())
+	path := filepath.Join(dir, id+".eml")
+	if err := os.Link(d.f.Name(), path); err != nil {
+		return Item{}, fmt.Errorf("store: %w", err)
+	}
+	if err := syncDir(dir); err != nil {
+		return Item{}, err
+	}
+	return Item{Folder: folder, ID: id, Path: path, Size: d.size}, nil
+}
+
+// folder makes a folder and returns its path. A name becomes one element of a
+// path, whatever it holds.
+func (s *Store) folder(name string) (string, error) {
+	safe := strings.Map(func(r rune) rune {
+		if r == '/' || r == '\\' || r == os.PathSeparator || r < ' ' || r == ':' {
+			return '_'
+		}
+		return r
+	}, strings.ToLower(name))
+	if safe == "" || strings.Trim(safe, ".") == "" || safe == "tmp" {
+		safe = "_" + safe
+	}
+	dir := filepath.Join(s.dir, safe)
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("store: %w", err)
+	}
+	return dir, syncDir(s.dir)
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !errors.Is(err, fs.ErrInvalid) { // some systems sync no folders
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+}
+
+// Deliver writes a whole message into folders.
+func (s *Store) Deliver(r io.Reader, folders ...string) ([]Item, error) {
+	d, err := s.Create()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(d, r); err != nil {
+		d.Abort()
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return d.Commit(folders...)
+}
+
+// List returns the messages of a folder, the oldest first.
+func (s *Store) List(folder string) ([]Item, error) {
+	dir, err := s.folder(folder)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	var items []Item
+	for _, e := range entries {
+		id, ok := strings.CutSuffix(e.Name(), ".eml")
+		info, err := e.Info()
+		if !ok || err != nil {
+			continue
+		}
+		items = append(items, Item{folder, id, filepath.Join(dir, e.Name()), info.Size()})
+	}
+	slices.SortFunc(items, func(a, b Item) int { return strings.Compare(a.ID, b.ID) })
+	return items, nil
+}
+
+// Remove takes a message out.
+func (s *Store) Remove(i Item) error {
+	if err := os.Remove(i.Path); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return syncDir(filepath.Dir(i.Path))
+}

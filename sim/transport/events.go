@@ -1,0 +1,108 @@
+package transport
+
+import (
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/mail"
+	"os"
+	"strings"
+
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/store"
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// deliveredEvent is a message in a mailbox; its header section is in raw.
+type deliveredEvent struct {
+	item        store.Item
+	mailbox     *org.Mailbox
+	from        string
+	subject     string
+	class       string
+	attachments []string
+}
+
+func (deliveredEvent) EventName() string { return "mail.delivered" }
+
+func (e deliveredEvent) AppendTo(f *trace.Fields) {
+	f.Text("mailbox", e.mailbox.Address)
+	f.Text("extension", e.mailbox.Extension)
+	f.Text("from", e.from)
+	f.Text("subject", e.subject)
+	f.Text("content_class", e.class)
+	f.Text("attachments", strings.Join(e.attachments, "; "))
+	f.Int("octets", e.item.Size)
+	f.Text("path", e.item.Path)
+}
+
+// delivered describes a stored message.
+func delivered(item store.Item, m *org.Mailbox, from string) deliveredEvent {
+	e := deliveredEvent{item: item, mailbox: m, from: from}
+	file, err := os.Open(item.Path)
+	if err != nil {
+		return e
+	}
+	defer file.Close()
+	msg, err := mail.ReadMessage(file)
+	if err != nil {
+		return e
+	}
+	var dec mime.WordDecoder
+	if e.subject, err = dec.DecodeHeader(msg.Header.Get("Subject")); err != nil {
+		e.subject = msg.Header.Get("Subject")
+	}
+	e.class = msg.Header.Get("Content-Class")
+	e.attachments = attachments(msg)
+	return e
+}
+
+// attachments names the attached files of the first level.
+func attachments(msg *mail.Message) []string {
+	kind, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
+	if err != nil || !strings.HasPrefix(kind, "multipart/") {
+		return nil
+	}
+	var names []string
+	r := multipart.NewReader(io.LimitReader(msg.Body, 64<<20), params["boundary"])
+	for len(names) < 100 {
+		part, err := r.NextPart()
+		if err != nil {
+			break
+		}
+		if n := part.FileName(); n != "" {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// submitFailed is a submission that did not succeed.
+type submitFailed struct {
+	why   string
+	final bool
+	path  string
+}
+
+func (submitFailed) EventName() string { return "um.submit_failed" }
+
+func (e submitFailed) AppendTo(f *trace.Fields) {
+	f.Text("why", e.why)
+	f.Bool("final", e.final)
+	f.Text("path", e.path)
+}
+
+// Events lists the events that this package records.
+func Events() []trace.EventType {
+	return []trace.EventType{
+		{Name: "mail.delivered", Means: "a message is in a mailbox, on disk; its header section is in raw", Fields: []trace.FieldType{
+			{Key: "mailbox", Means: "SMTP address of the mailbox"}, {Key: "extension", Means: "its extension"},
+			{Key: "from", Means: "envelope sender"}, {Key: "subject", Means: "subject, decoded"},
+			{Key: "content_class", Means: "Content-Class: voice-ca or missedcall from Unified Messaging"},
+			{Key: "attachments", Means: "names of the attached files, separated by semicolons"},
+			{Key: "octets", Means: "size of the file"}, {Key: "path", Means: "where it lies"}}},
+		{Name: "um.submit_failed", Means: "a message of Unified Messaging was not taken; it stays on disk", Fields: []trace.FieldType{
+			{Key: "why", Means: "the peer's answer, or what broke"}, {Key: "final", Means: "true if it will not be tried again"},
+			{Key: "path", Means: "where it waits"}}},
+	}
+}

@@ -1,0 +1,206 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/exsim/exsim/sim/store"
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// Message is what Unified Messaging hands over.
+type Message struct {
+	From, To string
+	Data     []byte
+	Call     trace.Session // that it came from
+}
+
+// PickupConfig describes a Pickup.
+type PickupConfig struct {
+	// Dir is the folder in which messages wait, on disk before Submit returns.
+	Dir string
+	// Hello is our name in EHLO, From our address.
+	Hello string
+	From  netip.Addr
+	// To is the receive connector, ServerName the name in its certificate.
+	To         netip.AddrPort
+	ServerName string
+	TLS        *tls.Config
+	Dial       func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
+	// Retry is the wait before a message is tried again.
+	Retry  time.Duration
+	Causes *Causes
+	Trace  *trace.Source
+}
+
+// Pickup submits messages by SMTP with STARTTLS, as an ordinary client
+// (go-smtp): two independent implementations talk. A message that is not taken
+// stays on disk and is tried again; one that is refused for good is kept aside
+// as .bad.
+type Pickup struct {
+	conf  PickupConfig
+	store *store.Store
+	ctx   context.Context
+	stop  context.CancelFunc
+	wg    sync.WaitGroup
+}
+
+// envelope is the first line of a waiting file.
+type envelope struct {
+	From, To, Call string
+}
+
+const waiting = "voicemail"
+
+// NewPickup uses a folder and submits what an earlier run left there.
+func NewPickup(conf PickupConfig) (*Pickup, error) {
+	if !conf.To.IsValid() {
+		return nil, errNoConnector
+	}
+	st, err := store.Open(conf.Dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pickup{conf: conf, store: st}
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	left, err := st.List(waiting)
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range left {
+		p.wg.Go(func() { p.deliver(item) })
+	}
+	return p, nil
+}
+
+// Submit takes a message over: it is on disk when Submit returns, and on its
+// way.
+func (p *Pickup) Submit(m Message) error {
+	head, err := json.Marshal(envelope{m.From, m.To, m.Call.String()})
+	if err != nil {
+		return err
+	}
+	items, err := p.store.Deliver(io.MultiReader(bytes.NewReader(append(head, '\n')), bytes.NewReader(m.Data)), waiting)
+	if err != nil {
+		return err
+	}
+	if p.ctx.Err() != nil {
+		return nil // the next run submits it
+	}
+	p.wg.Go(func() { p.deliver(items[0]) })
+	return nil
+}
+
+// deliver tries until the message is taken, refused for good, or the pickup is
+// closed.
+func (p *Pickup) deliver(item store.Item) {
+	for {
+		call, err := p.try(item)
+		if err == nil {
+			err = p.store.Remove(item)
+		}
+		if err == nil || p.ctx.Err() != nil {
+			return
+		}
+		var refused *gosmtp.SMTPError
+		final := errors.As(err, &refused) && refused.Code >= 500
+		p.conf.Trace.Record(call, trace.Session{}, submitFailed{err.Error(), final, item.Path}, nil)
+		if final {
+			_ = os.Rename(item.Path, item.Path+".bad")
+			return
+		}
+		select {
+		case <-time.After(p.conf.Retry):
+		case <-p.ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *Pickup) try(item store.Item) (call trace.Session, err error) {
+	b, err := os.ReadFile(item.Path)
+	if err != nil {
+		return call, err
+	}
+	head, data, _ := bytes.Cut(b, []byte("\n"))
+	var env envelope
+	if err := json.Unmarshal(head, &env); err != nil {
+		return call, fmt.Errorf("%s: %w", item.Path, err)
+	}
+	if call, err = trace.ParseSession(env.Call); err != nil {
+		return call, fmt.Errorf("%s: %w", item.Path, err)
+	}
+	conn, err := p.dial(call)
+	if err != nil {
+		return call, err
+	}
+	local, _ := netip.ParseAddrPort(conn.LocalAddr().String())
+	defer p.conf.Causes.forget(local)
+	stop := context.AfterFunc(p.ctx, func() { _ = conn.Close() })
+	defer stop()
+	return call, p.send(conn, env, data)
+}
+
+func (p *Pickup) dial(call trace.Session) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, 30*time.Second)
+	defer cancel()
+	p.conf.Causes.announce(p.conf.From)
+	conn, err := p.conf.Dial(ctx, p.conf.From, p.conf.To)
+	var local netip.AddrPort
+	if err == nil {
+		local, _ = netip.ParseAddrPort(conn.LocalAddr().String())
+	}
+	p.conf.Causes.settle(p.conf.From, local, call)
+	return conn, err
+}
+
+func (p *Pickup) send(conn net.Conn, env envelope, data []byte) error {
+	tlsConf := p.conf.TLS.Clone()
+	tlsConf.ServerName = p.conf.ServerName
+	c, err := gosmtp.NewClientStartTLS(conn, tlsConf)
+	if err != nil {
+		_ = conn.Close()
+		return err
+	}
+	defer c.Close()
+	if err := c.Hello(p.conf.Hello); err != nil {
+		return err
+	}
+	if err := c.Mail(env.From, &gosmtp.MailOptions{Size: int64(len(data))}); err != nil {
+		return err
+	}
+	if err := c.Rcpt(env.To, nil); err != nil {
+		return err
+	}
+	w, err := c.Data()
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(data); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	_ = c.Quit() // the message is taken: how the peer says goodbye matters no more
+	return nil
+}
+
+// Close stops trying; what waits is submitted by the next run.
+func (p *Pickup) Close() error {
+	p.stop()
+	p.wg.Wait()
+	return nil
+}

@@ -1,0 +1,155 @@
+package um
+
+import (
+	"github.com/exsim/exsim/rtp"
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sip"
+	"github.com/exsim/exsim/sip/sdp"
+)
+
+// plain is an event with one text field.
+type plain struct{ name, key, value string }
+
+func (e plain) EventName() string        { return e.name }
+func (e plain) AppendTo(f *trace.Fields) { f.Text(e.key, e.value) }
+
+type refusedEvent struct {
+	r              *refusal
+	standing, peer string
+}
+
+func (refusedEvent) EventName() string { return "um.refused" }
+func (e refusedEvent) AppendTo(f *trace.Fields) {
+	f.Text("check", e.r.check)
+	f.Int("status", int64(e.r.status.Code))
+	f.Text("standing", e.standing)
+	f.Text("peer", e.peer)
+	f.Text("why", e.r.cause)
+	f.Text("fix", e.r.fix)
+}
+
+func (a *admitted) appendTo(f *trace.Fields) {
+	f.Text("kind", a.kind())
+	f.Text("gateway", a.gateway.Name)
+	f.Text("hunt_group", a.huntGroup.Name)
+	f.Text("dial_plan", a.plan.Name)
+	f.Text("pilot", a.pilot)
+	f.Text("caller", a.caller.User)
+	f.Text("diverted", a.diverted)
+	f.Text("reason", a.reason)
+	if a.mailbox != nil {
+		f.Text("mailbox", a.mailbox.Address)
+	}
+}
+
+type redirected struct {
+	to, row, contact string
+	a                *admitted
+}
+
+func (redirected) EventName() string { return "um.redirected" }
+func (e redirected) AppendTo(f *trace.Fields) {
+	f.Text("to", e.to)
+	f.Text("row", e.row)
+	f.Text("contact", e.contact)
+	e.a.appendTo(f)
+}
+
+type answeredEvent struct {
+	a      *admitted
+	agreed sdp.Agreed
+}
+
+func (answeredEvent) EventName() string { return "um.answered" }
+func (e answeredEvent) AppendTo(f *trace.Fields) {
+	e.a.appendTo(f)
+	f.Text("codec", e.agreed.Codec.Name)
+	f.Text("remote", e.agreed.Remote.String())
+}
+
+type recordedEvent struct {
+	r  rtp.Recording
+	by string
+}
+
+func (recordedEvent) EventName() string { return "um.recorded" }
+func (e recordedEvent) AppendTo(f *trace.Fields) {
+	f.Text("by", e.by)
+	f.Duration("length", e.r.Duration())
+	f.Int("octets", int64(len(e.r.Octets)))
+	f.Bool("voiced", e.r.Voiced)
+}
+
+type submitted struct{ m Message }
+
+func (submitted) EventName() string { return "um.submitted" }
+func (e submitted) AppendTo(f *trace.Fields) {
+	f.Text("kind", e.m.Kind)
+	f.Text("from", e.m.From)
+	f.Text("to", e.m.To)
+	f.Int("octets", int64(len(e.m.Data)))
+}
+
+type endedEvent struct{ how sip.End }
+
+func (endedEvent) EventName() string          { return "um.ended" }
+func (e endedEvent) AppendTo(f *trace.Fields) { f.Text("how", string(e.how)) }
+
+type serverHealth struct {
+	server string
+	err    error
+}
+
+func (e serverHealth) EventName() string {
+	if e.err != nil {
+		return "um.server_down"
+	}
+	return "um.server_up"
+}
+
+func (e serverHealth) AppendTo(f *trace.Fields) {
+	f.Text("server", e.server)
+	if e.err != nil {
+		f.Text("why", e.err.Error())
+	}
+}
+
+// Events lists the events that this package records.
+func Events() []trace.EventType {
+	call := []trace.FieldType{
+		{Key: "kind", Means: "call-answering, or pilot for a call without diversion"},
+		{Key: "gateway", Means: "UM IP gateway"}, {Key: "hunt_group", Means: "hunt group"}, {Key: "dial_plan", Means: "dial plan"},
+		{Key: "pilot", Means: "number dialled"}, {Key: "caller", Means: "calling party"},
+		{Key: "diverted", Means: "diverting party that names the mailbox"}, {Key: "reason", Means: "reason of the diversion"},
+		{Key: "mailbox", Means: "address of the mailbox; absent for a pilot call"},
+	}
+	why := trace.FieldType{Key: "why", Means: "the reason"}
+	mailbox := []trace.FieldType{{Key: "mailbox", Means: "address of the mailbox"}}
+	return []trace.EventType{
+		{Name: "um.refused", Means: "a call was refused", Fields: []trace.FieldType{
+			{Key: "check", Means: "the check that failed"}, {Key: "status", Means: "SIP status of the answer"},
+			{Key: "standing", Means: "how well that status is known"}, {Key: "peer", Means: "who called"}, why,
+			{Key: "fix", Means: "what would let the call in"}}},
+		{Name: "um.redirected", Means: "a call was redirected", Fields: append([]trace.FieldType{
+			{Key: "to", Means: "server"}, {Key: "row", Means: "row of the port table"}, {Key: "contact", Means: "Contact of the answer"}}, call...)},
+		{Name: "um.answered", Means: "a worker answers a call", Fields: append(call[:len(call):len(call)],
+			trace.FieldType{Key: "codec", Means: "encoding agreed on"}, trace.FieldType{Key: "remote", Means: "where media go"})},
+		{Name: "um.greeting", Means: "the greeting begins", Fields: mailbox},
+		{Name: "um.pilot_greeting", Means: "no mailbox is named: the pilot's greeting begins", Fields: []trace.FieldType{why}},
+		{Name: "um.tone", Means: "the tone before the recording begins", Fields: []trace.FieldType{{Key: "length", Means: "its length"}}},
+		{Name: "um.recording", Means: "the recording begins", Fields: mailbox},
+		{Name: "um.recorded", Means: "the recording is over", Fields: []trace.FieldType{
+			{Key: "by", Means: "key, silence, length or hang-up"}, {Key: "length", Means: "of the recording"},
+			{Key: "octets", Means: "of G.711"}, {Key: "voiced", Means: "false if nothing was louder than silence"}}},
+		{Name: "um.missed_call", Means: "the caller hung up before the tone", Fields: mailbox},
+		{Name: "um.submitted", Means: "a message goes to transport", Fields: []trace.FieldType{
+			{Key: "kind", Means: "voice or missed"}, {Key: "from", Means: "envelope sender"}, {Key: "to", Means: "envelope recipient"},
+			{Key: "octets", Means: "size"}}},
+		{Name: "um.hang_up", Means: "Unified Messaging ends the call", Fields: []trace.FieldType{why}},
+		{Name: "um.ended", Means: "the call is over", Fields: []trace.FieldType{
+			{Key: "how", Means: "bye (the caller), local, no ack, closed"}}},
+		{Name: "um.server_down", Means: "a UM service does not answer the call router", Fields: []trace.FieldType{
+			{Key: "server", Means: "the server"}, why}},
+		{Name: "um.server_up", Means: "a UM service answers again", Fields: []trace.FieldType{{Key: "server", Means: "the server"}}},
+	}
+}

@@ -1,0 +1,149 @@
+package um
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sip"
+)
+
+// Router is the call router of a Client Access server: it redirects each call
+// to the UM service of the server that holds the mailbox, or of another one
+// that lives. It never touches media.
+type Router struct {
+	conf Config
+	src  *trace.Source
+
+	mu   sync.Mutex
+	down map[string]bool // servers that do not answer
+	turn int
+}
+
+// NewRouter makes the router of a server.
+func NewRouter(conf Config, server *org.Server) *Router {
+	return &Router{conf: conf, src: conf.Trace.Source(server.Name, RowCallRouter), down: map[string]bool{}}
+}
+
+// ServeSIP redirects calls and answers OPTIONS.
+func (r *Router) ServeSIP(tx *sip.ServerTx) {
+	if tx.Method() != "INVITE" {
+		r.conf.other(tx)
+		return
+	}
+	a, no := r.conf.judge(tx)
+	if no != nil {
+		r.conf.refuse(tx, r.src, no)
+		return
+	}
+	to := r.pick(a)
+	if to == nil {
+		r.conf.refuse(tx, r.src, &refusal{"um-server", "refusal.no-server", r.conf.Profile.Refusals.NoServer,
+			"no UM service answers", "start the UM service of a Mailbox server"})
+		return
+	}
+	r.conf.redirect(tx, r.src, a, r.conf.Profile.Redirect.RouterHost, to, RowUMService)
+}
+
+// pick chooses the server of the mailbox if it lives, else the living ones in
+// turn.
+func (r *Router) pick(a *admitted) *org.Server {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a.mailbox != nil && !r.down[a.mailbox.Server] {
+		return r.conf.Org.ServerNamed(a.mailbox.Server)
+	}
+	servers := r.mailboxServers()
+	for range servers {
+		s := servers[r.turn%len(servers)]
+		r.turn++
+		if !r.down[s.Name] {
+			return s
+		}
+	}
+	return nil
+}
+
+func (r *Router) mailboxServers() []*org.Server {
+	var list []*org.Server
+	for i := range r.conf.Org.Servers {
+		if s := &r.conf.Org.Servers[i]; s.Has(org.MailboxRole) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// Probe sends an OPTIONS and reports whether it was answered.
+type Probe func(ctx context.Context, to netip.AddrPort) error
+
+// Watch probes every UM service until ctx is done. A server is passed over
+// while it does not answer.
+func (r *Router) Watch(ctx context.Context, probe Probe) {
+	var wg sync.WaitGroup
+	for _, s := range r.mailboxServers() {
+		wg.Go(func() { r.watch(ctx, s, probe) })
+	}
+	wg.Wait()
+}
+
+func (r *Router) watch(ctx context.Context, s *org.Server, probe Probe) {
+	every := r.conf.Profile.UM.ProbeInterval
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		once, cancel := context.WithTimeout(ctx, every)
+		err := probe(once, r.conf.Address(s.Name, RowUMService))
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		r.health(s, err)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// health records a change.
+func (r *Router) health(s *org.Server, err error) {
+	r.mu.Lock()
+	changed := r.down[s.Name] != (err != nil)
+	r.down[s.Name] = err != nil
+	r.mu.Unlock()
+	if changed {
+		r.src.Record(trace.Session{}, trace.Session{}, serverHealth{s.Name, err}, nil)
+	}
+}
+
+// Service is the UM service of a Mailbox server: it redirects each call to a
+// worker.
+type Service struct {
+	conf   Config
+	src    *trace.Source
+	server *org.Server
+}
+
+// NewService makes the UM service of a server.
+func NewService(conf Config, server *org.Server) *Service {
+	return &Service{conf, conf.Trace.Source(server.Name, RowUMService), server}
+}
+
+// ServeSIP redirects calls and answers OPTIONS.
+func (s *Service) ServeSIP(tx *sip.ServerTx) {
+	if tx.Method() != "INVITE" {
+		s.conf.other(tx)
+		return
+	}
+	a, no := s.conf.judge(tx)
+	if no != nil {
+		s.conf.refuse(tx, s.src, no)
+		return
+	}
+	s.conf.redirect(tx, s.src, a, s.conf.Profile.Redirect.ServiceHost, s.server, RowUMWorker)
+}

@@ -1,0 +1,126 @@
+// Package um is Unified Messaging as a gateway meets it: the call router that
+// redirects to a server, the UM service that redirects to a worker, and the
+// worker that answers, plays, records and hands the message on. SIP and RTP
+// meet here.
+package um
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sip"
+)
+
+// Config is what all parts of Unified Messaging share.
+type Config struct {
+	Org     *org.Organisation
+	Profile *profile.Profile
+	// Address is where a listener of the port table is reached, by server
+	// name and row id.
+	Address func(server, row string) netip.AddrPort
+	Trace   *trace.Log
+	Rand    func() uint64
+}
+
+// Rows of the port table that this package speaks of.
+const (
+	RowCallRouter = "call-router"
+	RowUMService  = "um-service"
+	RowUMWorker   = "um-worker"
+)
+
+// Dialect is the spelling of the responses; redirects say less about the
+// server than answers.
+func Dialect(p *profile.Profile, redirects bool) sip.Dialect {
+	h := p.SIP.Headers
+	server := p.SIP.ServerAnswer
+	if redirects {
+		server = p.SIP.ServerRedirect
+	}
+	return sip.Dialect{
+		From: h.From, To: h.To, CSeq: h.CSeq, CallID: h.CallID, Via: h.Via, Contact: h.Contact,
+		ContentLength: h.ContentLength, ContentType: h.ContentType, RecordRoute: h.RecordRoute,
+		JoinVia: p.SIP.ViaJoined, EPID: p.SIP.EPID, Server: p.SIP.ServerHeader + ": " + server,
+	}
+}
+
+// options answers OPTIONS as a healthy server does.
+func (c *Config) options(tx *sip.ServerTx) {
+	headers := append([]string{}, c.Profile.SIP.SupportedLines...)
+	headers = append(headers, c.Profile.SIP.AllowLines...)
+	tx.Respond(sip.Response{Status: 200, Reason: "OK", Headers: headers})
+}
+
+// other answers what no part of Unified Messaging serves outside a dialog.
+func (c *Config) other(tx *sip.ServerTx) {
+	if tx.Method() == "OPTIONS" {
+		c.options(tx)
+		return
+	}
+	tx.Respond(sip.Response{Status: 481, Reason: "Call/Transaction Does Not Exist"})
+}
+
+// refuse answers a call that is not taken and says why.
+func (c *Config) refuse(tx *sip.ServerTx, src *trace.Source, r *refusal) {
+	src.Record(tx.Session(), trace.Session{}, refusedEvent{r: r, standing: c.standing(r.fact), peer: tx.Peer().String()}, nil)
+	tx.Respond(sip.Response{Status: r.status.Code, Reason: r.status.Reason})
+}
+
+func (c *Config) standing(fact string) string {
+	f, _ := c.Profile.Fact(fact)
+	return string(f.Standing)
+}
+
+// redirect answers with a 302 to another listener.
+func (c *Config) redirect(tx *sip.ServerTx, src *trace.Source, a *admitted, host profile.Host, to *org.Server, row string) {
+	contact := c.redirectContact(&tx.Request().Recipient, host, to, c.Address(to.Name, row).Port())
+	r := &c.Profile.Redirect
+	src.Record(tx.Session(), trace.Session{}, redirected{to: to.Name, row: row, contact: contact, a: a}, nil)
+	tx.Respond(sip.Response{Status: r.Status.Code, Reason: r.Status.Reason, Contact: contact})
+}
+
+// redirectContact builds the Contact of a 302: the user and the parameters that
+// the caller wrote, the new host and port, the transport, and maddr only if
+// the caller's URI had one.
+func (c *Config) redirectContact(uri *sip.URI, host profile.Host, to *org.Server, port uint16) string {
+	var name string
+	switch host {
+	case profile.HostEcho:
+		name = uri.Host
+	case profile.HostFQDN:
+		name = to.FQDN
+	case profile.HostAddress:
+		name = to.Public().String()
+		if to.Public().Is6() {
+			name = "[" + name + "]"
+		}
+	}
+	var b strings.Builder
+	b.WriteString("<sip:")
+	if uri.User != "" {
+		b.WriteString(uri.User + "@")
+	}
+	fmt.Fprintf(&b, "%s:%d", name, port)
+	maddr := false
+	for _, p := range uri.UriParams {
+		switch strings.ToLower(p.K) {
+		case "transport":
+		case "maddr":
+			maddr = true
+		default:
+			b.WriteString(";" + p.K)
+			if p.V != "" {
+				b.WriteString("=" + p.V)
+			}
+		}
+	}
+	b.WriteString(";transport=" + c.Profile.Redirect.Transport)
+	if maddr && c.Profile.Redirect.Maddr {
+		b.WriteString(";maddr=" + name)
+	}
+	return b.String() + ">"
+}

@@ -1,0 +1,160 @@
+package um
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/exsim/exsim/rtp"
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sip"
+	"github.com/exsim/exsim/sip/sdp"
+)
+
+// WorkerConfig is what a worker has beside the Config.
+type WorkerConfig struct {
+	Config
+	Server *org.Server
+	Media  *rtp.Engine
+	// Shared, if set, is one stream whose port every answer names: calls then
+	// have no media of their own. It is for signalling load.
+	Shared  *rtp.Stream
+	Prompts Prompts
+	// Submit hands a message to transport; it may block on the disk.
+	Submit func(m Message) error
+}
+
+// Worker is a worker process: it answers calls.
+type Worker struct {
+	conf WorkerConfig
+	src  *trace.Source
+	wg   sync.WaitGroup // messages on their way to transport
+
+	mu    sync.Mutex
+	calls map[*call]struct{}
+}
+
+// NewWorker makes a worker without calls.
+func NewWorker(conf WorkerConfig) *Worker {
+	return &Worker{conf: conf, src: conf.Trace.Source(conf.Server.Name, RowUMWorker), calls: map[*call]struct{}{}}
+}
+
+// ServeSIP answers calls and OPTIONS.
+func (w *Worker) ServeSIP(tx *sip.ServerTx) {
+	if tx.Method() != "INVITE" {
+		w.conf.other(tx)
+		return
+	}
+	a, no := w.conf.judge(tx)
+	if no == nil {
+		no = w.answer(tx, a)
+	}
+	if no != nil {
+		w.conf.refuse(tx, w.src, no)
+	}
+}
+
+// answer takes a call, or says why not.
+func (w *Worker) answer(tx *sip.ServerTx, a *admitted) *refusal {
+	r := &w.conf.Profile.Refusals
+	c := &call{w: w, a: a, session: tx.Session(), callID: tx.CallID()}
+	if !w.add(c) {
+		return &refusal{"max-calls", "refusal.max-calls", r.MaxCalls,
+			fmt.Sprintf("%d calls are running", w.maxCalls()), "limits: {max-calls-allowed: N}"}
+	}
+	offer, err := sdp.Parse(tx.Body())
+	if err != nil {
+		w.remove(c)
+		return &refusal{"offer", "refusal.no-codec", r.NoCodec, "the INVITE has no usable offer: " + err.Error(), "send an SDP offer with audio over RTP/AVP"}
+	}
+	body, err := c.negotiate(offer)
+	if err != nil {
+		c.release()
+		if errors.Is(err, sdp.ErrNoAudio) || errors.Is(err, sdp.ErrNoCodec) {
+			return &refusal{"codec", "refusal.no-codec", r.NoCodec, err.Error(), "offer PCMU or PCMA over RTP/AVP"}
+		}
+		return &refusal{"ports", "refusal.no-ports", r.NoPorts, err.Error(), "widen rtp: {low: N, high: M}"}
+	}
+	w.src.Record(c.session, trace.Session{}, answeredEvent{a: a, agreed: c.agreed}, nil)
+	c.mu.Lock()
+	c.dialog = tx.Accept(w.response(tx, a, body), c)
+	c.mu.Unlock()
+	if c.dialog == nil {
+		c.release()
+	}
+	return nil
+}
+
+// response is the 200 in the form of the one public trace.
+func (w *Worker) response(tx *sip.ServerTx, a *admitted, body []byte) sip.Response {
+	p := w.conf.Profile
+	at := w.conf.Address(w.conf.Server.Name, RowUMWorker)
+	headers := append([]string{}, p.SIP.AnswerLines...)
+	headers = append(headers, p.SIP.SupportedLines...)
+	headers = append(headers, p.SIP.AllowLines...)
+	if a != nil {
+		headers = append(headers, fmt.Sprintf("P-ASSERTED-IDENTITY: <sip:%s@%s>", a.pilot, at.Addr()))
+	}
+	if supportsTimer(tx.Request()) {
+		headers = append(headers, fmt.Sprintf("Session-Expires: %d;refresher=uac", p.SIP.SessionExpires), fmt.Sprintf("Min-SE: %d", p.SIP.SessionExpires))
+	}
+	return sip.Response{
+		Status: 200, Reason: "OK", Headers: headers, Body: body,
+		Contact: fmt.Sprintf("<sip:%s;transport=tcp>%s", at, p.SIP.ContactParams),
+	}
+}
+
+func supportsTimer(req *sip.Request) bool {
+	for _, h := range req.GetHeaders("Supported") {
+		for _, tag := range strings.Split(h.Value(), ",") {
+			if strings.EqualFold(strings.TrimSpace(tag), "timer") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (w *Worker) maxCalls() int {
+	if n := w.conf.Org.Limits.MaxCallsAllowed; n > 0 {
+		return n
+	}
+	return w.conf.Profile.UM.MaxCalls
+}
+
+func (w *Worker) add(c *call) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.calls) >= w.maxCalls() {
+		return false
+	}
+	w.calls[c] = struct{}{}
+	return true
+}
+
+func (w *Worker) remove(c *call) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.calls, c)
+}
+
+// Calls counts the running calls.
+func (w *Worker) Calls() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.calls)
+}
+
+// Wait waits until every message of ended calls is handed over.
+func (w *Worker) Wait() { w.wg.Wait() }
+
+// limit is the organisation's value, else the profile's.
+func limit(own, profile time.Duration) time.Duration {
+	if own > 0 {
+		return own
+	}
+	return profile
+}

@@ -1,0 +1,257 @@
+package yamlfile
+
+import (
+	"encoding"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Decode fills a struct, or any other value, from a node. Struct fields are
+// named by their yaml tag; a field without one is not part of the file, and
+// the option "required" makes its absence a mistake. A field of type Value
+// takes its node as it is.
+func (f *File) Decode(v Value, into any) {
+	f.decode(v, reflect.ValueOf(into).Elem(), "")
+}
+
+// Taker is implemented by a type that takes its node as it is.
+type Taker interface{ TakeValue(v Value) }
+
+// DecodeOver decodes over a filled struct: what the mapping leaves out stays,
+// so no key is required.
+func (f *File) DecodeOver(v Value, into any) {
+	if f.want(v, Map, "") {
+		out := reflect.ValueOf(into).Elem()
+		f.decodePairs(v, out, fieldsOf(out.Type()))
+	}
+}
+
+var (
+	valueType    = reflect.TypeFor[Value]()
+	posType      = reflect.TypeFor[Pos]()
+	durationType = reflect.TypeFor[time.Duration]()
+)
+
+func (f *File) decode(v Value, out reflect.Value, name string) {
+	switch {
+	case out.Type() == valueType:
+		out.Set(reflect.ValueOf(v))
+		return
+	case out.Type() == durationType:
+		f.decodeDuration(v, out, name)
+		return
+	}
+	if t, ok := out.Addr().Interface().(Taker); ok {
+		t.TakeValue(v)
+		return
+	}
+	if t, ok := out.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		if f.want(v, Scalar, name) {
+			if err := t.UnmarshalText([]byte(v.Text)); err != nil {
+				f.Report(v.Pos, "", "%s%v", prefix(name), err)
+			}
+		}
+		return
+	}
+	switch out.Kind() {
+	case reflect.Struct:
+		f.decodeStruct(v, out, name)
+	case reflect.Pointer:
+		p := reflect.New(out.Type().Elem())
+		f.decode(v, p.Elem(), name)
+		out.Set(p)
+	case reflect.Slice:
+		f.decodeSlice(v, out, name)
+	case reflect.Map:
+		f.decodeMap(v, out, name)
+	default:
+		f.decodeScalar(v, out, name)
+	}
+}
+
+func prefix(name string) string {
+	if name == "" {
+		return ""
+	}
+	return name + ": "
+}
+
+// want reports a value of the wrong form.
+func (f *File) want(v Value, k Kind, name string) bool {
+	if v.Kind == k {
+		return true
+	}
+	f.Report(v.Pos, "", "%swants %v, got %v", prefix(name), k, v.Kind)
+	return false
+}
+
+func (f *File) decodeStruct(v Value, out reflect.Value, name string) {
+	if !f.want(v, Map, name) {
+		return
+	}
+	fields := fieldsOf(out.Type())
+	f.decodePairs(v, out, fields)
+	for _, key := range fields.required {
+		if _, ok := v.Get(key); !ok {
+			f.Report(v.Pos, "", "key %q is missing", key)
+		}
+	}
+}
+
+func (f *File) decodePairs(v Value, out reflect.Value, fields structFields) {
+	for _, p := range v.Pairs {
+		i, ok := fields.byName[p.Key]
+		if !ok {
+			f.Report(p.Pos, Suggest(p.Key, fields.names), "unknown key %q", p.Key)
+			continue
+		}
+		f.decode(p.Value, out.Field(i), p.Key)
+	}
+	if fields.pos >= 0 {
+		out.Field(fields.pos).Set(reflect.ValueOf(v.Pos))
+	}
+}
+
+type structFields struct {
+	byName   map[string]int
+	names    []string
+	required []string
+	pos      int // field that takes the place, -1 for none
+}
+
+func fieldsOf(t reflect.Type) structFields {
+	s := structFields{byName: map[string]int{}, pos: -1}
+	for i := range t.NumField() {
+		if t.Field(i).Type == posType {
+			s.pos = i
+			continue
+		}
+		tag, ok := t.Field(i).Tag.Lookup("yaml")
+		if !ok {
+			continue
+		}
+		name, option, _ := strings.Cut(tag, ",")
+		s.byName[name] = i
+		s.names = append(s.names, name)
+		if option == "required" {
+			s.required = append(s.required, name)
+		}
+	}
+	return s
+}
+
+func (f *File) decodeSlice(v Value, out reflect.Value, name string) {
+	if !f.want(v, List, name) {
+		return
+	}
+	s := reflect.MakeSlice(out.Type(), len(v.Items), len(v.Items))
+	for i, item := range v.Items {
+		f.decode(item, s.Index(i), name)
+	}
+	out.Set(s)
+}
+
+func (f *File) decodeMap(v Value, out reflect.Value, name string) {
+	if !f.want(v, Map, name) {
+		return
+	}
+	m := reflect.MakeMapWithSize(out.Type(), len(v.Pairs))
+	for _, p := range v.Pairs {
+		e := reflect.New(out.Type().Elem()).Elem()
+		f.decode(p.Value, e, p.Key)
+		m.SetMapIndex(reflect.ValueOf(p.Key).Convert(out.Type().Key()), e)
+	}
+	out.Set(m)
+}
+
+func (f *File) decodeDuration(v Value, out reflect.Value, name string) {
+	if !f.want(v, Scalar, name) {
+		return
+	}
+	d, err := time.ParseDuration(v.Text)
+	if err != nil || d < 0 {
+		f.Report(v.Pos, "write a number with its unit, such as 500ms, 20s or 5m", "%s%q is no span of time", prefix(name), v.Text)
+		return
+	}
+	out.SetInt(int64(d))
+}
+
+func (f *File) decodeScalar(v Value, out reflect.Value, name string) {
+	if !f.want(v, Scalar, name) {
+		return
+	}
+	switch out.Kind() {
+	case reflect.String:
+		out.SetString(v.Text)
+	case reflect.Bool:
+		if v.Text != "true" && v.Text != "false" {
+			f.Report(v.Pos, "", "%swants true or false, got %q", prefix(name), v.Text)
+			return
+		}
+		out.SetBool(v.Text == "true")
+	case reflect.Int, reflect.Int64, reflect.Int32:
+		n, err := strconv.ParseInt(v.Text, 10, out.Type().Bits())
+		if err != nil {
+			f.Report(v.Pos, "", "%swants a whole number, got %q", prefix(name), v.Text)
+			return
+		}
+		out.SetInt(n)
+	case reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uint8:
+		n, err := strconv.ParseUint(v.Text, 10, out.Type().Bits())
+		if err != nil {
+			f.Report(v.Pos, "", "%swants a whole number from 0 to %d, got %q", prefix(name), uint64(1)<<out.Type().Bits()-1, v.Text)
+			return
+		}
+		out.SetUint(n)
+	case reflect.Float64:
+		n, err := strconv.ParseFloat(v.Text, 64)
+		if err != nil {
+			f.Report(v.Pos, "", "%swants a number, got %q", prefix(name), v.Text)
+			return
+		}
+		out.SetFloat(n)
+	default:
+		panic("yamlfile: a model has a field of kind " + out.Kind().String())
+	}
+}
+
+// Suggest names the known word nearest to a wrong one, or lists them all when
+// they are few; "" if nothing helps.
+func Suggest(wrong string, known []string) string {
+	best, at := "", max(3, len(wrong)/3)
+	for _, k := range known {
+		if d := distance(wrong, k); d < at {
+			best, at = k, d
+		}
+	}
+	if best != "" {
+		return "did you mean " + strconv.Quote(best) + "?"
+	}
+	if len(known) > 0 && len(known) <= 16 {
+		return "known here: " + strings.Join(known, ", ")
+	}
+	return ""
+}
+
+// distance counts the edits between two words (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

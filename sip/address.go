@@ -1,0 +1,130 @@
+package sip
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	sipgo "github.com/emiago/sipgo/sip"
+)
+
+// addrSpec takes the URI out of a name-addr or addr-spec (RFC 3261 §20.10): of
+// the first one, if they are a list.
+func addrSpec(value string) string {
+	quoted := false
+	for i := 0; i < len(value); i++ {
+		switch {
+		case value[i] == '\\' && quoted:
+			i++
+		case value[i] == '"':
+			quoted = !quoted
+		case quoted:
+		case value[i] == '<':
+			uri, _, _ := strings.Cut(value[i+1:], ">")
+			return strings.TrimSpace(uri)
+		}
+	}
+	uri := strings.TrimSpace(value)
+	if i := strings.IndexAny(uri, ";,"); i >= 0 {
+		uri = uri[:i]
+	}
+	return uri
+}
+
+// splitList splits a header value at the commas outside quotes and angle
+// brackets.
+func splitList(value string) []string {
+	var list []string
+	quoted, open, begin := false, false, 0
+	for i := 0; i < len(value); i++ {
+		switch {
+		case value[i] == '\\' && quoted:
+			i++
+		case value[i] == '"':
+			quoted = !quoted
+		case quoted:
+		case value[i] == '<':
+			open = true
+		case value[i] == '>':
+			open = false
+		case value[i] == ',' && !open:
+			list = append(list, strings.TrimSpace(value[begin:i]))
+			begin = i + 1
+		}
+	}
+	return append(list, strings.TrimSpace(value[begin:]))
+}
+
+// Party is who a URI names: the user part of a sip: URI or the number of a
+// tel: URI, and the host.
+type Party struct {
+	URI     string
+	User    string // "" if there is none
+	Host    string // "" for tel:
+	Display string
+}
+
+// ParseParty reads a name-addr or addr-spec.
+func ParseParty(value string) (Party, error) {
+	if !balanced(value) {
+		return Party{}, fmt.Errorf("mismatched quote or bracket in %q", value)
+	}
+	p := Party{URI: addrSpec(value)}
+	if i := strings.IndexByte(value, '<'); i > 0 {
+		p.Display = strings.Trim(strings.TrimSpace(value[:i]), `"`)
+	}
+	if rest, ok := cutPrefixFold(p.URI, "tel:"); ok {
+		p.User, _, _ = strings.Cut(rest, ";")
+		if p.User == "" {
+			return Party{}, fmt.Errorf("no number in %q", value)
+		}
+		return p, nil
+	}
+	var uri URI
+	if err := sipgo.ParseUri(p.URI, &uri); err != nil || uri.Host == "" {
+		return Party{}, fmt.Errorf("no SIP or tel URI in %q", value)
+	}
+	p.User, _, _ = strings.Cut(uri.User, ";") // phone-context and the like
+	p.Host = uri.Host
+	return p, nil
+}
+
+func cutPrefixFold(s, prefix string) (string, bool) {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
+}
+
+// Diversion is one entry of the Diversion header (RFC 5806).
+type Diversion struct {
+	Party
+	Reason string // "no-answer", "user-busy", "unconditional", ... "" if none
+}
+
+// Diversions reads the Diversion headers from the top: the first is the most
+// recent diverting party (RFC 5806 §4), the last the one originally called.
+func Diversions(req *Request) ([]Diversion, error) {
+	var list []Diversion
+	for _, hd := range req.GetHeaders("Diversion") {
+		if !balanced(hd.Value()) {
+			return nil, errors.New("mismatched quote or bracket in Diversion " + hd.Value())
+		}
+		for _, value := range splitList(hd.Value()) {
+			p, err := ParseParty(value)
+			if err != nil {
+				return nil, fmt.Errorf("Diversion: %w", err)
+			}
+			list = append(list, Diversion{Party: p, Reason: headerParam(value, "reason")})
+		}
+	}
+	return list, nil
+}
+
+// headerParam finds a header parameter of a name-addr or addr-spec value.
+func headerParam(value, name string) string {
+	h := head{raw: []byte(value)}
+	i := paramsStart(h.raw)
+	v, _ := h.param(span{int32(i), int32(len(value) - i)}, name)
+	return strings.Trim(string(v.of(h.raw)), `"`)
+}

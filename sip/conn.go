@@ -1,0 +1,174 @@
+package sip
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// conn is one byte stream to a peer, accepted or dialled.
+type conn struct {
+	ep    *Endpoint
+	nc    net.Conn
+	peer  netip.AddrPort
+	name  string // peer, for events
+	local netip.AddrPort
+
+	head head // of the message being handled; only the reader touches it
+
+	mu       sync.Mutex
+	out      []byte // answers not yet written
+	batching bool   // the reader is handling what one read brought
+	err      error  // the first write error; nothing is written after it
+	closed   bool
+}
+
+func (e *Endpoint) newConn(nc net.Conn) *conn {
+	c := &conn{ep: e, nc: nc, peer: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
+	c.name = c.peer.String()
+	return c
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// read handles what the peer sends until the stream ends.
+func (c *conn) read() {
+	why := c.readLoop()
+	c.ep.dropConn(c, why)
+}
+
+func (c *conn) readLoop() (why string) {
+	buf := make([]byte, 0, firstRead)
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
+		}
+		var limit time.Time
+		if len(buf) > 0 {
+			limit = time.Now().Add(c.ep.conf.MessageTimeout)
+		}
+		_ = c.nc.SetReadDeadline(limit)
+		n, err := c.nc.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		rest, lost := c.handle(buf)
+		if lost {
+			return "the end of a message cannot be found"
+		}
+		buf = buf[:copy(buf, rest)]
+		if len(buf) == 0 && cap(buf) > maxMessage/2 {
+			buf = make([]byte, 0, firstRead)
+		}
+		if err != nil {
+			return endOf(err, len(buf) > 0)
+		}
+	}
+}
+
+func endOf(err error, inside bool) string {
+	var timeout net.Error
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "a message was begun and not finished in time"
+	case errors.Is(err, io.EOF) && inside:
+		return "closed by the peer inside a message"
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		return "closed"
+	}
+	return err.Error()
+}
+
+// handle takes every complete message off the front of b. All answers to them
+// leave in one write.
+func (c *conn) handle(b []byte) (rest []byte, lost bool) {
+	c.mu.Lock()
+	c.batching = true
+	c.mu.Unlock()
+	for !lost {
+		kind, n := next(b, &c.head)
+		if kind == frameMore {
+			break
+		}
+		switch kind {
+		case frameMessage:
+			c.ep.receive(c, &c.head)
+		case framePing:
+			c.write(func(out []byte) []byte { return append(out, "\r\n"...) })
+		case frameLost:
+			c.ep.refuseLost(c, &c.head, n)
+			lost = true
+		}
+		b = b[n:]
+	}
+	c.mu.Lock()
+	c.batching = false
+	c.flush()
+	c.mu.Unlock()
+	return b, lost
+}
+
+// write appends a message to what leaves next. Off the reader's goroutine, or
+// between two reads, it leaves at once.
+func (c *conn) write(appendTo func(out []byte) []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out = appendTo(c.out)
+	if !c.batching || len(c.out) > maxMessage {
+		c.flush()
+	}
+}
+
+// flush writes out what is waiting; c.mu is held.
+func (c *conn) flush() {
+	if len(c.out) == 0 {
+		return
+	}
+	if c.err == nil && !c.closed {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(c.ep.conf.WriteTimeout))
+		if _, c.err = c.nc.Write(c.out); c.err != nil {
+			_ = c.nc.Close() // the reader sees it and ends the connection
+		}
+	}
+	c.out = c.out[:0]
+	if cap(c.out) > maxMessage {
+		c.out = nil
+	}
+}
+
+// send writes and records a complete message of ours.
+func (c *conn) send(session trace.Session, raw []byte) {
+	c.write(func(out []byte) []byte {
+		var h head
+		h.scan(raw, max(headEnd(raw), 0))
+		c.ep.conf.Trace.Record(session, trace.Session{}, sent{&h, c.name}, raw)
+		return append(out, raw...)
+	})
+}
+
+func (c *conn) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	c.flush()
+	c.closed = true
+	_ = c.nc.Close()
+}
+
+// ok reports whether the stream is still good for writing.
+func (c *conn) ok() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.closed && c.err == nil
+}

@@ -1,0 +1,293 @@
+package sip
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	sipgo "github.com/emiago/sipgo/sip"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// End says how a dialog ended.
+type End string
+
+// The ends of a dialog.
+const (
+	EndBye    End = "bye"    // the peer hung up
+	EndLocal  End = "local"  // we hung up
+	EndNoACK  End = "no ack" // the 2xx was never acknowledged
+	EndClosed End = "closed" // the endpoint was closed
+)
+
+// DialogHandler is told what happens in a dialog. Established and Request run
+// on the connection's reading goroutine and must not block.
+type DialogHandler interface {
+	// Established is the first ACK.
+	Established()
+	// Request is a valid request in the dialog other than ACK, BYE and CANCEL.
+	// A 2xx to a re-INVITE is sent with Respond.
+	Request(tx *ServerTx)
+	// Ended is called once.
+	Ended(how End)
+}
+
+// Dialog is a confirmed dialog (RFC 3261 §12).
+type Dialog struct {
+	ep      *Endpoint
+	handler DialogHandler
+	session trace.Session
+	key     uint64
+
+	callID, local, remote string // From and To values as our requests have them
+	target                string // remote target URI
+	routes                []string
+
+	mu        sync.Mutex
+	conn      *conn
+	localSeq  uint32
+	remoteSeq uint32
+	answer    []byte        // 2xx until acknowledged, as server
+	ack       []byte        // our ACK, as caller
+	interval  time.Duration // of the answer's retransmissions
+	waited    time.Duration
+	timer     entry
+	confirmed bool
+	ended     bool
+}
+
+// Session names the call.
+func (d *Dialog) Session() trace.Session { return d.session }
+
+// Target is the URI of the remote target.
+func (d *Dialog) Target() string { return d.target }
+
+func (e *Endpoint) dialogKey(callID, localTag, remoteTag []byte) uint64 {
+	return hash(e.seed, callID, localTag, remoteTag, nil)
+}
+
+// dialogOf finds the dialog of a request by Call-ID and both tags.
+func (e *Endpoint) dialogOf(h *head) *Dialog {
+	if h.toTag.n == 0 {
+		return nil
+	}
+	key := e.dialogKey(h.callID.of(h.raw), h.toTag.of(h.raw), h.fromTag.of(h.raw))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.dialogs[key]
+}
+
+// newServerDialog opens the dialog that a 2xx to this INVITE makes. The parts
+// that it keeps share one copy.
+func (e *Endpoint) newServerDialog(tx *ServerTx, handler DialogHandler) *Dialog {
+	h := tx.h
+	tag := tx.tag[strings.LastIndexByte(tx.tag, '=')+1:]
+	target := addrSpec(string(h.contact.of(h.raw)))
+	all := string(h.callID.of(h.raw)) + string(h.from.of(h.raw)) + string(h.to.of(h.raw)) + tx.tag + target
+	cut := func(n int) string {
+		s := all[:n]
+		all = all[n:]
+		return s
+	}
+	d := &Dialog{
+		ep: e, handler: handler, session: tx.session, conn: tx.conn, remoteSeq: h.seq,
+		key:    e.dialogKey(h.callID.of(h.raw), []byte(tag), h.fromTag.of(h.raw)),
+		callID: cut(int(h.callID.n)),
+		remote: cut(int(h.from.n)),
+		local:  cut(int(h.to.n) + len(tx.tag)),
+		target: cut(len(target)),
+	}
+	for _, rr := range h.routes {
+		d.routes = append(d.routes, splitList(string(lineValue(rr.of(h.raw))))...)
+	}
+	e.register(d)
+	tx.dialog = d
+	return d
+}
+
+func (e *Endpoint) register(d *Dialog) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dialogs[d.key] = d
+}
+
+func (e *Endpoint) dropDialog(d *Dialog) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.dialogs, d.key)
+}
+
+// awaitACK repeats a 2xx until it is acknowledged; after 64*T1 the call is
+// ended by a BYE (RFC 3261 §13.3.1.4).
+func (d *Dialog) awaitACK(answer []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.answer, d.interval, d.waited = answer, d.ep.conf.T1, 0
+	d.timer.fire = d.repeatAnswer
+	d.ep.wheel.start(&d.timer, d.interval)
+}
+
+func (d *Dialog) repeatAnswer() {
+	d.mu.Lock()
+	answer, c := d.answer, d.conn
+	d.waited += d.interval
+	if answer == nil || d.ended {
+		d.mu.Unlock()
+		return
+	}
+	if d.waited >= d.ep.conf.give() {
+		d.mu.Unlock()
+		d.ep.conf.Trace.Record(d.session, trace.Session{}, timedOut(c.name, "ACK of the answer 200"), nil)
+		d.bye(EndNoACK)
+		return
+	}
+	d.interval = min(2*d.interval, max(t2, d.ep.conf.T1), d.ep.conf.give()-d.waited)
+	d.ep.wheel.start(&d.timer, d.interval)
+	d.mu.Unlock()
+	c.send(d.session, answer)
+}
+
+func (d *Dialog) acknowledged() {
+	d.mu.Lock()
+	d.answer = nil
+	d.ep.wheel.stop(&d.timer)
+	first := !d.confirmed && !d.ended
+	d.confirmed = true
+	d.mu.Unlock()
+	if first {
+		d.handler.Established()
+	}
+}
+
+// receive takes a request of the peer in the dialog.
+func (d *Dialog) receive(tx *ServerTx) {
+	d.mu.Lock()
+	late := tx.h.seq < d.remoteSeq
+	if !late {
+		d.remoteSeq = tx.h.seq
+		d.conn = tx.conn
+	}
+	d.mu.Unlock()
+	switch {
+	case late: // RFC 3261 §12.2.2
+		tx.Respond(Response{Status: 500, Reason: "Server Internal Error"})
+	case tx.Method() == "BYE":
+		tx.Respond(Response{Status: 200, Reason: "OK"})
+		d.end(EndBye)
+	default:
+		tx.dialog = d
+		d.handler.Request(tx)
+	}
+}
+
+// end forgets the dialog and tells its handler, once.
+func (d *Dialog) end(how End) {
+	d.mu.Lock()
+	if d.ended {
+		d.mu.Unlock()
+		return
+	}
+	d.ended = true
+	d.answer, d.ack = nil, nil
+	d.ep.wheel.stop(&d.timer)
+	d.mu.Unlock()
+	d.ep.dropDialog(d)
+	d.handler.Ended(how)
+}
+
+// Bye hangs up. It does not wait for the answer.
+func (d *Dialog) Bye() { d.bye(EndLocal) }
+
+// Hangup hangs up and waits for the answer to the BYE.
+func (d *Dialog) Hangup(ctx context.Context) (Reply, error) {
+	r, err := d.Request(ctx, "BYE", nil, nil)
+	d.end(EndLocal)
+	return r, err
+}
+
+func (d *Dialog) bye(how End) {
+	d.mu.Lock()
+	ended := d.ended
+	d.mu.Unlock()
+	if ended {
+		return
+	}
+	d.ep.spawn(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), d.ep.conf.give())
+		defer cancel()
+		_, _ = d.Request(ctx, "BYE", nil, nil)
+	})
+	d.end(how)
+}
+
+// Request sends a request in the dialog and waits for its final answer.
+func (d *Dialog) Request(ctx context.Context, method string, headers []string, body []byte) (Reply, error) {
+	c, err := d.connection(ctx)
+	if err != nil {
+		return Reply{}, err
+	}
+	d.mu.Lock()
+	d.localSeq++
+	req, err := d.request(c, method, d.localSeq, headers, body)
+	d.mu.Unlock()
+	if err != nil {
+		return Reply{}, err
+	}
+	return d.ep.do(ctx, c, req, d.session, nil)
+}
+
+// request builds a request in the dialog (RFC 3261 §12.2.1.1).
+func (d *Dialog) request(c *conn, method string, seq uint32, headers []string, body []byte) (*Request, error) {
+	var uri URI
+	if err := sipgo.ParseUri(d.target, &uri); err != nil {
+		return nil, fmt.Errorf("sip: the peer's Contact %q is no URI: %w", d.target, err)
+	}
+	return d.ep.buildRequest(c, requestParts{
+		method: method, uri: uri, from: d.local, to: d.remote, callID: d.callID, seq: seq,
+		routes: d.routes, headers: headers, body: body,
+	}), nil
+}
+
+// connection is the dialog's stream, or a new one to the remote target if the
+// peer has closed it.
+func (d *Dialog) connection(ctx context.Context) (*conn, error) {
+	d.mu.Lock()
+	c := d.conn
+	d.mu.Unlock()
+	if c.ok() {
+		return c, nil
+	}
+	to, err := URIAddr(d.target)
+	if err != nil {
+		return nil, err
+	}
+	c, err = d.ep.dial(ctx, to)
+	if err == nil {
+		d.mu.Lock()
+		d.conn = c
+		d.mu.Unlock()
+	}
+	return c, err
+}
+
+// URIAddr is where a URI points if its host is an address; its port may be
+// left out.
+func URIAddr(text string) (netip.AddrPort, error) {
+	var uri URI
+	if err := sipgo.ParseUri(text, &uri); err != nil {
+		return netip.AddrPort{}, fmt.Errorf("sip: %q is no URI: %w", text, err)
+	}
+	ip, err := netip.ParseAddr(strings.Trim(uri.Host, "[]"))
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("sip: host %q of %q is not an address", uri.Host, text)
+	}
+	port := uri.Port
+	if port == 0 {
+		port = 5060
+	}
+	return netip.AddrPortFrom(ip.Unmap(), uint16(port)), nil
+}

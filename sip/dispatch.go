@@ -1,0 +1,315 @@
+package sip
+
+import (
+	"strings"
+
+	sipgo "github.com/emiago/sipgo/sip"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// receive takes one complete message, on the reading goroutine of c.
+func (e *Endpoint) receive(c *conn, h *head) {
+	if h.response {
+		e.receiveResponse(c, h)
+		return
+	}
+	d := e.dialogOf(h)
+	session := e.sessionOf(h, d)
+	e.conf.Trace.Record(session, trace.Session{}, received{h, c.name}, h.raw)
+	if h.problem.status != 0 {
+		e.refuse(c, h, session, h.problem)
+		return
+	}
+	key := e.txKey(c, h)
+	switch {
+	case h.is("ACK"):
+		e.receiveACK(key, d)
+	case h.is("CANCEL"):
+		e.receiveCancel(c, h, key, session)
+	case e.retransmitted(c, key):
+	default:
+		e.receiveRequest(c, h, key, session, d)
+	}
+}
+
+// sessionOf names the call that a request belongs to. Only an INVITE begins
+// one.
+func (e *Endpoint) sessionOf(h *head, d *Dialog) trace.Session {
+	if d != nil {
+		return d.session
+	}
+	if h.callID.n == 0 {
+		return trace.Session{}
+	}
+	return e.conf.Calls.find(h.callID.of(h.raw), h.fromTag.of(h.raw), h.is("INVITE"))
+}
+
+// txKey matches a request to its transaction (RFC 3261 §17.2.3): branch,
+// sent-by, method, and the peer's address, so that no peer reaches another's.
+// ACK and CANCEL match their INVITE. Without the magic cookie the identity of
+// RFC 2543 is used.
+func (e *Endpoint) txKey(c *conn, h *head) uint64 {
+	method := h.method.of(h.raw)
+	if h.is("ACK") || h.is("CANCEL") {
+		method = []byte("INVITE")
+	}
+	ip := c.peer.Addr().As16()
+	branch := h.branch.of(h.raw)
+	if len(branch) <= len(magicCookie) || !equalFold(branch[:len(magicCookie)], magicCookie) {
+		return hash(e.seed, h.callID.of(h.raw), h.fromTag.of(h.raw), append(ip[:], method...), h.cseq.of(h.raw)[:h.seqDigits()])
+	}
+	return hash(e.seed, branch, h.sentBy.of(h.raw), ip[:], method)
+}
+
+const magicCookie = "z9hG4bK"
+
+// seqDigits is the length of the number in CSeq.
+func (h *head) seqDigits() int {
+	n := 0
+	for _, c := range h.cseq.of(h.raw) {
+		if c < '0' || c > '9' {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// retransmitted handles a request whose transaction exists already: the last
+// answer is sent again, or, behind a 2xx, nothing.
+func (e *Endpoint) retransmitted(c *conn, key uint64) bool {
+	e.mu.Lock()
+	tx := e.pending[key]
+	e.mu.Unlock()
+	if tx != nil {
+		tx.repeat(c)
+		return true
+	}
+	_, absorbed := e.accepted.get(key, false)
+	return absorbed
+}
+
+// receiveACK ends the wait for one: of a final answer other than 2xx, or of a
+// dialog.
+func (e *Endpoint) receiveACK(key uint64, d *Dialog) {
+	e.mu.Lock()
+	tx := e.pending[key]
+	if tx != nil {
+		delete(e.pending, key)
+	}
+	e.mu.Unlock()
+	switch {
+	case tx != nil:
+		e.wheel.stop(&tx.timer)
+	case d != nil:
+		d.acknowledged()
+	}
+}
+
+// receiveCancel answers a CANCEL and ends its INVITE with 487 if that has no
+// final answer yet (RFC 3261 §9.2).
+func (e *Endpoint) receiveCancel(c *conn, h *head, key uint64, session trace.Session) {
+	e.mu.Lock()
+	invite := e.pending[key]
+	e.mu.Unlock()
+	tx := e.newTx(c, h, 0, session)
+	if invite == nil {
+		if _, ok := e.accepted.get(key, false); ok {
+			tx.Respond(Response{Status: 200, Reason: "OK"})
+		} else {
+			tx.Respond(Response{Status: 481, Reason: "Call/Transaction Does Not Exist"})
+		}
+		return
+	}
+	tx.tag = invite.tag
+	tx.Respond(Response{Status: 200, Reason: "OK"})
+	invite.cancel()
+}
+
+func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Session, d *Dialog) {
+	tx := e.newTx(c, h, key, session)
+	if answer, ok := validateURI(string(h.uri.of(h.raw))); !ok {
+		tx.Respond(answer)
+		return
+	}
+	msg, err := e.parser.ParseSIP(h.raw)
+	req, ok := msg.(*sipgo.Request)
+	if err != nil || !ok {
+		e.refuse(c, h, session, problem{status: 400, reason: "Bad Request"})
+		return
+	}
+	tx.req = req
+	if answer, ok := e.validate(h, req); !ok {
+		tx.Respond(answer)
+		return
+	}
+	switch {
+	case h.toTag.n == 0:
+		if e.conf.Handler == nil {
+			tx.Respond(Response{Status: 403, Reason: "Forbidden"})
+			return
+		}
+		e.conf.Handler.ServeSIP(tx)
+	case d == nil:
+		tx.Respond(Response{Status: 481, Reason: "Call/Transaction Does Not Exist"})
+	default:
+		d.receive(tx)
+	}
+	tx.finish()
+}
+
+// refuse answers a malformed request where RFC 3261 allows an answer.
+func (e *Endpoint) refuse(c *conn, h *head, session trace.Session, p problem) {
+	e.conf.Trace.Record(session, trace.Session{}, malformed(c.name, p.reason), nil)
+	if h.answerable() {
+		e.newTx(c, h, 0, session).Respond(Response{Status: p.status, Reason: p.reason})
+	}
+}
+
+// refuseLost refuses a message behind which the stream cannot be read on.
+func (e *Endpoint) refuseLost(c *conn, h *head, n int) {
+	if h.problem.status == 0 || len(h.raw) == 0 {
+		e.conf.Trace.Record(trace.Session{}, trace.Session{}, malformed(c.name, "no SIP message"), nil)
+		return
+	}
+	session := e.sessionOf(h, nil)
+	e.conf.Trace.Record(session, trace.Session{}, received{h, c.name}, h.raw)
+	e.refuse(c, h, session, h.problem)
+	_ = n
+}
+
+// validateURI checks the scheme of the Request-URI (RFC 3261 §8.2.2.1) and
+// that it has no headers (§19.1.1).
+func validateURI(uri string) (Response, bool) {
+	scheme, _, found := strings.Cut(uri, ":")
+	switch strings.ToLower(scheme) {
+	case "sip", "sips", "tel":
+		found = found && !strings.Contains(uri[strings.LastIndexByte(uri, '@')+1:], "?")
+	default:
+		if found {
+			return Response{Status: 416, Reason: "Unsupported URI Scheme"}, false
+		}
+	}
+	if !found {
+		return Response{Status: 400, Reason: "Bad Request-URI"}, false
+	}
+	return Response{}, true
+}
+
+// validate is the one place where a well-formed request is held against what
+// this endpoint serves (RFC 3261 §8.2). It returns the refusal, if any.
+func (e *Endpoint) validate(h *head, req *Request) (Response, bool) {
+	if answer, ok := e.validateMethod(req); !ok {
+		return answer, false
+	}
+	for _, n := range []string{"From", "To"} {
+		if hd := req.GetHeader(n); hd == nil || !balanced(hd.Value()) {
+			return Response{Status: 400, Reason: "Bad " + n}, false
+		}
+	}
+	if tags := e.unsupported(req); tags != "" {
+		return Response{Status: 420, Reason: "Bad Extension", Headers: []string{"Unsupported: " + tags}}, false
+	}
+	return validateBody(h, req)
+}
+
+func (e *Endpoint) validateMethod(req *Request) (Response, bool) {
+	method := string(req.Method)
+	for _, a := range e.conf.Allow {
+		if a == method {
+			return Response{}, true
+		}
+	}
+	if known[method] {
+		return Response{Status: 405, Reason: "Method Not Allowed", Headers: []string{"Allow: " + strings.Join(e.conf.Allow, ",")}}, false
+	}
+	return Response{Status: 501, Reason: "Not Implemented", Headers: []string{"Allow: " + strings.Join(e.conf.Allow, ",")}}, false
+}
+
+// known are the methods of the standards and of Exchange's peers: one that is
+// not served gets 405, any other 501 (RFC 3261 §8.2.1, §21.5.2).
+var known = map[string]bool{
+	"INVITE": true, "ACK": true, "CANCEL": true, "BYE": true, "OPTIONS": true, "REGISTER": true,
+	"INFO": true, "PRACK": true, "UPDATE": true, "REFER": true, "NOTIFY": true, "SUBSCRIBE": true,
+	"MESSAGE": true, "PUBLISH": true, "SERVICE": true, "BENOTIFY": true,
+}
+
+// unsupported lists what Require asks for and we do not support
+// (RFC 3261 §8.2.2.3).
+func (e *Endpoint) unsupported(req *Request) string {
+	var missing []string
+	for _, hd := range req.GetHeaders("Require") {
+	tags:
+		for _, tag := range strings.Split(hd.Value(), ",") {
+			tag = strings.TrimSpace(tag)
+			for _, s := range e.conf.Supported {
+				if strings.EqualFold(s, tag) {
+					continue tags
+				}
+			}
+			if tag != "" {
+				missing = append(missing, tag)
+			}
+		}
+	}
+	return strings.Join(missing, ", ")
+}
+
+// validateBody refuses a body or an answer type that is not SDP
+// (RFC 3261 §8.2.3, §21.4.7).
+func validateBody(h *head, req *Request) (Response, bool) {
+	accept := []string{"Accept: application/sdp"}
+	if h.length > 0 {
+		if ct := req.GetHeader("Content-Type"); ct == nil || !mediaType(ct.Value(), "application/sdp") {
+			switch string(req.Method) {
+			case "INVITE", "MESSAGE", "UPDATE", "PRACK":
+				return Response{Status: 415, Reason: "Unsupported Media Type", Headers: accept}, false
+			}
+		}
+		if ce := req.GetHeader("Content-Encoding"); ce != nil && !strings.EqualFold(ce.Value(), "identity") {
+			return Response{Status: 415, Reason: "Unsupported Media Type", Headers: []string{"Accept-Encoding: identity"}}, false
+		}
+	}
+	if string(req.Method) == "INVITE" {
+		if accepts := req.GetHeaders("Accept"); len(accepts) > 0 && !acceptsSDP(accepts) {
+			return Response{Status: 406, Reason: "Not Acceptable"}, false
+		}
+	}
+	return Response{}, true
+}
+
+func acceptsSDP(accepts []sipgo.Header) bool {
+	for _, a := range accepts {
+		for _, t := range strings.Split(a.Value(), ",") {
+			if mediaType(t, "application/sdp") || mediaType(t, "*/*") || mediaType(t, "application/*") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func mediaType(value, want string) bool {
+	t, _, _ := strings.Cut(value, ";")
+	return strings.EqualFold(strings.TrimSpace(t), want)
+}
+
+// balanced reports whether quotes and angle brackets are closed.
+func balanced(v string) bool {
+	quoted, open := false, 0
+	for i := 0; i < len(v); i++ {
+		switch {
+		case v[i] == '\\' && quoted:
+			i++
+		case v[i] == '"':
+			quoted = !quoted
+		case quoted:
+		case v[i] == '<':
+			open++
+		case v[i] == '>':
+			open--
+		}
+	}
+	return !quoted && open == 0
+}

@@ -1,0 +1,75 @@
+package sip
+
+import "bytes"
+
+// Limits of a message on a stream. Exchange's own are not public.
+const (
+	maxHead    = 32 << 10 // start line and headers
+	maxMessage = 64 << 10 // with the body
+	firstRead  = 4 << 10
+)
+
+// framed is what the front of a stream buffer holds.
+type framed int
+
+const (
+	frameMore    framed = iota // nothing complete yet
+	frameMessage               // a message of n octets, scanned
+	framePing                  // CRLFCRLF, answered with CRLF (RFC 5626 §3.5.1)
+	frameSkip                  // line ends between messages, n octets
+	frameLost                  // no message can be found any more
+)
+
+// next looks at the front of b. The head of a message is scanned into h, also
+// that of a message whose end is lost.
+func next(b []byte, h *head) (kind framed, n int) {
+	if len(b) == 0 {
+		return frameMore, 0
+	}
+	if b[0] == '\r' || b[0] == '\n' {
+		if bytes.HasPrefix(b, []byte("\r\n\r\n")) {
+			return framePing, 4
+		}
+		if bytes.HasPrefix([]byte("\r\n\r"), b) { // perhaps the beginning of a ping
+			return frameMore, 0
+		}
+		return frameSkip, 1
+	}
+	end := headEnd(b)
+	if end < 0 {
+		if len(b) > maxHead {
+			return frameLost, len(b)
+		}
+		return frameMore, 0
+	}
+	h.scan(b, end)
+	if h.problem.fatal {
+		h.raw = b[:end]
+		return frameLost, len(b)
+	}
+	total := end + h.length
+	if total > maxMessage {
+		h.lost("Message Too Large")
+		h.problem.status = 513
+		h.raw = b[:end]
+		return frameLost, len(b)
+	}
+	if len(b) < total {
+		return frameMore, 0
+	}
+	h.raw = b[:total:total]
+	return frameMessage, total
+}
+
+// headEnd is the offset behind the empty line, -1 when it is not there yet.
+func headEnd(b []byte) int {
+	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
+		return i + 4
+	}
+	// Tolerated: bare line feeds (RFC 3261 §7 asks for CRLF). Only a head
+	// without any CRLF is looked at again.
+	if i := bytes.Index(b, []byte("\n\n")); i > 0 && bytes.IndexByte(b[:i], '\r') < 0 {
+		return i + 2
+	}
+	return -1
+}

@@ -1,0 +1,199 @@
+package sdp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Codec is an audio encoding that an end speaks.
+type Codec struct {
+	Name string // "PCMU/8000"
+	PT   uint8  // its static payload type (RFC 3551), or the one we offer
+}
+
+// PCMU and PCMA are the two laws of G.711.
+var (
+	PCMU = Codec{"PCMU/8000", 0}
+	PCMA = Codec{"PCMA/8000", 8}
+)
+
+// Local describes our end of an audio stream.
+type Local struct {
+	Addr   netip.Addr
+	Port   uint16
+	Codecs []Codec // in the order of our preference, for an offer
+	// Events is the fmtp of telephone-event, such as "0-16"; "" means none.
+	Events    string
+	EventsPT  uint8    // that we offer
+	ID        uint64   // of the origin
+	Name      string   // of the session
+	Bandwidth []string // such as "CT:10000000"
+	Attrs     []Attr   // of the audio section, before the formats
+	Ptime     int      // milliseconds; 0 means not said
+}
+
+// Agreed is what offer and answer come to.
+type Agreed struct {
+	Codec    Codec
+	PT       uint8 // payload type to send the codec with
+	EventsPT uint8 // payload type of telephone-event, 0 for none
+	Remote   netip.AddrPort
+	Send     bool // we may send
+	Receive  bool // the peer may send
+}
+
+// Errors of an answer.
+var (
+	// ErrNoAudio means that no section is audio over RTP/AVP.
+	ErrNoAudio = errors.New("sdp: no audio over RTP/AVP is offered")
+	// ErrNoCodec means that no encoding is common to both ends.
+	ErrNoCodec = errors.New("sdp: no common codec")
+)
+
+// Offer is our description as the caller.
+func Offer(l Local) *Session {
+	s := l.session()
+	m := l.media(SendRecv)
+	for _, c := range l.Codecs {
+		m.add(c.PT, c.Name, "")
+	}
+	if l.Events != "" {
+		m.add(l.EventsPT, "telephone-event/8000", l.Events)
+	}
+	m.end(l)
+	s.Media = []Media{m}
+	return s
+}
+
+// Answer answers an offer: the first usable audio section is taken, with the
+// first codec of the offer that we speak; every other section is refused with
+// port 0 (RFC 3264 §6).
+func Answer(offer *Session, l Local) (*Session, Agreed, error) {
+	s := l.session()
+	var agreed Agreed
+	failure := ErrNoAudio
+	for i := range offer.Media {
+		o := &offer.Media[i]
+		if agreed.PT == 0 && agreed.Codec.Name == "" && o.Kind == "audio" && o.Proto == "RTP/AVP" && o.Port != 0 {
+			a, err := agree(offer, o, l)
+			if err == nil {
+				agreed = a
+				s.Media = append(s.Media, l.answerMedia(offer, o, a))
+				continue
+			}
+			failure = err
+		}
+		s.Media = append(s.Media, Media{Kind: o.Kind, Proto: o.Proto, Formats: o.Formats})
+	}
+	if agreed.Codec.Name == "" {
+		return nil, Agreed{}, failure
+	}
+	return s, agreed, nil
+}
+
+// Accepted reads what an answer to our offer agrees to.
+func Accepted(answer *Session, l Local) (Agreed, error) {
+	for i := range answer.Media {
+		if m := &answer.Media[i]; m.Kind == "audio" && m.Port != 0 {
+			return agree(answer, m, l)
+		}
+	}
+	return Agreed{}, ErrNoAudio
+}
+
+// agree picks the codec of a section and where to send.
+func agree(s *Session, m *Media, l Local) (Agreed, error) {
+	remote, err := s.Remote(m)
+	if err != nil {
+		return Agreed{}, err
+	}
+	d := s.Direction(m)
+	a := Agreed{Remote: remote, Send: d == SendRecv || d == RecvOnly, Receive: d == SendRecv || d == SendOnly}
+	if remote.Addr().IsUnspecified() {
+		a.Send = false // hold in the style of RFC 2543
+	}
+	for _, f := range m.Formats {
+		pt, err := strconv.ParseUint(f, 10, 7)
+		if err != nil {
+			continue
+		}
+		name := m.codec(uint8(pt))
+		if strings.EqualFold(name, "telephone-event/8000") && l.Events != "" && a.EventsPT == 0 {
+			a.EventsPT = uint8(pt)
+		}
+		for _, c := range l.Codecs {
+			if a.Codec.Name == "" && strings.EqualFold(name, c.Name) {
+				a.Codec, a.PT = c, uint8(pt)
+			}
+		}
+	}
+	if a.Codec.Name == "" {
+		return Agreed{}, ErrNoCodec
+	}
+	return a, nil
+}
+
+// codec names a payload type by its rtpmap, or by RFC 3551 for the static
+// types that we know.
+func (m *Media) codec(pt uint8) string {
+	want := strconv.Itoa(int(pt)) + " "
+	for _, a := range m.Attrs {
+		if rest, ok := strings.CutPrefix(a.Value, want); ok && a.Key == "rtpmap" {
+			return strings.TrimSuffix(strings.TrimSpace(rest), "/1")
+		}
+	}
+	switch pt {
+	case PCMU.PT:
+		return PCMU.Name
+	case PCMA.PT:
+		return PCMA.Name
+	}
+	return ""
+}
+
+func (l Local) session() *Session {
+	return &Session{Origin: l.origin(), Name: l.Name, Conn: l.Addr.String(), Bandwidth: l.Bandwidth}
+}
+
+func (l Local) origin() string {
+	family := "IP4"
+	if l.Addr.Is6() {
+		family = "IP6"
+	}
+	return fmt.Sprintf("- %d 0 IN %s %s", l.ID, family, l.Addr)
+}
+
+func (l Local) media(d Direction) Media {
+	m := Media{Kind: "audio", Port: l.Port, Proto: "RTP/AVP", Conn: l.Addr.String()}
+	m.Attrs = append(m.Attrs, l.Attrs...)
+	m.Attrs = append(m.Attrs, Attr{Key: string(d)})
+	return m
+}
+
+func (m *Media) add(pt uint8, name, fmtp string) {
+	n := strconv.Itoa(int(pt))
+	m.Formats = append(m.Formats, n)
+	m.Attrs = append(m.Attrs, Attr{"rtpmap", n + " " + name})
+	if fmtp != "" {
+		m.Attrs = append(m.Attrs, Attr{"fmtp", n + " " + fmtp})
+	}
+}
+
+func (m *Media) end(l Local) {
+	if l.Ptime > 0 {
+		m.Attrs = append(m.Attrs, Attr{"ptime", strconv.Itoa(l.Ptime)})
+	}
+}
+
+func (l Local) answerMedia(offer *Session, o *Media, a Agreed) Media {
+	m := l.media(offer.Direction(o).Reverse())
+	m.add(a.PT, a.Codec.Name, "")
+	if a.EventsPT != 0 {
+		m.add(a.EventsPT, "telephone-event/8000", l.Events)
+	}
+	m.end(l)
+	return m
+}

@@ -1,0 +1,371 @@
+package sip
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// Response is an answer as its handler words it.
+type Response struct {
+	Status  int
+	Reason  string
+	Contact string   // value, "" for none
+	Headers []string // further header lines as they are to be spelled, without line ends
+	Body    []byte
+	Type    string // Content-Type of the body; "application/sdp" if empty
+}
+
+// ServerTx is the server side of one transaction (RFC 3261 §17.2). Its
+// methods may be called from any goroutine once Defer was called; before that
+// only from the handler.
+//
+//	             Respond 1xx          Respond 3xx-6xx          ACK
+//	INVITE: ───────────────▶ pending ─────────────────▶ acked ────▶ gone
+//	                            │ Accept 2xx                ▲ 64*T1 without ACK: gone
+//	                            ▼
+//	                     a Dialog waits for the ACK; the key is remembered 64*T1
+//
+// On a reliable transport a request other than INVITE is gone once answered.
+type ServerTx struct {
+	ep      *Endpoint
+	conn    *conn
+	key     uint64
+	session trace.Session
+	req     *Request
+	h       *head // the reader's while the handler runs, our own once deferred
+	tag     string
+	timer   entry
+	dialog  *Dialog // of a 2xx to INVITE
+
+	mu       sync.Mutex
+	deferred bool
+	final    int    // status of the final answer, 0 before it
+	last     []byte // last answer, for retransmissions
+	onCancel func()
+}
+
+func (e *Endpoint) newTx(c *conn, h *head, key uint64, session trace.Session) *ServerTx {
+	return &ServerTx{ep: e, conn: c, key: key, session: session, h: h}
+}
+
+// Request is the parsed request.
+func (tx *ServerTx) Request() *Request { return tx.req }
+
+// Method is the request's method.
+func (tx *ServerTx) Method() string { return string(tx.h.method.of(tx.h.raw)) }
+
+// Body is the request's body. It is valid until the handler returns, or for
+// good after Defer.
+func (tx *ServerTx) Body() []byte { return tx.h.raw[tx.h.bodyOff:] }
+
+// CallID is the request's Call-ID.
+func (tx *ServerTx) CallID() string { return string(tx.h.callID.of(tx.h.raw)) }
+
+// RequestURI is the Request-URI as the caller wrote it.
+func (tx *ServerTx) RequestURI() string { return string(tx.h.uri.of(tx.h.raw)) }
+
+// Session names the call.
+func (tx *ServerTx) Session() trace.Session { return tx.session }
+
+// Peer is the other side of the connection.
+func (tx *ServerTx) Peer() netip.AddrPort { return tx.conn.peer }
+
+// Local is our side of the connection.
+func (tx *ServerTx) Local() netip.AddrPort { return tx.conn.local }
+
+// Defer keeps the transaction open behind the handler's return, to be
+// answered later.
+func (tx *ServerTx) Defer() {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.deferred {
+		return
+	}
+	tx.deferred = true
+	own := *tx.h
+	own.raw = slices.Clone(own.raw)
+	own.vias = slices.Clone(own.vias)
+	own.routes = slices.Clone(own.routes)
+	tx.h = &own
+	tx.ep.mu.Lock()
+	tx.ep.pending[tx.key] = tx
+	tx.ep.mu.Unlock()
+}
+
+// OnCancel sets what to do when the caller cancels an INVITE that has no
+// final answer; the 487 is sent before.
+func (tx *ServerTx) OnCancel(f func()) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	tx.onCancel = f
+}
+
+// Respond sends a provisional answer or a final one other than 2xx to INVITE,
+// which Accept sends. Behind a final answer it does nothing.
+func (tx *ServerTx) Respond(r Response) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	tx.respond(r)
+}
+
+func (tx *ServerTx) respond(r Response) bool {
+	if tx.final != 0 {
+		return false
+	}
+	if r.Status > 100 && tx.tag == "" && tx.h.toTag.n == 0 {
+		tx.tag = tx.ep.toTag()
+	}
+	invite := tx.h.is("INVITE") && tx.key != 0
+	keep := r.Status < 200 && tx.deferred || invite && r.Status >= 200
+	tx.conn.write(func(out []byte) []byte {
+		begin := len(out)
+		out = tx.print(out, r)
+		tx.ep.conf.Trace.Record(tx.session, trace.Session{}, answered{tx.h, tx.conn.name, r.Status}, out[begin:])
+		if keep {
+			tx.last = append(tx.last[:0], out[begin:]...)
+		}
+		return out
+	})
+	if r.Status < 200 {
+		return true
+	}
+	tx.final = r.Status
+	switch {
+	case invite && r.Status >= 300:
+		tx.awaitACK()
+	case invite && tx.dialog != nil:
+		tx.forget()
+		tx.ep.accepted.put(tx.key, struct{}{})
+		tx.dialog.awaitACK(tx.last)
+		tx.last = nil
+	case tx.deferred:
+		tx.forget()
+	}
+	return true
+}
+
+// awaitACK keeps the answer for retransmissions until it is acknowledged
+// (timer H; timer I is zero on a reliable transport).
+func (tx *ServerTx) awaitACK() {
+	e := tx.ep
+	e.mu.Lock()
+	e.pending[tx.key] = tx
+	e.mu.Unlock()
+	tx.req = nil
+	tx.timer.fire = func() {
+		tx.forget()
+		e.conf.Trace.Record(tx.session, trace.Session{}, timedOut(tx.conn.name, "ACK of the answer "+strconv.Itoa(tx.final)), nil)
+	}
+	e.wheel.start(&tx.timer, e.conf.give())
+}
+
+func timedOut(peer, what string) plain {
+	return plain{"sip.timeout", [4]string{"peer", peer, "why", what}}
+}
+
+func (tx *ServerTx) forget() {
+	tx.ep.mu.Lock()
+	defer tx.ep.mu.Unlock()
+	if tx.ep.pending[tx.key] == tx {
+		delete(tx.ep.pending, tx.key)
+	}
+}
+
+// repeat answers a retransmission.
+func (tx *ServerTx) repeat(c *conn) {
+	tx.mu.Lock()
+	last := slices.Clone(tx.last)
+	tx.mu.Unlock()
+	if len(last) > 0 {
+		c.send(tx.session, last)
+	}
+}
+
+// cancel is the CANCEL of this INVITE.
+func (tx *ServerTx) cancel() {
+	tx.mu.Lock()
+	done := tx.respond(Response{Status: 487, Reason: "Request Terminated"})
+	f := tx.onCancel
+	tx.mu.Unlock()
+	if done && f != nil {
+		f()
+	}
+}
+
+// finish looks after a handler that returned without an answer.
+func (tx *ServerTx) finish() {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.final == 0 && !tx.deferred {
+		tx.respond(Response{Status: 500, Reason: "Server Internal Error"})
+	}
+}
+
+// Accept answers an INVITE with a 2xx and opens its dialog. It returns nil if
+// the INVITE has a final answer already, as after a CANCEL.
+func (tx *ServerTx) Accept(r Response, handler DialogHandler) *Dialog {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.tag == "" {
+		tx.tag = tx.ep.toTag()
+	}
+	d := tx.ep.newServerDialog(tx, handler)
+	if !tx.respond(r) {
+		tx.ep.dropDialog(d)
+		return nil
+	}
+	return d
+}
+
+// print appends the response in the dialect's spelling. Via, From, To,
+// Call-ID, CSeq and Record-Route are the request's own (RFC 3261 §8.2.6.2).
+func (tx *ServerTx) print(b []byte, r Response) []byte {
+	h, d := tx.h, &tx.ep.conf.Dialect
+	b = append(b, "SIP/2.0 "...)
+	b = strconv.AppendInt(b, int64(r.Status), 10)
+	b = append(b, ' ')
+	b = append(b, r.Reason...)
+	b = append(b, "\r\n"...)
+	b = appendHeader(b, d.From, h.from.of(h.raw))
+	b = append(b, d.To...)
+	b = append(b, ": "...)
+	b = append(b, h.to.of(h.raw)...)
+	b = append(b, tx.tag...)
+	b = append(b, "\r\n"...)
+	b = appendHeader(b, d.CSeq, h.cseq.of(h.raw))
+	b = appendHeader(b, d.CallID, h.callID.of(h.raw))
+	b = tx.printVias(b)
+	if r.Status < 300 && r.Status > 100 {
+		for _, rr := range h.routes {
+			b = appendHeader(b, d.RecordRoute, lineValue(rr.of(h.raw)))
+		}
+	}
+	if r.Contact != "" {
+		b = append(b, d.Contact...)
+		b = append(b, ": "...)
+		b = append(b, r.Contact...)
+		b = append(b, "\r\n"...)
+	}
+	for _, line := range r.Headers {
+		b = append(b, line...)
+		b = append(b, "\r\n"...)
+	}
+	if len(r.Body) > 0 {
+		t := r.Type
+		if t == "" {
+			t = "application/sdp"
+		}
+		b = append(append(append(append(b, d.ContentType...), ": "...), t...), "\r\n"...)
+	}
+	b = append(b, d.ContentLength...)
+	b = append(b, ": "...)
+	b = strconv.AppendInt(b, int64(len(r.Body)), 10)
+	b = append(b, "\r\n"...)
+	if d.Server != "" {
+		b = append(b, d.Server...)
+		b = append(b, "\r\n"...)
+	}
+	b = append(b, "\r\n"...)
+	return append(b, r.Body...)
+}
+
+func appendHeader(b []byte, name string, value []byte) []byte {
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, value...)
+	return append(b, "\r\n"...)
+}
+
+func lineValue(line []byte) []byte {
+	for i, c := range line {
+		if c == ':' {
+			s := trimmed(line, i+1)
+			return s.of(line)
+		}
+	}
+	return nil
+}
+
+// printVias echoes the Via values, the topmost with received and rport where
+// RFC 3261 §18.2.1 and RFC 3581 ask for them.
+func (tx *ServerTx) printVias(b []byte) []byte {
+	h, d := tx.h, &tx.ep.conf.Dialect
+	for i, line := range h.vias {
+		value := lineValue(line.of(h.raw))
+		if i > 0 && d.JoinVia {
+			b = append(b, ',')
+		} else {
+			b = append(b, d.Via...)
+			b = append(b, ": "...)
+		}
+		if i == 0 {
+			top := h.viaValue.n
+			b = tx.printTopVia(b, value[:top])
+			value = value[top:]
+		}
+		b = append(b, value...)
+		if !d.JoinVia || i == len(h.vias)-1 {
+			b = append(b, "\r\n"...)
+		}
+	}
+	return b
+}
+
+func (tx *ServerTx) printTopVia(b, value []byte) []byte {
+	h := tx.h
+	peer := tx.conn.peer
+	host, literal := h.sentByHost()
+	params := span{h.sentBy.off + h.sentBy.n, h.viaValue.off + h.viaValue.n - h.sentBy.off - h.sentBy.n}
+	rport, asked := h.param(params, "rport")
+	if asked && rport.n == 0 {
+		at := rportEnd(value)
+		b = append(b, value[:at]...)
+		b = append(b, '=')
+		b = strconv.AppendUint(b, uint64(peer.Port()), 10)
+		b = append(b, value[at:]...)
+	} else {
+		b = append(b, value...)
+		asked = false
+	}
+	if asked || !literal || host != peer.Addr() {
+		b = append(b, ";received="...)
+		b = peer.Addr().AppendTo(b)
+	}
+	return b
+}
+
+// rportEnd is the offset behind the valueless rport parameter.
+func rportEnd(value []byte) int {
+	for i := 0; i+6 <= len(value); i++ {
+		if value[i] == ';' {
+			k := skipSpace(value, i+1)
+			if k+5 <= len(value) && equalFold(value[k:k+5], "rport") && (k+5 == len(value) || value[k+5] == ';' || isSpace(value[k+5])) {
+				return k + 5
+			}
+		}
+	}
+	return len(value)
+}
+
+// toTag makes the parameters that a response adds to To.
+func (e *Endpoint) toTag() string {
+	b := make([]byte, 0, 40)
+	if e.conf.Dialect.EPID {
+		b = append(b, ";epid="...)
+		b = appendHex(b, e.conf.Rand(), "0123456789ABCDEF")
+	}
+	b = append(b, ";tag="...)
+	return string(appendHex(b, e.conf.Rand(), "0123456789abcdef"))
+}
+
+// appendHex appends ten hex digits.
+func appendHex(b []byte, n uint64, digits string) []byte {
+	for shift := 36; shift >= 0; shift -= 4 {
+		b = append(b, digits[n>>shift&15])
+	}
+	return b
+}

@@ -1,0 +1,95 @@
+package sip
+
+import (
+	"sync"
+	"time"
+)
+
+// wheel runs the timers of all transactions: one goroutine-free tick of
+// wheelTick for as long as any is set. Setting and stopping cost no
+// allocation.
+type wheel struct {
+	mu    sync.Mutex
+	slots [wheelSlots]entry // list heads
+	now   int               // slot that fires next
+	set   int               // timers in the wheel
+	tick  *time.Timer       // nil while no timer is set
+	done  bool
+	wg    *sync.WaitGroup // of the endpoint: counts timers that fire
+}
+
+const (
+	wheelTick  = 100 * time.Millisecond
+	wheelSlots = 512 // 51.2 s, more than 64*T1
+)
+
+// entry is a timer inside the struct that it serves.
+type entry struct {
+	prev, next *entry
+	fire       func() // on a goroutine of its own; must not hold the wheel
+}
+
+// start sets a timer, or sets it anew. It fires up to one tick late.
+func (w *wheel) start(e *entry, after time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unlink(e)
+	if w.done {
+		return
+	}
+	ticks := min(int(after/wheelTick)+1, wheelSlots-1)
+	head := &w.slots[(w.now+ticks)%wheelSlots]
+	if head.next == nil {
+		head.next, head.prev = head, head
+	}
+	e.prev, e.next = head.prev, head
+	head.prev.next, head.prev = e, e
+	w.set++
+	if w.tick == nil {
+		w.tick = time.AfterFunc(wheelTick, w.turn)
+	}
+}
+
+// stop unsets a timer; it may be firing already.
+func (w *wheel) stop(e *entry) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unlink(e)
+}
+
+func (w *wheel) unlink(e *entry) {
+	if e.next == nil {
+		return
+	}
+	e.prev.next, e.next.prev = e.next, e.prev
+	e.prev, e.next = nil, nil
+	w.set--
+}
+
+// turn fires one slot.
+func (w *wheel) turn() {
+	w.mu.Lock()
+	w.now = (w.now + 1) % wheelSlots
+	head := &w.slots[w.now]
+	for head.next != nil && head.next != head && !w.done {
+		w.wg.Go(head.next.fire)
+		w.unlink(head.next)
+	}
+	switch {
+	case w.done || w.set == 0:
+		w.tick = nil
+	default:
+		w.tick = time.AfterFunc(wheelTick, w.turn)
+	}
+	w.mu.Unlock()
+}
+
+func (w *wheel) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.done = true
+	if w.tick != nil {
+		w.tick.Stop()
+		w.tick = nil
+	}
+}

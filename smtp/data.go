@@ -1,0 +1,287 @@
+package smtp
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// data receives a message up to CRLF.CRLF; nothing else ends it
+// (RFC 5321 §4.1.1.4).
+func (c *conn) data(args string) error {
+	switch {
+	case !c.mail:
+		c.fail(c.unlessHello(ReplyNeedMail))
+		return nil
+	case c.rcpts == 0:
+		c.fail(ReplyNeedRcpt)
+		return nil
+	case args != "":
+		c.fail(ReplyInvalidArguments)
+		return nil
+	case c.opts.Body == gosmtp.BodyBinaryMIME, c.chunks != nil:
+		c.fail(ReplyBadSequence)
+		return nil
+	}
+	c.reply(ReplyStartData)
+	c.grow(bigBuffer)
+	r := &dotReader{c: c, lineStart: true}
+	err := c.back.Data(r)
+	if _, derr := io.Copy(io.Discard, r); derr != nil && !errors.Is(derr, errTooBig) {
+		return derr // the connection broke inside the message
+	}
+	c.received(r.octets)
+	c.outcome(err, r.octets)
+	return nil
+}
+
+func (c *conn) received(octets int64) {
+	c.s.conf.Trace.Record(c.session, trace.Session{}, content{octets, c.verb}, nil)
+}
+
+// outcome answers the end of a message.
+func (c *conn) outcome(err error, octets int64) {
+	switch {
+	case c.tooBig(octets):
+		c.fail(ReplyTooBig)
+	case err != nil:
+		c.refuse(err)
+	default:
+		var values []string
+		if q, ok := c.back.(Queued); ok {
+			for k, v := range q.Queued() {
+				values = append(values, k, v)
+			}
+		}
+		c.reply(ReplyQueued, values...)
+	}
+	c.reset()
+}
+
+func (c *conn) tooBig(octets int64) bool {
+	return c.s.conf.MaxMessageSize > 0 && octets > c.s.conf.MaxMessageSize
+}
+
+// errTooBig tells the back end that the message is over its limit; the rest
+// of it is read and dropped.
+var errTooBig = &Refusal{Reply: ReplyTooBig}
+
+// dotReader undoes the dot transparency of DATA (RFC 5321 §4.5.2) on the
+// connection's own buffer: whole stretches between line beginnings with a dot
+// are handed on at once.
+type dotReader struct {
+	c         *conn
+	lineStart bool
+	done      bool
+	octets    int64
+	err       error
+}
+
+var crlfDot = []byte("\r\n.")
+
+func (r *dotReader) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	if r.c.tooBig(r.octets) {
+		return 0, r.skip()
+	}
+	for {
+		if r.done {
+			return 0, io.EOF
+		}
+		if n := r.take(p); n > 0 {
+			r.octets += int64(n)
+			return n, nil
+		}
+		if r.done {
+			return 0, io.EOF
+		}
+		if err := r.c.fill(); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			r.err = err
+			return 0, err
+		}
+	}
+}
+
+// skip drops the rest of a message that is too big, so that the session can go
+// on.
+func (r *dotReader) skip() error {
+	var drop [32 << 10]byte
+	for !r.done {
+		if r.take(drop[:]) > 0 {
+			continue
+		}
+		if r.done {
+			break
+		}
+		if err := r.c.fill(); err != nil {
+			r.err = err
+			return err
+		}
+	}
+	r.err = errTooBig
+	return errTooBig
+}
+
+// take moves what is sure to be message text into p; 0 if more must be read
+// first.
+func (r *dotReader) take(p []byte) int {
+	in := r.c.in
+	if r.lineStart {
+		switch {
+		case len(in) == 0:
+			return 0
+		case in[0] != '.':
+		case bytes.HasPrefix(in, []byte(".\r\n")):
+			r.c.in, r.done = in[3:], true
+			return 0
+		case len(in) < 3 && bytes.HasPrefix([]byte(".\r\n"), in):
+			return 0
+		default:
+			in = in[1:] // a stuffed dot
+		}
+	}
+	n := len(in)
+	ends := false
+	if i := bytes.Index(in, crlfDot); i >= 0 {
+		n, ends = i+2, true
+	} else if n > 0 && !bytes.HasSuffix(in, []byte("\n")) && in[n-1] == '\r' {
+		n-- // half a line end
+	} else if bytes.HasSuffix(in, []byte("\r\n")) {
+		ends = true
+	}
+	m := copy(p, in[:n])
+	if m > 0 {
+		r.c.in = in[m:]
+		r.lineStart = ends && m == n
+	}
+	return m
+}
+
+// bdat receives one chunk (RFC 3030). A refused chunk is consumed, so that its
+// octets are never taken for commands.
+func (c *conn) bdat(args string) error {
+	size, last, ok := parseBDAT(args)
+	if !ok || !c.offers("CHUNKING") {
+		c.fail(ReplyInvalidArguments)
+		return errQuitUnless(ok) // without its size the chunk cannot be skipped
+	}
+	refusal := Reply("")
+	switch {
+	case !c.mail:
+		refusal = c.unlessHello(ReplyNeedMail)
+	case c.rcpts == 0:
+		refusal = ReplyNeedRcpt
+	}
+	if refusal != "" {
+		if err := c.chunkTo(io.Discard, size); err != nil {
+			return err
+		}
+		c.fail(refusal)
+		return nil
+	}
+	if c.chunks == nil {
+		c.chunks = newChunks(c.back)
+	}
+	var to io.Writer = c.chunks
+	c.chunks.octets += size
+	if c.tooBig(c.chunks.octets) {
+		c.chunks.abort(errTooBig)
+		to = io.Discard
+	}
+	if err := c.chunkTo(to, size); err != nil {
+		return err
+	}
+	c.received(size)
+	if !last {
+		c.reply(ReplyChunk, "octets", strconv.FormatInt(size, 10))
+		return nil
+	}
+	octets, err := c.chunks.octets, c.chunks.end()
+	c.chunks = nil
+	c.outcome(err, octets)
+	return nil
+}
+
+func errQuitUnless(ok bool) error {
+	if ok {
+		return nil
+	}
+	return errQuit
+}
+
+func parseBDAT(args string) (size int64, last, ok bool) {
+	f := strings.Fields(args)
+	if len(f) < 1 || len(f) > 2 || len(f) == 2 && !strings.EqualFold(f[1], "LAST") {
+		return 0, false, false
+	}
+	n, err := strconv.ParseUint(f[0], 10, 62)
+	return int64(n), len(f) == 2, err == nil
+}
+
+// chunkTo moves exactly n octets; a writer that fails is given no more.
+func (c *conn) chunkTo(w io.Writer, n int64) error {
+	if n > bufferSize {
+		c.grow(bigBuffer)
+	}
+	for n > 0 {
+		if len(c.in) == 0 {
+			if err := c.fill(); err != nil {
+				if errors.Is(err, io.EOF) {
+					err = io.ErrUnexpectedEOF
+				}
+				return err
+			}
+		}
+		part := c.in[:min(n, int64(len(c.in)))]
+		if _, err := w.Write(part); err != nil {
+			w = io.Discard
+		}
+		c.in = c.in[len(part):]
+		n -= int64(len(part))
+	}
+	return nil
+}
+
+// chunks joins the chunks of one message into the reader that the back end
+// wants; the back end reads on a goroutine of its own.
+type chunks struct {
+	w      *io.PipeWriter
+	result chan error
+	octets int64
+}
+
+func newChunks(back gosmtp.Session) *chunks {
+	r, w := io.Pipe()
+	k := &chunks{w: w, result: make(chan error, 1)}
+	go func() {
+		err := back.Data(r)
+		_ = r.CloseWithError(errors.Join(err, io.ErrClosedPipe))
+		k.result <- err
+	}()
+	return k
+}
+
+func (k *chunks) Write(b []byte) (int, error) { return k.w.Write(b) }
+
+// end waits for the back end's judgement of the whole message.
+func (k *chunks) end() error {
+	_ = k.w.Close()
+	return <-k.result
+}
+
+// abort tells the back end that the message will not be complete.
+func (k *chunks) abort(why error) {
+	_ = k.w.CloseWithError(why)
+	k.result <- <-k.result // wait for it; the result stays for end
+}

@@ -1,0 +1,103 @@
+package smtp
+
+import (
+	"crypto/tls"
+	"sync/atomic"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// Sessions names mail sessions in order of arrival.
+type Sessions struct{ last atomic.Uint32 }
+
+func (s *Sessions) next() trace.Session {
+	return trace.Session{Kind: "smtp", N: s.last.Add(1)}
+}
+
+type openedEvent struct{ peer string }
+
+func (openedEvent) EventName() string          { return "smtp.connected" }
+func (e openedEvent) AppendTo(f *trace.Fields) { f.Text("peer", e.peer) }
+
+type closedEvent struct{ peer, why string }
+
+func (closedEvent) EventName() string { return "smtp.disconnected" }
+func (e closedEvent) AppendTo(f *trace.Fields) {
+	f.Text("peer", e.peer)
+	f.Text("why", e.why)
+}
+
+// received is one command line; its bytes are in raw.
+type received struct{ verb string }
+
+func (received) EventName() string          { return "smtp.received" }
+func (e received) AppendTo(f *trace.Fields) { f.Text("verb", e.verb) }
+
+// sent is one reply; its bytes are in raw.
+type sent struct {
+	code int
+	verb string // of the command that is answered
+}
+
+func (sent) EventName() string { return "smtp.sent" }
+func (e sent) AppendTo(f *trace.Fields) {
+	f.Int("code", int64(e.code))
+	f.Text("verb", e.verb)
+}
+
+type content struct {
+	octets int64
+	verb   string
+}
+
+func (content) EventName() string { return "smtp.content" }
+func (e content) AppendTo(f *trace.Fields) {
+	f.Int("octets", e.octets)
+	f.Text("verb", e.verb)
+}
+
+type tlsEvent struct {
+	state *tls.ConnectionState
+	err   string
+}
+
+func (e tlsEvent) EventName() string {
+	if e.err != "" {
+		return "smtp.tls_failed"
+	}
+	return "smtp.tls"
+}
+
+func (e tlsEvent) AppendTo(f *trace.Fields) {
+	if e.err != "" {
+		f.Text("why", e.err)
+		return
+	}
+	f.Text("version", tls.VersionName(e.state.Version))
+	f.Text("suite", tls.CipherSuiteName(e.state.CipherSuite))
+}
+
+type failure struct{ what string }
+
+func (failure) EventName() string          { return "smtp.failed" }
+func (e failure) AppendTo(f *trace.Fields) { f.Text("why", e.what) }
+
+// Events lists the events that this package records.
+func Events() []trace.EventType {
+	peer := trace.FieldType{Key: "peer", Means: "address and port of the other side"}
+	verb := trace.FieldType{Key: "verb", Means: "the command"}
+	why := trace.FieldType{Key: "why", Means: "the reason"}
+	return []trace.EventType{
+		{Name: "smtp.connected", Means: "a connection was accepted", Fields: []trace.FieldType{peer}},
+		{Name: "smtp.disconnected", Means: "a connection ended", Fields: []trace.FieldType{peer, why}},
+		{Name: "smtp.received", Means: "a command line came in; its bytes are in raw, the secret part of AUTH left out", Fields: []trace.FieldType{verb}},
+		{Name: "smtp.sent", Means: "a reply went out; its bytes are in raw", Fields: []trace.FieldType{
+			{Key: "code", Means: "its code"}, {Key: "verb", Means: "the command that it answers; empty for the banner"}}},
+		{Name: "smtp.content", Means: "a message, or a chunk of one, has come in", Fields: []trace.FieldType{
+			{Key: "octets", Means: "its octets"}, {Key: "verb", Means: "DATA or BDAT"}}},
+		{Name: "smtp.tls", Means: "the session is encrypted from here on", Fields: []trace.FieldType{
+			{Key: "version", Means: "version of TLS"}, {Key: "suite", Means: "cipher suite"}}},
+		{Name: "smtp.tls_failed", Means: "the handshake failed", Fields: []trace.FieldType{why}},
+		{Name: "smtp.failed", Means: "a failure whose text is not told to the peer", Fields: []trace.FieldType{why}},
+	}
+}
