@@ -20,11 +20,11 @@ const (
 
 // Verdict is the judgement of one step.
 type Verdict struct {
-	Step   int // from 1; 0 for a never
-	Text   string
-	Result Result
-	Got    string
-	Event  int64 // sequence number of the event that decided, -1 if none
+	Step   int    `json:"step"` // from 1; 0 for a never
+	Text   string `json:"text"`
+	Result Result `json:"result"`
+	Got    string `json:"got,omitempty"`
+	Event  int64  `json:"event"` // sequence number of the event that decided, -1 if none
 }
 
 // Judge judges a scenario by the events of a run, recorded verdicts aside: a

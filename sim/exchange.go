@@ -369,6 +369,9 @@ func (x *Exchange) Calls() *sip.Calls { return x.calls }
 // Seed is the seed in use.
 func (x *Exchange) Seed() uint64 { return x.conf.Seed }
 
+// Dir keeps mailboxes and messages on their way.
+func (x *Exchange) Dir() string { return x.conf.Dir }
+
 // Listeners lists what is bound.
 func (x *Exchange) Listeners() []*Listener { return x.listeners }
 

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/exsim/exsim/scenarios"
+	"github.com/exsim/exsim/scenarios/report"
+	"github.com/exsim/exsim/sim"
+)
+
+func demoCommand() *cobra.Command {
+	var ports sim.Ports
+	var dir, save string
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run everything at once on loopback: an organisation, a gateway, a call, a voice message, a report",
+		Long: `demo starts the default Exchange 2013 organisation on loopback, lets a simulated
+gateway place a diverted call, follow both redirects, speak, press # and hang up,
+and shows the call, the media and the voice message that came of it.
+
+It needs no privilege: a port below 1024 that may not be bound is moved up by
+10000, and the first line says so.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return demo(cmd, ports, dir, save)
+		},
+	}
+	portFlags(cmd, &ports)
+	cmd.Flags().StringVar(&dir, "dir", "", "keep the mailboxes in `FOLDER` (default: a new temporary folder)")
+	cmd.Flags().StringVar(&save, "save", "", "write the trace to `FILE` as JSON lines")
+	return cmd
+}
+
+func demo(cmd *cobra.Command, ports sim.Ports, dir, save string) error {
+	out := cmd.OutOrStdout()
+	text, ok := scenarios.ShippedText("call-answering")
+	if !ok {
+		return bench(errors.New("the scenario of the demo is missing"))
+	}
+	s, err := scenarios.Load("call-answering.yaml", text)
+	if err != nil {
+		return bench(err)
+	}
+	dir, err = workDir(dir, "demo")
+	if err != nil {
+		return err
+	}
+	if !ports.Free && ports.Low == 0 && ports.Offset == 0 && !mayBindLow(s.Organisation.Servers[0].Address.String()) {
+		ports.Low = 10000
+	}
+	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{Dir: dir, Ports: ports, Ready: func(x *sim.Exchange) { banner(out, x) }})
+	if err != nil {
+		return bench(err)
+	}
+	events := slices.Collect(outcome.Log.Events())
+	if err := report.Write(out, events); err != nil {
+		return bench(err)
+	}
+	fmt.Fprintln(out, "VERDICT  "+s.Name)
+	if err := report.Verdicts(out, events); err != nil {
+		return bench(err)
+	}
+	if save != "" {
+		if err := outcome.Log.Save(save); err != nil {
+			return input(err)
+		}
+		fmt.Fprintln(out, "\ntrace: "+save)
+	}
+	if !outcome.Passed {
+		return &failure{exitFailed, errors.New("the demo's own call failed")}
+	}
+	return nil
+}
+
+// mayBindLow reports whether a port below 1024 can be bound here.
+func mayBindLow(addr string) bool {
+	ln, err := net.Listen("tcp", net.JoinHostPort(addr, "25"))
+	if err != nil {
+		return false
+	}
+	_ = ln.Close()
+	return true
+}
+
+// banner says what listens where; a moved port is said first.
+func banner(out io.Writer, x *sim.Exchange) {
+	fmt.Fprintf(out, "exsim simulates Exchange %s", x.Organisation().Version)
+	for _, l := range x.Listeners() {
+		if l.Bound != l.Documented && l.Documented < 1024 {
+			fmt.Fprintf(out, "; port %d is bound as %d (no privilege for %d)", l.Documented, l.Bound, l.Documented)
+			break
+		}
+	}
+	fmt.Fprintln(out)
+	for _, l := range x.Listeners() {
+		moved := ""
+		if l.Bound != l.Documented {
+			moved = fmt.Sprintf("  (documented: %d)", l.Documented)
+		}
+		fmt.Fprintf(out, "  %-6s %-16s %s/tcp  %s%s\n", l.Server.Name, l.Row.ID, l.Addr(), l.Row.Listens, moved)
+	}
+	fmt.Fprintln(out)
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/exsim/exsim/scenarios"
+	"github.com/exsim/exsim/scenarios/report"
+	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/yamlfile"
+)
+
+type runOptions struct {
+	ports           sim.Ports
+	dir, json, save string
+	seed            uint64
+	prove, ladder   bool
+}
+
+func runCommand() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run FILE|DIR|NAME...",
+		Short: "Run scenarios and judge them",
+		Long: `run runs scenario files, every .yaml of a folder, or shipped scenarios by name.
+
+Exit code: 0 all passed, 1 some failed, 2 a file or flag is wrong, 3 exsim itself failed.
+Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
+		Example: `  exsim run call-answering --low-port-offset 10000
+  exsim run missed-call --free-ports --prove
+  exsim run tests/ --json result.json --save traces/`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return runAll(cmd, args, o) },
+	}
+	portFlags(cmd, &o.ports)
+	cmd.Flags().StringVar(&o.dir, "dir", "", "keep the mailboxes in `FOLDER` (default: a new temporary folder)")
+	cmd.Flags().StringVar(&o.json, "json", "", "write the verdicts to `FILE` as JSON, - for standard output")
+	cmd.Flags().StringVar(&o.save, "save", "", "write each trace to `FOLDER` as NAME.jsonl")
+	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "repeat the choices of an earlier run with its seed `N`")
+	cmd.Flags().BoolVar(&o.prove, "prove", false, "run each scenario also with the faults that it says it catches: it must fail")
+	cmd.Flags().BoolVar(&o.ladder, "ladder", false, "print the report of scenarios that pass, too")
+	return cmd
+}
+
+// loadAll reads every scenario that the arguments name; a broken one stops
+// the run before it begins.
+func loadAll(args []string) ([]*scenarios.Scenario, error) {
+	var list []*scenarios.Scenario
+	var errs []error
+	add := func(name string, text []byte) {
+		s, err := scenarios.Load(name, text)
+		if err != nil {
+			errs = append(errs, err)
+			return
+		}
+		list = append(list, s)
+	}
+	for _, arg := range args {
+		if text, ok := scenarios.ShippedText(arg); ok {
+			add(arg+".yaml", text)
+			continue
+		}
+		files, err := filesOf(arg)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			add(f, text)
+		}
+	}
+	if len(errs) > 0 {
+		return nil, input(errors.Join(errs...))
+	}
+	return list, nil
+}
+
+// filesOf is a file, or the .yaml files of a folder.
+func filesOf(arg string) ([]string, error) {
+	info, err := os.Stat(arg)
+	if err != nil {
+		hint := yamlfile.Suggest(arg, scenarios.Shipped())
+		return nil, fmt.Errorf("%q is no file, no folder and no shipped scenario; %s", arg, hint)
+	}
+	if !info.IsDir() {
+		return []string{arg}, nil
+	}
+	files, err := filepath.Glob(filepath.Join(arg, "*.yaml"))
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("folder %s holds no .yaml file", arg)
+	}
+	return files, err
+}
+
+// result is one run as it stands in --json.
+type result struct {
+	Name     string              `json:"name"`
+	File     string              `json:"file"`
+	Planted  string              `json:"planted,omitempty"`
+	Passed   bool                `json:"passed"`
+	Verdicts []scenarios.Verdict `json:"verdicts"`
+}
+
+func runAll(cmd *cobra.Command, args []string, o runOptions) error {
+	list, err := loadAll(args)
+	if err != nil {
+		return err
+	}
+	if o.dir, err = workDir(o.dir, "run"); err != nil {
+		return err
+	}
+	if o.save != "" {
+		if err := os.MkdirAll(o.save, 0o755); err != nil {
+			return input(err)
+		}
+	}
+	out := cmd.OutOrStdout()
+	if o.json == "-" {
+		out = io.Discard
+	}
+	var results []result
+	bad := 0
+	for _, s := range list {
+		more, ok, err := runOne(cmd, out, s, o)
+		results = append(results, more...)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			bad++
+		}
+	}
+	fmt.Fprintf(out, "%d passed, %d failed\n", len(list)-bad, bad)
+	if err := writeResults(cmd, o.json, results); err != nil {
+		return err
+	}
+	if bad > 0 {
+		return &failure{code: exitFailed}
+	}
+	return nil
+}
+
+// runOne runs a scenario, and with --prove also with each fault that it
+// catches.
+func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptions) ([]result, bool, error) {
+	outcome, err := execute(cmd, s, o, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	results := []result{{s.Name, s.File, "", outcome.Passed, outcome.Verdicts}}
+	if err := tell(out, outcome, o, outcome.Passed, "", "passed", "FAILED"); err != nil {
+		return results, false, err
+	}
+	ok := outcome.Passed
+	if !o.prove {
+		return results, ok, nil
+	}
+	for _, f := range s.Catches {
+		outcome, err := execute(cmd, s, o, &f)
+		if err != nil {
+			return results, false, err
+		}
+		caught := !outcome.Passed
+		results = append(results, result{s.Name, s.File, f.Do, caught, outcome.Verdicts})
+		if err := tell(out, outcome, o, caught, " with the fault "+f.Do, "caught", "NOT CAUGHT"); err != nil {
+			return results, false, err
+		}
+		ok = ok && caught
+	}
+	return results, ok, nil
+}
+
+func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *scenarios.PlantedFault) (*scenarios.Outcome, error) {
+	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{
+		Dir: filepath.Join(o.dir, s.Name), Ports: o.ports, Seed: o.seed, Plant: plant,
+		Progress: func(n int, text string, ok *bool) { progress(s, n, text, ok) },
+	})
+	clearProgress()
+	if err != nil {
+		return nil, bench(fmt.Errorf("%s: %w", s.Name, err))
+	}
+	if o.save != "" {
+		name := s.Name
+		if plant != nil {
+			name += "+" + plant.Do
+		}
+		if err := outcome.Log.Save(filepath.Join(o.save, name+".jsonl")); err != nil {
+			return nil, input(err)
+		}
+	}
+	return outcome, nil
+}
+
+// tell prints one line for a run that went as it should, and the whole report
+// for another.
+func tell(out io.Writer, outcome *scenarios.Outcome, o runOptions, good bool, with, yes, no string) error {
+	word := no
+	if good {
+		word = yes
+	}
+	fmt.Fprintf(out, "%-10s %s%s\n", word, outcome.Scenario.Name, with)
+	if good && !o.ladder {
+		return nil
+	}
+	events := slices.Collect(outcome.Log.Events())
+	if err := report.Verdicts(out, events); err != nil {
+		return bench(err)
+	}
+	fmt.Fprintln(out)
+	if err := report.Write(out, events); err != nil {
+		return bench(err)
+	}
+	return nil
+}
+
+func writeResults(cmd *cobra.Command, file string, results []result) error {
+	if file == "" {
+		return nil
+	}
+	b, err := json.MarshalIndent(map[string]any{"scenarios": results}, "", "  ")
+	if err != nil {
+		return bench(err)
+	}
+	b = append(b, '\n')
+	if file == "-" {
+		_, err = cmd.OutOrStdout().Write(b)
+		return err
+	}
+	if err := os.WriteFile(file, b, 0o644); err != nil {
+		return input(err)
+	}
+	return nil
+}
+
+// progress shows the running step on a terminal's last line.
+func progress(s *scenarios.Scenario, n int, text string, ok *bool) {
+	if terminal() && ok == nil {
+		fmt.Fprintf(os.Stderr, "\r\033[K%s %d/%d %.60s", s.Name, n, len(s.Steps), text)
+	}
+}
+
+func clearProgress() {
+	if terminal() {
+		fmt.Fprint(os.Stderr, "\r\033[K")
+	}
+}
+
+func terminal() bool {
+	info, err := os.Stderr.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/trace"
+)
+
+func upCommand() *cobra.Command {
+	var o upOptions
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Bring up an organisation, until interrupted",
+		Long: `up starts the organisation of a file, or the default one of a version, and
+prints what happens until it is interrupted. Everything binds to the addresses in
+the organisation; the default one is on loopback.`,
+		Example: `  exsim up --low-port-offset 10000
+  exsim up --version 2016 --port-offset 20000
+  exsim up -c org.yaml --json | jq .name`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return up(cmd, o) },
+	}
+	portFlags(cmd, &o.ports)
+	cmd.Flags().StringVarP(&o.config, "config", "c", "", "organisation `FILE` (exsim up --print shows the default one)")
+	cmd.Flags().StringVar(&o.version, "version", "2013", "Exchange `VERSION` of the default organisation")
+	cmd.Flags().StringVar(&o.dir, "dir", "", "keep the mailboxes in `FOLDER` (default: a new temporary folder)")
+	cmd.Flags().StringArrayVar(&o.facts, "facts", nil, "override assumed facts by `FILE`; may be repeated")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print one event a line; the first is up.ready")
+	cmd.Flags().BoolVar(&o.signalling, "signalling-only", false, "answer calls without media of their own")
+	cmd.Flags().BoolVar(&o.print, "print", false, "print the default organisation and stop")
+	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "repeat the choices of an earlier run with its seed `N`")
+	return cmd
+}
+
+type upOptions struct {
+	config, version, dir    string
+	facts                   []string
+	json, print, signalling bool
+	seed                    uint64
+	ports                   sim.Ports
+}
+
+func up(cmd *cobra.Command, o upOptions) error {
+	name, text, err := org.Default(o.version)
+	if o.config != "" {
+		name = o.config
+		text, err = os.ReadFile(o.config)
+	}
+	if err != nil {
+		return input(err)
+	}
+	if o.print {
+		_, err := cmd.OutOrStdout().Write(text)
+		return err
+	}
+	organisation, err := org.Load(name, text)
+	if err != nil {
+		return input(err)
+	}
+	conf := sim.Config{Org: organisation, Ports: o.ports, Seed: o.seed, SignallingOnly: o.signalling}
+	for _, f := range o.facts {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return input(err)
+		}
+		conf.Overrides = append(conf.Overrides, profile.Override{Name: f, Data: b})
+	}
+	if conf.Dir, err = workDir(o.dir, "up"); err != nil {
+		return err
+	}
+	x, err := sim.Start(conf)
+	if err != nil {
+		return input(err)
+	}
+	if o.json {
+		err = upJSON(cmd, x)
+	} else {
+		err = upText(cmd, x, conf.Dir)
+	}
+	if cerr := x.Close(); err == nil && cerr != nil {
+		err = bench(cerr)
+	}
+	return err
+}
+
+// upText prints a line for what people wait for.
+func upText(cmd *cobra.Command, x *sim.Exchange, dir string) error {
+	out := cmd.OutOrStdout()
+	banner(out, x)
+	fmt.Fprintf(out, "mailboxes: %s\nseed: %d\nready; stop with Ctrl-C\n\n", dir, x.Seed())
+	for e := range x.Trace().Follow(cmd.Context()) {
+		if line := upLine(&e); line != "" {
+			fmt.Fprintf(out, "%9.3f  %-7s %-16s %s\n", e.At.Seconds(), e.Session, e.Listener, line)
+		}
+	}
+	return nil
+}
+
+func upLine(e *trace.Event) string {
+	switch e.Name {
+	case "um.redirected":
+		return "redirected to " + e.Text("to") + " " + e.Text("contact")
+	case "um.answered":
+		return "answered " + e.Text("caller") + " for " + e.Text("mailbox") + " with " + e.Text("codec")
+	case "um.refused", "admit.refused":
+		return "REFUSED " + e.Text("peer") + ": " + e.Text("check") + " " + e.Text("why") + "; fix: " + e.Text("fix")
+	case "um.greeting", "um.tone", "um.recording", "um.pilot_greeting", "um.missed_call", "um.hang_up", "um.ended":
+		return e.Name[3:] + " " + e.Text("why") + e.Text("how")
+	case "um.recorded":
+		return "recorded " + e.Text("length") + " s, ended by " + e.Text("by")
+	case "mail.delivered":
+		return "mail to " + e.Text("mailbox") + ": " + e.Text("subject") + "  " + e.Text("path")
+	case "um.submit_failed", "um.server_down", "um.server_up", "sip.malformed", "sip.timeout", "smtp.tls_failed", "bench.fault":
+		return e.Name + " " + e.Text("server") + " " + e.Text("peer") + " " + e.Text("why") + e.Text("what")
+	}
+	return ""
+}
+
+// readyLine is the first line of up --json.
+type readyLine struct {
+	Name      string      `json:"name"`
+	Profile   string      `json:"profile"`
+	Dir       string      `json:"dir"`
+	Seed      uint64      `json:"seed"`
+	Listeners []readyPort `json:"listeners"`
+}
+
+type readyPort struct {
+	Server     string `json:"server"`
+	Role       string `json:"role"`
+	Row        string `json:"row"`
+	Address    string `json:"address"`
+	Documented uint16 `json:"documented_port"`
+	Transport  string `json:"transport"`
+	Security   string `json:"security"`
+	Does       string `json:"does"`
+}
+
+func upJSON(cmd *cobra.Command, x *sim.Exchange) error {
+	w := bufio.NewWriter(cmd.OutOrStdout())
+	ready := readyLine{Name: "up.ready", Profile: x.Organisation().Version, Dir: x.Dir(), Seed: x.Seed()}
+	for _, l := range x.Listeners() {
+		security := "none"
+		if l.Row.Protocol == "smtp" {
+			security = "starttls"
+		}
+		ready.Listeners = append(ready.Listeners, readyPort{
+			l.Server.Name, l.Row.Role, l.Row.ID, l.Addr().String(), l.Documented, l.Row.Transport, security, l.Row.Listens,
+		})
+	}
+	first, err := json.Marshal(ready)
+	if err != nil {
+		return bench(err)
+	}
+	line := append(first, '\n')
+	for e := range x.Trace().Follow(cmd.Context()) {
+		if _, err := w.Write(line); err != nil {
+			return nil // the reader has gone
+		}
+		if err := w.Flush(); err != nil {
+			return nil
+		}
+		line = append(trace.AppendJSON(line[:0], &e), '\n')
+	}
+	_, _ = w.Write(line)
+	_ = w.Flush()
+	return nil
+}

@@ -1,0 +1,202 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// Ladder prints SIP, RTP and SMTP on one timeline: a lane for each party, an
+// arrow for each message, as the organisation's listeners saw them.
+func Ladder(w io.Writer, events []trace.Event) error {
+	l := ladder{width: 22}
+	for i := range events {
+		l.take(&events[i])
+	}
+	if len(l.rows) == 0 {
+		return nil
+	}
+	b := bufio.NewWriter(w)
+	l.print(b)
+	return b.Flush()
+}
+
+// row is one line of the ladder.
+type row struct {
+	at       time.Duration
+	from, to int // lanes; equal for a note on one lane
+	text     string
+	session  trace.Session
+}
+
+type ladder struct {
+	lanes []string // in order of appearance
+	rows  []row
+	width int
+	peers map[string]string // address of a peer to the lane that it is
+}
+
+// lane finds or adds a party.
+func (l *ladder) lane(name string) int {
+	if i := slices.Index(l.lanes, name); i >= 0 {
+		return i
+	}
+	l.lanes = append(l.lanes, name)
+	return len(l.lanes) - 1
+}
+
+// take reads one event. Messages are taken from the organisation's side only:
+// a simulated gateway records the same messages once more.
+func (l *ladder) take(e *trace.Event) {
+	if e.Listener == "ip-gateway" || e.Listener == "scenario" || e.Host == "" {
+		return
+	}
+	here := e.Listener
+	switch e.Name {
+	case "sip.received", "sip.sent":
+		if e.Session.Kind == "" {
+			return // OPTIONS and the like are no part of a call
+		}
+		text := sipText(e)
+		l.arrow(e, here, text, e.Name == "sip.received")
+	case "smtp.received", "smtp.sent", "smtp.content":
+		l.arrow(e, here, smtpText(e), e.Name != "smtp.sent")
+	case "smtp.connected":
+		l.who(e)
+	case "smtp.tls":
+		l.note(e, here, e.Text("version"))
+	case "um.greeting", "um.tone", "um.recording", "um.pilot_greeting", "um.missed_call":
+		l.note(e, here, strings.ReplaceAll(strings.TrimPrefix(e.Name, "um."), "_", " "))
+	case "um.recorded":
+		l.note(e, here, fmt.Sprintf("recorded %ss by %s", e.Text("length"), e.Text("by")))
+	case "rtp.started":
+		l.arrow(e, here, "RTP begins", true)
+	case "rtp.digit":
+		l.arrow(e, here, "RTP event "+e.Text("digit"), e.Text("direction") == "received")
+	case "rtp.ended":
+		l.arrow(e, here, "RTP "+e.Text("packets")+" packets", e.Text("direction") == "received")
+	case "mail.delivered":
+		l.note(e, here, "stored")
+	case "admit.refused":
+		l.arrow(e, here, "refused at accept", true)
+	}
+}
+
+// who names the lane of a mail session's peer: the part that caused it.
+func (l *ladder) who(e *trace.Event) {
+	if l.peers == nil {
+		l.peers = map[string]string{}
+	}
+	if e.Cause.Kind != "" {
+		l.peers[e.Session.String()] = "um-worker"
+	}
+}
+
+func (l *ladder) arrow(e *trace.Event, here, text string, inward bool) {
+	other := "gateway"
+	if e.Session.Kind == "smtp" {
+		other = l.peers[e.Session.String()]
+		if other == "" {
+			other = "mail client"
+		}
+	}
+	if e.Name == "admit.refused" {
+		other = "stranger"
+	}
+	r := row{at: e.At, from: l.lane(other), text: text, session: e.Session}
+	r.to = l.lane(here)
+	if !inward {
+		r.from, r.to = r.to, r.from
+	}
+	l.rows = append(l.rows, r)
+}
+
+func (l *ladder) note(e *trace.Event, here, text string) {
+	n := l.lane(here)
+	l.rows = append(l.rows, row{at: e.At, from: n, to: n, text: text, session: e.Session})
+}
+
+func sipText(e *trace.Event) string {
+	if status := e.Int("status"); status != 0 {
+		return fmt.Sprintf("%d (%s)", status, e.Text("method"))
+	}
+	return e.Text("method")
+}
+
+func smtpText(e *trace.Event) string {
+	line, _, _ := strings.Cut(string(e.Raw), "\r\n")
+	switch e.Name {
+	case "smtp.content":
+		return octets(e.Int("octets"))
+	case "smtp.received":
+		verb, _, _ := strings.Cut(line, " ")
+		return verb
+	}
+	code, _, _ := strings.Cut(strings.Replace(line, "-", " ", 1), " ")
+	return code
+}
+
+func (l *ladder) print(w io.Writer) {
+	fmt.Fprintf(w, "LADDER   (seconds since the beginning)\n")
+	line := strings.Repeat(" ", 20)
+	for _, name := range l.lanes {
+		line += center(name, l.width)
+	}
+	fmt.Fprintln(w, strings.TrimRight(line, " "))
+	for _, r := range l.rows {
+		fmt.Fprintf(w, "%9.3f  %-7s  %s\n", r.at.Seconds(), r.session, strings.TrimRight(l.draw(r), " "))
+	}
+	fmt.Fprintln(w)
+}
+
+func center(s string, width int) string {
+	if len(s) > width {
+		s = s[:width]
+	}
+	left := (width - len(s)) / 2
+	return strings.Repeat(" ", left) + s + strings.Repeat(" ", width-left-len(s))
+}
+
+// draw prints the lanes as bars and the arrow or note of a row over them.
+func (l *ladder) draw(r row) string {
+	cells := []rune(strings.Repeat(" ", l.width*len(l.lanes)))
+	bar := func(lane int) int { return lane*l.width + l.width/2 }
+	for i := range l.lanes {
+		cells[bar(i)] = '|'
+	}
+	text := []rune(clean(r.text))
+	if r.from == r.to {
+		put(cells, bar(r.from)-len(text)/2-1, []rune("["+string(text)+"]"))
+		return string(cells)
+	}
+	a, b := bar(min(r.from, r.to))+1, bar(max(r.from, r.to))-1
+	for i := a; i <= b; i++ {
+		cells[i] = '-'
+	}
+	if r.to > r.from {
+		cells[b] = '>'
+	} else {
+		cells[a] = '<'
+	}
+	// The text stands in the stretch next to where the arrow begins.
+	room := l.width - 4
+	if len(text) > room {
+		text = text[:room]
+	}
+	at := a + 2
+	if r.to < r.from {
+		at = b - 1 - len(text)
+	}
+	put(cells, at, append(append([]rune(" "), text...), ' ')[:min(len(text)+2, len(cells)-at)])
+	return string(cells)
+}
+
+func put(cells []rune, at int, text []rune) {
+	at = max(min(at, len(cells)-len(text)), 0)
+	copy(cells[at:], text)
+}

@@ -1,0 +1,140 @@
+// Package report reads a trace and tells it to people: the ladder of messages,
+// the media figures, the mail, and the verdicts. It knows events by name and
+// fields only, so a saved trace reads as a run does.
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// Write prints the whole report of a run as text.
+func Write(w io.Writer, events []trace.Event) error {
+	for _, part := range []func(io.Writer, []trace.Event) error{Ladder, Media, Refusals, Mail} {
+		if err := part(w, events); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Media prints a row for each direction of each stream.
+func Media(w io.Writer, events []trace.Event) error {
+	t := table(w, "MEDIA", "call\tat\tdirection\tcodec\tpackets\tlost\treordered\tjitter\tgaps\tlongest gap")
+	for i := range events {
+		e := &events[i]
+		if e.Name != "rtp.ended" {
+			continue
+		}
+		t.row(e.Session.String(), e.Host, e.Text("direction"), e.Text("codec"), e.Text("packets"), e.Text("lost"),
+			e.Text("reordered"), ms(e, "jitter"), e.Text("gaps"), ms(e, "longest_gap"))
+	}
+	return t.end()
+}
+
+func ms(e *trace.Event, key string) string {
+	v, _ := e.Get(key)
+	d, _ := v.(time.Duration)
+	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+}
+
+// Refusals prints who was not let in, and the fix.
+func Refusals(w io.Writer, events []trace.Event) error {
+	for i := range events {
+		e := &events[i]
+		switch e.Name {
+		case "admit.refused":
+			if err := refusal(w, e, e.Text("check")+" admit "+e.Text("admitted")); err != nil {
+				return err
+			}
+		case "um.refused":
+			why := e.Text("why") + " (answered " + e.Text("status") + ", " + e.Text("standing") + ")"
+			if err := refusal(w, e, why); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func refusal(w io.Writer, e *trace.Event, why string) error {
+	_, err := fmt.Fprintf(w, "REFUSED  %s at %s of %s: %s\n         fix: %s\n\n", clean(e.Text("peer")), e.Listener, e.Host, clean(why), clean(e.Text("fix")))
+	return err
+}
+
+// Mail prints each delivered message and where it lies.
+func Mail(w io.Writer, events []trace.Event) error {
+	for i := range events {
+		e := &events[i]
+		if e.Name != "mail.delivered" {
+			continue
+		}
+		cause := ""
+		if e.Cause.Kind != "" {
+			cause = ", from " + e.Cause.String()
+		}
+		attached := clean(e.Text("attachments"))
+		if attached == "" {
+			attached = "none"
+		}
+		_, err := fmt.Fprintf(w, "MAIL     %s to %s (%s%s)\n         subject:  %s\n         class:    %s\n         attached: %s\n         lies at:  %s\n\n",
+			e.Session, clean(e.Text("mailbox")), octets(e.Int("octets")), cause, clean(e.Text("subject")), clean(e.Text("content_class")), attached, e.Text("path"))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func octets(n int64) string { return fmt.Sprintf("%d octets", n) }
+
+// clean keeps what came from the wire from steering a terminal.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '.'
+		}
+		return r
+	}, s)
+}
+
+// tableWriter prints a titled table, and nothing without rows.
+type tableWriter struct {
+	out   io.Writer
+	w     *tabwriter.Writer
+	title string
+	head  string
+	rows  int
+}
+
+func table(w io.Writer, title, head string) *tableWriter {
+	return &tableWriter{out: w, w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0), title: title, head: head}
+}
+
+func (t *tableWriter) row(cells ...string) {
+	if t.rows == 0 {
+		fmt.Fprintln(t.out, t.title)
+		fmt.Fprintln(t.w, "  "+t.head)
+	}
+	t.rows++
+	for i, c := range cells {
+		cells[i] = clean(c)
+	}
+	fmt.Fprintln(t.w, "  "+strings.Join(cells, "\t"))
+}
+
+func (t *tableWriter) end() error {
+	if t.rows == 0 {
+		return nil
+	}
+	if err := t.w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(t.out)
+	return err
+}
