@@ -106,7 +106,10 @@ type Diversion struct {
 // recent diverting party (RFC 5806 §4), the last the one originally called.
 func Diversions(req *Request) ([]Diversion, error) {
 	var list []Diversion
-	for _, hd := range req.GetHeaders("Diversion") {
+	for _, hd := range req.Headers() {
+		if !strings.EqualFold(hd.Name(), "Diversion") {
+			continue
+		}
 		if !balanced(hd.Value()) {
 			return nil, errors.New("mismatched quote or bracket in Diversion " + hd.Value())
 		}
@@ -119,6 +122,21 @@ func Diversions(req *Request) ([]Diversion, error) {
 		}
 	}
 	return list, nil
+}
+
+// HasTag reports whether a header of option tags, such as Supported, lists one.
+func HasTag(req *Request, name, tag string) bool {
+	for _, hd := range req.Headers() {
+		if !strings.EqualFold(hd.Name(), name) {
+			continue
+		}
+		for t := range strings.SplitSeq(hd.Value(), ",") {
+			if strings.EqualFold(strings.TrimSpace(t), tag) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // headerParam finds a header parameter of a name-addr or addr-spec value.

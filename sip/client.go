@@ -80,7 +80,7 @@ func (e *Endpoint) start(c *conn, req *Request, session trace.Session) (*clientT
 		e.mu.Unlock()
 		return nil, ErrClosed
 	}
-	e.clients[branch] = tx
+	e.clients.put(branch, tx)
 	e.mu.Unlock()
 	tx.timer.fire = func() {
 		e.conf.Trace.Record(session, trace.Session{}, timedOut(c.name, "answer to "+string(req.Method)), nil)
@@ -106,7 +106,7 @@ func (tx *clientTx) finish(err error) {
 	close(tx.replies)
 	tx.ep.wheel.stop(&tx.timer)
 	tx.ep.mu.Lock()
-	delete(tx.ep.clients, tx.branch)
+	tx.ep.clients.remove(tx.branch)
 	tx.ep.mu.Unlock()
 }
 
@@ -134,7 +134,7 @@ func (e *Endpoint) receiveResponse(c *conn, h *head) {
 		return
 	}
 	e.mu.Lock()
-	tx := e.clients[string(h.branch.of(h.raw))]
+	tx := e.clients.get(string(h.branch.of(h.raw)))
 	e.mu.Unlock()
 	if tx == nil || string(tx.req.Method) != string(h.seqM.of(h.raw)) {
 		e.repeatACK(h)
@@ -164,7 +164,7 @@ func (e *Endpoint) repeatACK(h *head) {
 	}
 	key := e.dialogKey(h.callID.of(h.raw), h.fromTag.of(h.raw), h.toTag.of(h.raw))
 	e.mu.Lock()
-	d := e.dialogs[key]
+	d := e.dialogs.get(key)
 	e.mu.Unlock()
 	if d == nil {
 		return

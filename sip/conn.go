@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -17,20 +18,22 @@ type conn struct {
 	nc    net.Conn
 	peer  netip.AddrPort
 	name  string // peer, for events
+	host  []byte // address of the peer, as text
 	local netip.AddrPort
 
 	head head // of the message being handled; only the reader touches it
 
 	mu       sync.Mutex
-	out      []byte // answers not yet written
-	batching bool   // the reader is handling what one read brought
-	err      error  // the first write error; nothing is written after it
+	out      []byte    // answers not yet written
+	limit    time.Time // write deadline in force
+	batching bool      // the reader is handling what one read brought
+	err      error     // the first write error; nothing is written after it
 	closed   bool
 }
 
 func (e *Endpoint) newConn(nc net.Conn) *conn {
 	c := &conn{ep: e, nc: nc, peer: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
-	c.name = c.peer.String()
+	c.name, c.host = c.peer.String(), []byte(c.peer.Addr().String())
 	return c
 }
 
@@ -50,23 +53,32 @@ func (c *conn) read() {
 
 func (c *conn) readLoop() (why string) {
 	buf := make([]byte, 0, firstRead)
+	limited := false
 	for {
 		if len(buf) == cap(buf) {
 			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
 		}
-		var limit time.Time
-		if len(buf) > 0 {
-			limit = time.Now().Add(c.ep.conf.MessageTimeout)
+		if inside := len(buf) > 0; inside != limited {
+			limited = inside
+			var limit time.Time
+			if inside {
+				limit = time.Now().Add(c.ep.conf.MessageTimeout)
+			}
+			_ = c.nc.SetReadDeadline(limit)
 		}
-		_ = c.nc.SetReadDeadline(limit)
 		n, err := c.nc.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
+		busy := len(buf) == cap(buf) // the peer sends more than a buffer at once
 		rest, lost := c.handle(buf)
+		runtime.Gosched() // lets more arrive: fewer, larger reads and writes under load
 		if lost {
 			return "the end of a message cannot be found"
 		}
 		buf = buf[:copy(buf, rest)]
-		if len(buf) == 0 && cap(buf) > maxMessage/2 {
+		switch {
+		case busy && cap(buf) < busyRead:
+			buf = append(make([]byte, 0, busyRead), buf...)
+		case len(buf) == 0 && cap(buf) > busyRead:
 			buf = make([]byte, 0, firstRead)
 		}
 		if err != nil {
@@ -134,7 +146,7 @@ func (c *conn) flush() {
 		return
 	}
 	if c.err == nil && !c.closed {
-		_ = c.nc.SetWriteDeadline(time.Now().Add(c.ep.conf.WriteTimeout))
+		c.extend()
 		if _, c.err = c.nc.Write(c.out); c.err != nil {
 			_ = c.nc.Close() // the reader sees it and ends the connection
 		}
@@ -142,6 +154,16 @@ func (c *conn) flush() {
 	c.out = c.out[:0]
 	if cap(c.out) > maxMessage {
 		c.out = nil
+	}
+}
+
+// extend moves the write deadline on, no more often than a tenth of its length:
+// setting one costs as much as a small write.
+func (c *conn) extend() {
+	timeout := c.ep.conf.WriteTimeout
+	if now := time.Now(); c.limit.Sub(now) < timeout-timeout/10 {
+		c.limit = now.Add(timeout)
+		_ = c.nc.SetWriteDeadline(c.limit)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -78,7 +79,7 @@ func (e *Endpoint) dialogOf(h *head) *Dialog {
 	key := e.dialogKey(h.callID.of(h.raw), h.toTag.of(h.raw), h.fromTag.of(h.raw))
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.dialogs[key]
+	return e.dialogs.get(key)
 }
 
 // newServerDialog opens the dialog that a 2xx to this INVITE makes. The parts
@@ -112,13 +113,13 @@ func (e *Endpoint) newServerDialog(tx *ServerTx, handler DialogHandler) *Dialog 
 func (e *Endpoint) register(d *Dialog) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.dialogs[d.key] = d
+	e.dialogs.put(d.key, d)
 }
 
 func (e *Endpoint) dropDialog(d *Dialog) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.dialogs, d.key)
+	e.dialogs.remove(d.key)
 }
 
 // awaitACK repeats a 2xx until it is acknowledged; after 64*T1 the call is
@@ -133,7 +134,7 @@ func (d *Dialog) awaitACK(answer []byte) {
 
 func (d *Dialog) repeatAnswer() {
 	d.mu.Lock()
-	answer, c := d.answer, d.conn
+	answer, c := slices.Clone(d.answer), d.conn
 	d.waited += d.interval
 	if answer == nil || d.ended {
 		d.mu.Unlock()
@@ -153,6 +154,7 @@ func (d *Dialog) repeatAnswer() {
 
 func (d *Dialog) acknowledged() {
 	d.mu.Lock()
+	d.ep.answers.give(d.answer)
 	d.answer = nil
 	d.ep.wheel.stop(&d.timer)
 	first := !d.confirmed && !d.ended

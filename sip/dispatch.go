@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"bytes"
 	"strings"
 
 	sipgo "github.com/emiago/sipgo/sip"
@@ -80,7 +81,7 @@ func (h *head) seqDigits() int {
 // answer is sent again, or, behind a 2xx, nothing.
 func (e *Endpoint) retransmitted(c *conn, key uint64) bool {
 	e.mu.Lock()
-	tx := e.pending[key]
+	tx := e.pending.get(key)
 	e.mu.Unlock()
 	if tx != nil {
 		tx.repeat(c)
@@ -94,14 +95,15 @@ func (e *Endpoint) retransmitted(c *conn, key uint64) bool {
 // dialog.
 func (e *Endpoint) receiveACK(key uint64, d *Dialog) {
 	e.mu.Lock()
-	tx := e.pending[key]
+	tx := e.pending.get(key)
 	if tx != nil {
-		delete(e.pending, key)
+		e.pending.remove(key)
 	}
 	e.mu.Unlock()
 	switch {
 	case tx != nil:
 		e.wheel.stop(&tx.timer)
+		tx.acknowledged()
 	case d != nil:
 		d.acknowledged()
 	}
@@ -111,7 +113,7 @@ func (e *Endpoint) receiveACK(key uint64, d *Dialog) {
 // final answer yet (RFC 3261 §9.2).
 func (e *Endpoint) receiveCancel(c *conn, h *head, key uint64, session trace.Session) {
 	e.mu.Lock()
-	invite := e.pending[key]
+	invite := e.pending.get(key)
 	e.mu.Unlock()
 	tx := e.newTx(c, h, 0, session)
 	if invite == nil {
@@ -133,7 +135,7 @@ func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Se
 		tx.Respond(answer)
 		return
 	}
-	msg, err := e.parser.ParseSIP(h.raw)
+	msg, _, err := e.parser.ParseHeaders(h.raw, false) // the body stays where it is
 	req, ok := msg.(*sipgo.Request)
 	if err != nil || !ok {
 		e.refuse(c, h, session, problem{status: 400, reason: "Bad Request"})
@@ -203,15 +205,19 @@ func (e *Endpoint) validate(h *head, req *Request) (Response, bool) {
 	if answer, ok := e.validateMethod(req); !ok {
 		return answer, false
 	}
-	for _, n := range []string{"From", "To"} {
-		if hd := req.GetHeader(n); hd == nil || !balanced(hd.Value()) {
-			return Response{Status: 400, Reason: "Bad " + n}, false
+	for _, party := range [...]struct {
+		name  string
+		value span
+	}{{"From", h.from}, {"To", h.to}} {
+		if !wellFormed(party.value.of(h.raw)) {
+			return Response{Status: 400, Reason: "Bad " + party.name}, false
 		}
 	}
-	if tags := e.unsupported(req); tags != "" {
+	v := collect(req)
+	if tags := e.unsupported(v.require); tags != "" {
 		return Response{Status: 420, Reason: "Bad Extension", Headers: []string{"Unsupported: " + tags}}, false
 	}
-	return validateBody(h, req)
+	return validateBody(h, req, &v)
 }
 
 func (e *Endpoint) validateMethod(req *Request) (Response, bool) {
@@ -237,11 +243,11 @@ var known = map[string]bool{
 
 // unsupported lists what Require asks for and we do not support
 // (RFC 3261 §8.2.2.3).
-func (e *Endpoint) unsupported(req *Request) string {
+func (e *Endpoint) unsupported(require []string) string {
 	var missing []string
-	for _, hd := range req.GetHeaders("Require") {
+	for _, value := range require {
 	tags:
-		for _, tag := range strings.Split(hd.Value(), ",") {
+		for _, tag := range strings.Split(value, ",") {
 			tag = strings.TrimSpace(tag)
 			for _, s := range e.conf.Supported {
 				if strings.EqualFold(s, tag) {
@@ -258,30 +264,49 @@ func (e *Endpoint) unsupported(req *Request) string {
 
 // validateBody refuses a body or an answer type that is not SDP
 // (RFC 3261 §8.2.3, §21.4.7).
-func validateBody(h *head, req *Request) (Response, bool) {
-	accept := []string{"Accept: application/sdp"}
+func validateBody(h *head, req *Request, v *judged) (Response, bool) {
 	if h.length > 0 {
-		if ct := req.GetHeader("Content-Type"); ct == nil || !mediaType(ct.Value(), "application/sdp") {
+		if !mediaType(v.contentType, "application/sdp") {
 			switch string(req.Method) {
 			case "INVITE", "MESSAGE", "UPDATE", "PRACK":
-				return Response{Status: 415, Reason: "Unsupported Media Type", Headers: accept}, false
+				return Response{Status: 415, Reason: "Unsupported Media Type", Headers: []string{"Accept: application/sdp"}}, false
 			}
 		}
-		if ce := req.GetHeader("Content-Encoding"); ce != nil && !strings.EqualFold(ce.Value(), "identity") {
+		if v.encoding != "" && !strings.EqualFold(v.encoding, "identity") {
 			return Response{Status: 415, Reason: "Unsupported Media Type", Headers: []string{"Accept-Encoding: identity"}}, false
 		}
 	}
-	if string(req.Method) == "INVITE" {
-		if accepts := req.GetHeaders("Accept"); len(accepts) > 0 && !acceptsSDP(accepts) {
-			return Response{Status: 406, Reason: "Not Acceptable"}, false
-		}
+	if string(req.Method) == "INVITE" && len(v.accept) > 0 && !acceptsSDP(v.accept) {
+		return Response{Status: 406, Reason: "Not Acceptable"}, false
 	}
 	return Response{}, true
 }
 
-func acceptsSDP(accepts []sipgo.Header) bool {
+// judged are the headers that a request is judged by.
+type judged struct {
+	require, accept       []string
+	contentType, encoding string
+}
+
+func collect(req *Request) (v judged) {
+	for _, hd := range req.Headers() {
+		switch name := hd.Name(); {
+		case strings.EqualFold(name, "Require"):
+			v.require = append(v.require, hd.Value())
+		case strings.EqualFold(name, "Accept"):
+			v.accept = append(v.accept, hd.Value())
+		case strings.EqualFold(name, "Content-Type"):
+			v.contentType = hd.Value()
+		case strings.EqualFold(name, "Content-Encoding"):
+			v.encoding = hd.Value()
+		}
+	}
+	return v
+}
+
+func acceptsSDP(accepts []string) bool {
 	for _, a := range accepts {
-		for _, t := range strings.Split(a.Value(), ",") {
+		for _, t := range strings.Split(a, ",") {
 			if mediaType(t, "application/sdp") || mediaType(t, "*/*") || mediaType(t, "application/*") {
 				return true
 			}
@@ -295,8 +320,22 @@ func mediaType(value, want string) bool {
 	return strings.EqualFold(strings.TrimSpace(t), want)
 }
 
+// wellFormed reports whether a From or To is a name-addr or addr-spec: quotes
+// and brackets are closed, and the URI has a scheme, a rest, and no blanks.
+func wellFormed(v []byte) bool {
+	if !balanced(v) {
+		return false
+	}
+	uri := bytes.TrimSpace(v[:paramsStart(v)])
+	if open := bytes.LastIndexByte(uri, '<'); open >= 0 {
+		uri = bytes.TrimSuffix(uri[open+1:], []byte(">"))
+	}
+	colon := bytes.IndexByte(uri, ':')
+	return colon > 0 && colon < len(uri)-1 && !bytes.ContainsAny(uri, " \t\r\n<>\"")
+}
+
 // balanced reports whether quotes and angle brackets are closed.
-func balanced(v string) bool {
+func balanced[T string | []byte](v T) bool {
 	quoted, open := false, 0
 	for i := 0; i < len(v); i++ {
 		switch {

@@ -28,12 +28,13 @@ type Endpoint struct {
 	wheel    wheel
 	wg       sync.WaitGroup // reading goroutines, timers that fire, requests under way
 
+	answers  answers
 	accepted *aging[struct{}] // INVITEs answered 2xx: their retransmissions are absorbed (RFC 6026 §7.1)
 
 	mu        sync.Mutex
-	pending   map[uint64]*ServerTx // unanswered, or INVITE not acknowledged
-	dialogs   map[uint64]*Dialog
-	clients   map[string]*clientTx // by branch
+	pending   table[uint64, *ServerTx] // unanswered, or INVITE not acknowledged
+	dialogs   table[uint64, *Dialog]
+	clients   table[string, *clientTx] // by branch
 	conns     map[*conn]struct{}
 	listeners map[net.Listener]struct{}
 	closed    bool
@@ -49,9 +50,6 @@ func New(conf Config) *Endpoint {
 		conf:      conf.filled(),
 		seed:      maphash.MakeSeed(),
 		parser:    newParser(),
-		pending:   map[uint64]*ServerTx{},
-		dialogs:   map[uint64]*Dialog{},
-		clients:   map[string]*clientTx{},
 		conns:     map[*conn]struct{}{},
 		listeners: map[net.Listener]struct{}{},
 	}
@@ -65,12 +63,12 @@ func New(conf Config) *Endpoint {
 // under their long names.
 func newParser() *sipgo.Parser {
 	m := maps.Clone(sipgo.DefaultHeadersParser())
-	for _, name := range []string{"cseq", "max-forwards", "route", "record-route", "refer-to", "referred-by"} {
+	for _, name := range []string{"from", "f", "to", "t", "cseq", "max-forwards", "route", "record-route", "refer-to", "referred-by"} {
 		delete(m, name)
 	}
 	for known, name := range map[string]string{
-		// sipgo itself turns these five compact forms into the long ones
-		"via": "Via", "call-id": "Call-ID", "content-length": "Content-Length", "content-type": "Content-Type", "contact": "Contact",
+		// sipgo itself turns these compact forms into the long ones
+		"from": "From", "to": "To", "via": "Via", "call-id": "Call-ID", "content-length": "Content-Length", "content-type": "Content-Type", "contact": "Contact",
 		"k": "Supported", "r": "Refer-To", "b": "Referred-By", "o": "Event", "u": "Allow-Events",
 		"s": "Subject", "e": "Content-Encoding", "x": "Session-Expires",
 	} {
@@ -162,7 +160,7 @@ func (e *Endpoint) dropConn(c *conn, why string) {
 	e.mu.Lock()
 	delete(e.conns, c)
 	var failed []*clientTx
-	for _, tx := range e.clients {
+	for _, tx := range e.clients.m {
 		if tx.conn == c {
 			failed = append(failed, tx)
 		}
@@ -213,7 +211,7 @@ func (e *Endpoint) Close() error {
 	e.closed = true
 	lns := slices.Collect(maps.Keys(e.listeners))
 	conns := slices.Collect(maps.Keys(e.conns))
-	dialogs := slices.Collect(maps.Values(e.dialogs))
+	dialogs := slices.Collect(maps.Values(e.dialogs.m))
 	e.mu.Unlock()
 	for _, ln := range lns {
 		_ = ln.Close()

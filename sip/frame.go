@@ -6,7 +6,8 @@ import "bytes"
 const (
 	maxHead    = 32 << 10 // start line and headers
 	maxMessage = 64 << 10 // with the body
-	firstRead  = 4 << 10
+	firstRead  = 4 << 10  // buffer of a connection
+	busyRead   = 16 << 10 // of one that sends much at once
 )
 
 // framed is what the front of a stream buffer holds.

@@ -398,15 +398,18 @@ func valueEnd(v []byte, i int) int {
 	return i
 }
 
-// sentByHost is the host of the topmost Via's sent-by as an address, if it is
-// one.
-func (h *head) sentByHost() (netip.Addr, bool) {
+// sentFrom reports whether the topmost Via's sent-by names the address that
+// the message came from.
+func (h *head) sentFrom(c *conn) bool {
 	by := h.sentBy.of(h.raw)
+	if rest, ok := bytes.CutPrefix(by, c.host); ok && (len(rest) == 0 || rest[0] == ':') {
+		return true // as it nearly always is
+	}
 	if ap, err := netip.ParseAddrPort(string(by)); err == nil {
-		return ap.Addr(), true
+		return ap.Addr() == c.peer.Addr()
 	}
 	a, err := netip.ParseAddr(string(bytes.Trim(by, "[]")))
-	return a, err == nil
+	return err == nil && a == c.peer.Addr()
 }
 
 func trimmed(line []byte, from int) span {
@@ -450,11 +453,15 @@ func number(b []byte, limit uint64) (uint64, bool) {
 // isToken reports whether b is a token (RFC 3261 §25.1).
 func isToken(b []byte) bool {
 	for _, c := range b {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9') && bytes.IndexByte([]byte("-.!%*_+`'~"), c) < 0 {
+		if !letterOrDigit(c) && bytes.IndexByte([]byte("-.!%*_+`'~"), c) < 0 {
 			return false
 		}
 	}
 	return len(b) > 0
+}
+
+func letterOrDigit(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
 func equalFold(b []byte, s string) bool {

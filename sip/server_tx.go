@@ -62,6 +62,9 @@ func (tx *ServerTx) Method() string { return string(tx.h.method.of(tx.h.raw)) }
 // good after Defer.
 func (tx *ServerTx) Body() []byte { return tx.h.raw[tx.h.bodyOff:] }
 
+// From is the value of the request's From.
+func (tx *ServerTx) From() string { return string(tx.h.from.of(tx.h.raw)) }
+
 // CallID is the request's Call-ID.
 func (tx *ServerTx) CallID() string { return string(tx.h.callID.of(tx.h.raw)) }
 
@@ -92,7 +95,7 @@ func (tx *ServerTx) Defer() {
 	own.routes = slices.Clone(own.routes)
 	tx.h = &own
 	tx.ep.mu.Lock()
-	tx.ep.pending[tx.key] = tx
+	tx.ep.pending.put(tx.key, tx)
 	tx.ep.mu.Unlock()
 }
 
@@ -126,6 +129,9 @@ func (tx *ServerTx) respond(r Response) bool {
 		out = tx.print(out, r)
 		tx.ep.conf.Trace.Record(tx.session, trace.Session{}, answered{tx.h, tx.conn.name, r.Status}, out[begin:])
 		if keep {
+			if tx.last == nil {
+				tx.last = tx.ep.answers.take()
+			}
 			tx.last = append(tx.last[:0], out[begin:]...)
 		}
 		return out
@@ -153,7 +159,7 @@ func (tx *ServerTx) respond(r Response) bool {
 func (tx *ServerTx) awaitACK() {
 	e := tx.ep
 	e.mu.Lock()
-	e.pending[tx.key] = tx
+	e.pending.put(tx.key, tx)
 	e.mu.Unlock()
 	tx.req = nil
 	tx.timer.fire = func() {
@@ -163,6 +169,39 @@ func (tx *ServerTx) awaitACK() {
 	e.wheel.start(&tx.timer, e.conf.give())
 }
 
+// acknowledged gives back the memory of the answer.
+func (tx *ServerTx) acknowledged() {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	tx.ep.answers.give(tx.last)
+	tx.last = nil
+}
+
+// answers is memory for the answers that wait for an ACK.
+type answers struct {
+	mu   sync.Mutex
+	free [][]byte
+}
+
+func (a *answers) take() []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n := len(a.free); n > 0 {
+		b := a.free[n-1]
+		a.free = a.free[:n-1]
+		return b
+	}
+	return nil
+}
+
+func (a *answers) give(b []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.free) < 64 && b != nil {
+		a.free = append(a.free, b[:0])
+	}
+}
+
 func timedOut(peer, what string) plain {
 	return plain{"sip.timeout", [4]string{"peer", peer, "why", what}}
 }
@@ -170,8 +209,8 @@ func timedOut(peer, what string) plain {
 func (tx *ServerTx) forget() {
 	tx.ep.mu.Lock()
 	defer tx.ep.mu.Unlock()
-	if tx.ep.pending[tx.key] == tx {
-		delete(tx.ep.pending, tx.key)
+	if tx.ep.pending.get(tx.key) == tx {
+		tx.ep.pending.remove(tx.key)
 	}
 }
 
@@ -318,7 +357,6 @@ func (tx *ServerTx) printVias(b []byte) []byte {
 func (tx *ServerTx) printTopVia(b, value []byte) []byte {
 	h := tx.h
 	peer := tx.conn.peer
-	host, literal := h.sentByHost()
 	params := span{h.sentBy.off + h.sentBy.n, h.viaValue.off + h.viaValue.n - h.sentBy.off - h.sentBy.n}
 	rport, asked := h.param(params, "rport")
 	if asked && rport.n == 0 {
@@ -331,7 +369,7 @@ func (tx *ServerTx) printTopVia(b, value []byte) []byte {
 		b = append(b, value...)
 		asked = false
 	}
-	if asked || !literal || host != peer.Addr() {
+	if asked || !h.sentFrom(tx.conn) {
 		b = append(b, ";received="...)
 		b = peer.Addr().AppendTo(b)
 	}

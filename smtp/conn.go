@@ -263,9 +263,9 @@ func oneLine(v string) string {
 }
 
 // fail is a reply that counts as an error of the peer.
-func (c *conn) fail(name Reply, values ...string) {
+func (c *conn) fail(name Reply) {
 	c.errors++
-	c.reply(name, values...)
+	c.reply(name)
 }
 
 func (c *conn) tooManyErrors() error {

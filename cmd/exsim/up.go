@@ -35,17 +35,19 @@ the organisation; the default one is on loopback.`,
 	cmd.Flags().StringArrayVar(&o.facts, "facts", nil, "override assumed facts by `FILE`; may be repeated")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print one event a line; the first is up.ready")
 	cmd.Flags().BoolVar(&o.signalling, "signalling-only", false, "answer calls without media of their own")
+	cmd.Flags().BoolVar(&o.quiet, "quiet", false, "print nothing but errors; everything is recorded all the same")
 	cmd.Flags().BoolVar(&o.print, "print", false, "print the default organisation and stop")
 	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "repeat the choices of an earlier run with its seed `N`")
 	return cmd
 }
 
 type upOptions struct {
-	config, version, dir    string
-	facts                   []string
-	json, print, signalling bool
-	seed                    uint64
-	ports                   sim.Ports
+	config, version, dir string
+	facts                []string
+	json, print, quiet   bool
+	signalling           bool
+	seed                 uint64
+	ports                sim.Ports
 }
 
 func up(cmd *cobra.Command, o upOptions) error {
@@ -80,10 +82,13 @@ func up(cmd *cobra.Command, o upOptions) error {
 	if err != nil {
 		return input(err)
 	}
-	if o.json {
+	switch {
+	case o.quiet:
+		<-cmd.Context().Done()
+	case o.json:
 		err = upJSON(cmd, x)
-	} else {
-		err = upText(cmd, x, conf.Dir)
+	default:
+		upText(cmd, x, conf.Dir)
 	}
 	if cerr := x.Close(); err == nil && cerr != nil {
 		err = bench(cerr)
@@ -92,7 +97,7 @@ func up(cmd *cobra.Command, o upOptions) error {
 }
 
 // upText prints a line for what people wait for.
-func upText(cmd *cobra.Command, x *sim.Exchange, dir string) error {
+func upText(cmd *cobra.Command, x *sim.Exchange, dir string) {
 	out := cmd.OutOrStdout()
 	banner(out, x)
 	fmt.Fprintf(out, "mailboxes: %s\nseed: %d\nready; stop with Ctrl-C\n\n", dir, x.Seed())
@@ -101,7 +106,6 @@ func upText(cmd *cobra.Command, x *sim.Exchange, dir string) error {
 			fmt.Fprintf(out, "%9.3f  %-7s %-16s %s\n", e.At.Seconds(), e.Session, e.Listener, line)
 		}
 	}
-	return nil
 }
 
 func upLine(e *trace.Event) string {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"time"
+	"unsafe"
 )
 
 // Config says how much a Log keeps in memory and where the rest goes.
@@ -21,7 +22,7 @@ type Config struct {
 }
 
 const (
-	chunkSize     = 128 << 10
+	chunkSize     = 512 << 10
 	defaultMemory = 8 << 20
 )
 
@@ -34,14 +35,17 @@ type Log struct {
 	chunks  []*chunk // in order; the last one is being written
 	next    uint64   // sequence number of the next event
 	ids     map[string]uint64
-	words   []string      // ids turned round
+	words   []string // ids turned round
+	recent  [256]recentWord
 	wake    chan struct{} // closed at the next append; nil while nobody waits
 	closed  bool
 	inMem   int // chunks not yet on disk
 	fields  Fields
 	spilled *os.File
 	spillAt int64
-	err     error // the first failure to spill
+	err     error    // the first failure to spill
+	readers int      // cursors that may look at a chunk's buffer
+	free    [][]byte // buffers to use again
 
 	spill     chan struct{} // wakes the spiller
 	spillDone chan struct{}
@@ -132,7 +136,11 @@ func (l *Log) append(s *Source, session, cause Session, p Payload, raw []byte) {
 func (l *Log) appendLocked(s *Source, session, cause Session, p Payload, raw []byte) {
 	c := l.chunks[len(l.chunks)-1]
 	if c.buf == nil {
-		c.buf = make([]byte, 0, chunkSize+chunkSize/8)
+		if n := len(l.free); n > 0 {
+			c.buf, l.free = l.free[n-1], l.free[:n-1]
+		} else {
+			c.buf = make([]byte, 0, chunkSize+chunkSize/8)
+		}
 	}
 	begin := len(c.buf)
 	b := append(c.buf, 0, 0, 0, 0)
@@ -175,8 +183,27 @@ func (l *Log) appendLocked(s *Source, session, cause Session, p Payload, raw []b
 }
 
 // id interns a word. Names, keys, hosts and listeners are few; values are
-// never interned.
+// never interned. Nearly all are constants, which a small table finds by their
+// place in memory without hashing them.
 func (l *Log) id(word string) uint64 {
+	p := unsafe.StringData(word)
+	slot := &l.recent[uintptr(unsafe.Pointer(p))/8%uintptr(len(l.recent))]
+	if slot.at == p && slot.n == len(word) && p != nil {
+		return slot.id
+	}
+	id := l.intern(word)
+	*slot = recentWord{p, len(word), id}
+	return id
+}
+
+// recentWord keeps its word alive, so that the place cannot be another's.
+type recentWord struct {
+	at *byte
+	n  int
+	id uint64
+}
+
+func (l *Log) intern(word string) uint64 {
 	if n, ok := l.ids[word]; ok {
 		return n
 	}
@@ -283,6 +310,9 @@ func (l *Log) spillOne() bool {
 	if err != nil {
 		l.err = errors.Join(errors.New("trace: cannot spill, the log stays in memory"), err)
 		return false
+	}
+	if l.readers == 0 && len(l.free) < 2 {
+		l.free = append(l.free, c.buf[:0])
 	}
 	c.off, c.size, c.buf = l.spillAt, len(c.buf), nil
 	l.spillAt += int64(c.size)

@@ -14,7 +14,8 @@ import (
 // until the log is closed or ctx is done.
 func (l *Log) Follow(ctx context.Context) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
-		c := cursor{log: l}
+		c := l.cursor()
+		defer c.close()
 		for {
 			e, ok, wake := c.next(true)
 			if ok {
@@ -38,7 +39,8 @@ func (l *Log) Follow(ctx context.Context) iter.Seq[Event] {
 // Events yields the events recorded so far.
 func (l *Log) Events() iter.Seq[Event] {
 	return func(yield func(Event) bool) {
-		c := cursor{log: l}
+		c := l.cursor()
+		defer c.close()
 		for {
 			e, ok, _ := c.next(false)
 			if !ok || !yield(e) {
@@ -56,6 +58,19 @@ type cursor struct {
 	off   int    // of the next event in buf
 	buf   []byte // what is known of the chunk
 	words []string
+}
+
+func (l *Log) cursor() *cursor {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.readers++
+	return &cursor{log: l}
+}
+
+func (c *cursor) close() {
+	c.log.mu.Lock()
+	defer c.log.mu.Unlock()
+	c.log.readers--
 }
 
 // next decodes the next event. Without one it returns, when wait is set and

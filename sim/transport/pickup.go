@@ -96,10 +96,9 @@ func (p *Pickup) Submit(m Message) error {
 	if err != nil {
 		return err
 	}
-	if p.ctx.Err() != nil {
-		return nil // the next run submits it
+	if p.ctx.Err() == nil { // else the next run submits it
+		p.wg.Go(func() { p.deliver(items[0]) })
 	}
-	p.wg.Go(func() { p.deliver(items[0]) })
 	return nil
 }
 
@@ -174,7 +173,7 @@ func (p *Pickup) send(conn net.Conn, env envelope, data []byte) error {
 		_ = conn.Close()
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if err := c.Hello(p.conf.Hello); err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (c *Config) judge(tx *sip.ServerTx) (*admitted, *refusal) {
 	if err != nil {
 		return nil, &refusal{"headers", "refusal.bad-header", r.BadHeader, err.Error(), "correct the header at the gateway"}
 	}
-	if a.caller, err = sip.ParseParty(tx.Request().GetHeader("From").Value()); err != nil {
+	if a.caller, err = sip.ParseParty(tx.From()); err != nil {
 		return nil, &refusal{"headers", "refusal.bad-header", r.BadHeader, "From: " + err.Error(), "correct the header at the gateway"}
 	}
 	if a.huntGroup = c.Org.HuntGroupOf(a.gateway.Name, a.pilot); a.huntGroup == nil {

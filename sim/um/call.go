@@ -45,30 +45,25 @@ const (
 func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 	conf, p := &c.w.conf, &c.w.conf.Profile.SDP
 	c.local = sdp.Local{
-		Addr: conf.Server.Public(), Events: p.Events, ID: conf.Rand() % 1000, Name: p.SessionName, Bandwidth: p.Bandwidth,
+		Addr: conf.Server.Public(), Codecs: c.w.codecs, Events: p.Events, ID: conf.Rand() % 1000, Name: p.SessionName, Bandwidth: p.Bandwidth,
 		Attrs: []sdp.Attr{{Key: "label", Value: p.Label}}, Ptime: p.Ptime,
 	}
-	for _, name := range p.Codecs {
-		for _, known := range []sdp.Codec{sdp.PCMU, sdp.PCMA} {
-			if known.Name == name {
-				c.local.Codecs = append(c.local.Codecs, known)
-			}
-		}
-	}
 	// The offer is judged before a port is taken.
-	if _, _, err := sdp.Answer(offer, c.local); err != nil {
+	answer, agreed, err := sdp.Answer(offer, c.local)
+	if err != nil {
 		return nil, err
 	}
 	stream := conf.Shared
 	if stream == nil {
-		var err error
 		if stream, err = conf.Media.Open(conf.Server.Address, c.session, c.w.src); err != nil {
 			return nil, err
 		}
 		c.stream = stream
 	}
+	c.agreed = agreed
 	c.local.Port = stream.Addr().Port()
-	return c.agree(offer)
+	answer.Media[agreed.Section].Port = c.local.Port
+	return answer.AppendTo(nil), nil
 }
 
 // agree answers an offer on the stream that there is.

@@ -5,8 +5,9 @@
 package um
 
 import (
-	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/exsim/exsim/sim/org"
@@ -50,8 +51,7 @@ func Dialect(p *profile.Profile, redirects bool) sip.Dialect {
 
 // options answers OPTIONS as a healthy server does.
 func (c *Config) options(tx *sip.ServerTx) {
-	headers := append([]string{}, c.Profile.SIP.SupportedLines...)
-	headers = append(headers, c.Profile.SIP.AllowLines...)
+	headers := slices.Concat(c.Profile.SIP.SupportedLines, c.Profile.SIP.AllowLines)
 	tx.Respond(sip.Response{Status: 200, Reason: "OK", Headers: headers})
 }
 
@@ -104,7 +104,7 @@ func (c *Config) redirectContact(uri *sip.URI, host profile.Host, to *org.Server
 	if uri.User != "" {
 		b.WriteString(uri.User + "@")
 	}
-	fmt.Fprintf(&b, "%s:%d", name, port)
+	b.WriteString(name + ":" + strconv.Itoa(int(port)))
 	maddr := false
 	for _, p := range uri.UriParams {
 		switch strings.ToLower(p.K) {

@@ -3,7 +3,7 @@ package um
 import (
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +20,8 @@ type WorkerConfig struct {
 	Server *org.Server
 	Media  *rtp.Engine
 	// Shared, if set, is one stream whose port every answer names: calls then
-	// have no media of their own. It is for signalling load.
+	// have no media of their own and are not limited in number. It is for
+	// signalling load.
 	Shared  *rtp.Stream
 	Prompts Prompts
 	// Submit hands a message to transport; it may block on the disk.
@@ -29,9 +30,10 @@ type WorkerConfig struct {
 
 // Worker is a worker process: it answers calls.
 type Worker struct {
-	conf WorkerConfig
-	src  *trace.Source
-	wg   sync.WaitGroup // messages on their way to transport
+	conf   WorkerConfig
+	src    *trace.Source
+	codecs []sdp.Codec
+	wg     sync.WaitGroup // messages on their way to transport
 
 	mu    sync.Mutex
 	calls map[*call]struct{}
@@ -39,7 +41,15 @@ type Worker struct {
 
 // NewWorker makes a worker without calls.
 func NewWorker(conf WorkerConfig) *Worker {
-	return &Worker{conf: conf, src: conf.Trace.Source(conf.Server.Name, RowUMWorker), calls: map[*call]struct{}{}}
+	w := &Worker{conf: conf, src: conf.Trace.Source(conf.Server.Name, RowUMWorker), calls: map[*call]struct{}{}}
+	for _, name := range conf.Profile.SDP.Codecs {
+		for _, known := range []sdp.Codec{sdp.PCMU, sdp.PCMA} {
+			if known.Name == name {
+				w.codecs = append(w.codecs, known)
+			}
+		}
+	}
+	return w
 }
 
 // ServeSIP answers calls and OPTIONS.
@@ -92,30 +102,17 @@ func (w *Worker) answer(tx *sip.ServerTx, a *admitted) *refusal {
 func (w *Worker) response(tx *sip.ServerTx, a *admitted, body []byte) sip.Response {
 	p := w.conf.Profile
 	at := w.conf.Address(w.conf.Server.Name, RowUMWorker)
-	headers := append([]string{}, p.SIP.AnswerLines...)
-	headers = append(headers, p.SIP.SupportedLines...)
-	headers = append(headers, p.SIP.AllowLines...)
+	headers := slices.Concat(p.SIP.AnswerLines, p.SIP.SupportedLines, p.SIP.AllowLines)
 	if a != nil {
-		headers = append(headers, fmt.Sprintf("P-ASSERTED-IDENTITY: <sip:%s@%s>", a.pilot, at.Addr()))
+		headers = append(headers, "P-ASSERTED-IDENTITY: <sip:"+a.pilot+"@"+at.Addr().String()+">")
 	}
-	if supportsTimer(tx.Request()) {
+	if sip.HasTag(tx.Request(), "Supported", "timer") {
 		headers = append(headers, fmt.Sprintf("Session-Expires: %d;refresher=uac", p.SIP.SessionExpires), fmt.Sprintf("Min-SE: %d", p.SIP.SessionExpires))
 	}
 	return sip.Response{
 		Status: 200, Reason: "OK", Headers: headers, Body: body,
-		Contact: fmt.Sprintf("<sip:%s;transport=tcp>%s", at, p.SIP.ContactParams),
+		Contact: "<sip:" + at.String() + ";transport=tcp>" + p.SIP.ContactParams,
 	}
-}
-
-func supportsTimer(req *sip.Request) bool {
-	for _, h := range req.GetHeaders("Supported") {
-		for _, tag := range strings.Split(h.Value(), ",") {
-			if strings.EqualFold(strings.TrimSpace(tag), "timer") {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func (w *Worker) maxCalls() int {
@@ -128,7 +125,7 @@ func (w *Worker) maxCalls() int {
 func (w *Worker) add(c *call) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.calls) >= w.maxCalls() {
+	if len(w.calls) >= w.maxCalls() && w.conf.Shared == nil {
 		return false
 	}
 	w.calls[c] = struct{}{}

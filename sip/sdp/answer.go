@@ -2,7 +2,6 @@ package sdp
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -43,6 +42,7 @@ type Agreed struct {
 	Remote   netip.AddrPort
 	Send     bool // we may send
 	Receive  bool // the peer may send
+	Section  int  // that carries the audio, from 0
 }
 
 // Errors of an answer.
@@ -81,6 +81,7 @@ func Answer(offer *Session, l Local) (*Session, Agreed, error) {
 			a, err := agree(offer, o, l)
 			if err == nil {
 				agreed = a
+				agreed.Section = i
 				s.Media = append(s.Media, l.answerMedia(offer, o, a))
 				continue
 			}
@@ -163,7 +164,7 @@ func (l Local) origin() string {
 	if l.Addr.Is6() {
 		family = "IP6"
 	}
-	return fmt.Sprintf("- %d 0 IN %s %s", l.ID, family, l.Addr)
+	return "- " + strconv.FormatUint(l.ID, 10) + " 0 IN " + family + " " + l.Addr.String()
 }
 
 func (l Local) media(d Direction) Media {

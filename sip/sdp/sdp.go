@@ -176,35 +176,44 @@ func (d Direction) Reverse() Direction {
 
 // AppendTo prints the description.
 func (s *Session) AppendTo(b []byte) []byte {
-	b = fmt.Appendf(b, "v=0\r\no=%s\r\ns=%s\r\n", s.Origin, s.Name)
-	if s.Conn != "" {
-		b = appendConn(b, s.Conn)
-	}
+	b = appendLine(b, "v=", "0")
+	b = appendLine(b, "o=", s.Origin)
+	b = appendLine(b, "s=", s.Name)
+	b = appendConn(b, s.Conn)
 	for _, v := range s.Bandwidth {
-		b = fmt.Appendf(b, "b=%s\r\n", v)
+		b = appendLine(b, "b=", v)
 	}
-	b = append(b, "t=0 0\r\n"...)
+	b = appendLine(b, "t=", "0 0")
 	b = appendAttrs(b, s.Attrs)
 	for i := range s.Media {
 		m := &s.Media[i]
-		b = fmt.Appendf(b, "m=%s %d %s %s\r\n", m.Kind, m.Port, m.Proto, strings.Join(m.Formats, " "))
-		if m.Conn != "" {
-			b = appendConn(b, m.Conn)
+		b = append(append(append(b, "m="...), m.Kind...), ' ')
+		b = strconv.AppendUint(b, uint64(m.Port), 10)
+		b = append(append(b, ' '), m.Proto...)
+		for _, f := range m.Formats {
+			b = append(append(b, ' '), f...)
 		}
+		b = appendConn(append(b, "\r\n"...), m.Conn)
 		for _, v := range m.Bandwidth {
-			b = fmt.Appendf(b, "b=%s\r\n", v)
+			b = appendLine(b, "b=", v)
 		}
 		b = appendAttrs(b, m.Attrs)
 	}
 	return b
 }
 
+func appendLine(b []byte, kind, value string) []byte {
+	return append(append(append(b, kind...), value...), "\r\n"...)
+}
+
 func appendConn(b []byte, addr string) []byte {
-	family := "IP4"
-	if strings.Contains(addr, ":") {
-		family = "IP6"
+	switch {
+	case addr == "":
+		return b
+	case strings.Contains(addr, ":"):
+		return appendLine(b, "c=IN IP6 ", addr)
 	}
-	return fmt.Appendf(b, "c=IN %s %s\r\n", family, addr)
+	return appendLine(b, "c=IN IP4 ", addr)
 }
 
 func appendAttrs(b []byte, attrs []Attr) []byte {

@@ -19,7 +19,7 @@ func TestAnswerShape(t *testing.T) {
 	require.NoError(t, err)
 	answer, agreed, err := Answer(offer, local)
 	require.NoError(t, err)
-	require.Equal(t, Agreed{PCMU, 0, 101, netip.MustParseAddrPort("192.0.2.1:31182"), true, true}, agreed)
+	require.Equal(t, Agreed{PCMU, 0, 101, netip.MustParseAddrPort("192.0.2.1:31182"), true, true, 0}, agreed)
 	require.Equal(t, "v=0\r\no=- 85 0 IN IP4 192.0.2.20\r\ns=session\r\nc=IN IP4 192.0.2.20\r\nb=CT:10000000\r\nt=0 0\r\n"+
 		"m=audio 20000 RTP/AVP 0 101\r\nc=IN IP4 192.0.2.20\r\na=label:main-audio\r\na=sendrecv\r\n"+
 		"a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16,36\r\na=ptime:20\r\n",
@@ -34,11 +34,11 @@ func TestAnswerRules(t *testing.T) {
 		ports       []uint16
 		err         error
 	}{
-		{"order of the offer", "m=audio 4000 RTP/AVP 18 8 0\n", Agreed{PCMA, 8, 0, netip.MustParseAddrPort("192.0.2.1:4000"), true, true}, []uint16{20000}, nil},
+		{"order of the offer", "m=audio 4000 RTP/AVP 18 8 0\n", Agreed{PCMA, 8, 0, netip.MustParseAddrPort("192.0.2.1:4000"), true, true, 0}, []uint16{20000}, nil},
 		{"dynamic types", "m=audio 4000 RTP/AVP 99 110\na=rtpmap:110 telephone-event/8000\na=rtpmap:99 pcmu/8000/1\n",
-			Agreed{PCMU, 99, 110, netip.MustParseAddrPort("192.0.2.1:4000"), true, true}, []uint16{20000}, nil},
-		{"video is refused", "m=video 4002 RTP/AVP 31\nm=audio 4000 RTP/AVP 0\n", Agreed{PCMU, 0, 0, netip.MustParseAddrPort("192.0.2.1:4000"), true, true}, []uint16{0, 20000}, nil},
-		{"media address and hold", "m=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.9\na=sendonly\n", Agreed{PCMU, 0, 0, netip.MustParseAddrPort("192.0.2.9:4000"), false, true}, []uint16{20000}, nil},
+			Agreed{PCMU, 99, 110, netip.MustParseAddrPort("192.0.2.1:4000"), true, true, 0}, []uint16{20000}, nil},
+		{"video is refused", "m=video 4002 RTP/AVP 31\nm=audio 4000 RTP/AVP 0\n", Agreed{PCMU, 0, 0, netip.MustParseAddrPort("192.0.2.1:4000"), true, true, 1}, []uint16{0, 20000}, nil},
+		{"media address and hold", "m=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.9\na=sendonly\n", Agreed{PCMU, 0, 0, netip.MustParseAddrPort("192.0.2.9:4000"), false, true, 0}, []uint16{20000}, nil},
 		{"T.38 alone", "m=image 4000 udptl t38\na=T38FaxVersion:0\n", Agreed{}, nil, ErrNoAudio},
 		{"SRTP only", "m=audio 4000 RTP/SAVP 0\n", Agreed{}, nil, ErrNoAudio},
 		{"G.729 only", "m=audio 4000 RTP/AVP 18\n", Agreed{}, nil, ErrNoCodec},

@@ -1,0 +1,61 @@
+# make demo runs the main job, make test passes the tests: both need Go and
+# nothing else. make peers installs the real programs that the tests talk to.
+GO ?= go
+# The linters are run from source at a pinned version.
+LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
+FUZZTIME ?= 10s
+SOAK ?= 3m
+
+.PHONY: build test race fuzz bench check fmt cover demo peers soak
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/exsim ./cmd/exsim
+
+demo:
+	$(GO) run ./cmd/exsim demo
+
+test:
+	$(GO) test ./...
+
+race:
+	$(GO) test -race ./...
+
+# Every fuzz target for FUZZTIME.
+fuzz:
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; done
+
+# Beside SIPp on the same machine; prints ratios.
+bench:
+	$(GO) run ./cmd/bench
+
+check:
+	@test -z "$$(gofmt -l .)" || { echo "make fmt: $$(gofmt -l .)"; exit 1; }
+	$(GO) vet ./...
+	$(LINT) run
+	$(GO) mod tidy -diff
+
+fmt:
+	gofmt -w .
+
+cover:
+	$(GO) test -coverpkg=./... -coverprofile=coverage.txt ./...
+	$(GO) tool cover -func=coverage.txt | tail -1
+
+# Debian packages of the peers; nothing starts by itself.
+peers:
+	@test "$$(id -u)" = 0 || { echo "make peers needs root: sudo make peers"; exit 1; }
+	apt-get update
+	@had=; test ! -e /usr/sbin/policy-rc.d || had=yes; \
+	test -n "$$had" || { printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; }; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+		sip-tester sipsak baresip swaks libnet-ssleay-perl libnet-dns-perl libio-socket-inet6-perl \
+		openssl tshark espeak-ng sox; status=$$?; \
+	test -n "$$had" || rm -f /usr/sbin/policy-rc.d; exit $$status
+
+# What takes longer than a minute: calls for SOAK with flat memory, and every
+# scenario with its faults again and again.
+soak:
+	EXSIM_SOAK=$(SOAK) $(GO) test -timeout 60m -run 'TestSoak' -v ./cmd/... ./scenarios/...
