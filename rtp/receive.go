@@ -16,7 +16,7 @@ func (s *Stream) receiveRTP(b []byte, from netip.AddrPort) {
 	}
 	now, at := time.Now(), s.src.Log().Now()
 	s.mu.Lock()
-	if s.closed {
+	if s.closed || !s.started {
 		s.mu.Unlock()
 		return
 	}
@@ -30,8 +30,8 @@ func (s *Stream) receiveRTP(b []byte, from netip.AddrPort) {
 	var after func()
 	if events {
 		after = s.event(&p)
-	} else if s.record != nil {
-		s.record.packet(&p, now)
+	} else if s.record != nil && s.params.Receive {
+		s.record.packet(&p, s.params.Codec, now)
 	}
 	s.mu.Unlock()
 	if first {
@@ -62,11 +62,10 @@ func (s *Stream) event(p *pion.Packet) func() {
 	if len(p.Payload) < 4 || int(p.Payload[0]) >= len(eventDigits) {
 		return nil
 	}
-	key := uint64(p.SSRC)<<32 | uint64(p.Timestamp)
-	if s.in.hadEvent && s.in.lastEvent == key {
-		return nil
+	if s.in.hadEvent && s.in.eventSSRC == p.SSRC && int32(p.Timestamp-s.in.eventTS) <= 0 {
+		return nil // of the same event, or a late packet of an earlier one
 	}
-	s.in.hadEvent, s.in.lastEvent = true, key
+	s.in.hadEvent, s.in.eventSSRC, s.in.eventTS = true, p.SSRC, p.Timestamp
 	d := eventDigits[p.Payload[0]]
 	f := s.params.OnDigit
 	return func() {

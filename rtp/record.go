@@ -106,7 +106,7 @@ func (r *recorder) maxOctets() int { return int(r.limits.Max/time.Millisecond) *
 
 // packet puts the octets where their timestamp says: loss leaves silence,
 // reordering and duplicates change nothing.
-func (r *recorder) packet(p *pion.Packet, now time.Time) {
+func (r *recorder) packet(p *pion.Packet, codec Codec, now time.Time) {
 	if len(p.Payload) == 0 {
 		return
 	}
@@ -122,8 +122,8 @@ func (r *recorder) packet(p *pion.Packet, now time.Time) {
 	for len(r.b) < end {
 		r.b = append(r.b, r.codec.Silence())
 	}
-	copy(r.b[offset:], p.Payload)
-	if loud(r.codec, p.Payload) {
+	r.codec.Convert(append(r.b[:offset], p.Payload...)[offset:], codec)
+	if loud(codec, p.Payload) {
 		r.voice, r.voiced = now, true
 	}
 }

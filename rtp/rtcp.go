@@ -29,7 +29,7 @@ func (s *Stream) sendReport(now time.Time, bye bool) {
 	var packets []rtcp.Packet
 	if s.out.Packets > 0 {
 		packets = append(packets, &rtcp.SenderReport{
-			SSRC: s.ssrc, NTPTime: ntp(now), RTPTime: s.ts,
+			SSRC: s.ssrc, NTPTime: ntp(now), RTPTime: s.timestamp(now),
 			PacketCount: uint32(s.out.Packets), OctetCount: uint32(s.out.Octets), Reports: blocks,
 		})
 	} else {

@@ -156,7 +156,7 @@ func TestRecorder(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := recorder{limits: Limits{Max: time.Hour, Idle: time.Hour}, begun: start, voice: start}
 			for _, p := range tt.in {
-				r.packet(p, start)
+				r.packet(p, PCMU, start)
 			}
 			require.Equal(t, tt.want, r.b)
 		})
@@ -171,8 +171,8 @@ func TestRecorder(t *testing.T) {
 		}
 		return why
 	}
-	quiet := func(r *recorder) { r.packet(packet(1, 0, q), start.Add(4*time.Second)) }
-	loud := func(r *recorder) { r.packet(packet(1, 0, 0x00), start.Add(4*time.Second)) }
+	quiet := func(r *recorder) { r.packet(packet(1, 0, q), PCMU, start.Add(4*time.Second)) }
+	loud := func(r *recorder) { r.packet(packet(1, 0, 0x00), PCMU, start.Add(4*time.Second)) }
 	require.Empty(t, ends(quiet, start.Add(5*time.Second-1)))
 	require.Equal(t, StoppedSilence, ends(quiet, start.Add(5*time.Second)))
 	require.Empty(t, ends(loud, start.Add(5*time.Second)))
@@ -237,7 +237,7 @@ func FuzzReceive(f *testing.F) {
 	f.Add([]byte{0x81, 201, 0, 7}, true)
 	e := &Engine{pacer: &pacer{}}
 	f.Fuzz(func(t *testing.T, b []byte, rtcp bool) {
-		s := &Stream{engine: e, params: Params{EventsPT: 101}}
+		s := &Stream{engine: e, started: true, params: Params{EventsPT: 101, Receive: true}}
 		s.record = &recorder{limits: Limits{Max: time.Minute}}
 		for range 3 {
 			if rtcp {

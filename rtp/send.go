@@ -87,7 +87,7 @@ func (s *Stream) frame(calls []func()) []func() {
 	default:
 		s.talking = false
 		if len(calls) == 0 {
-			s.next = time.Time{} // nothing to send: the clock stands
+			s.stood, s.next = s.next, time.Time{} // nothing to send: the clock rests
 		}
 	}
 	s.ts += frameSamples

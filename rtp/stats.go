@@ -50,7 +50,8 @@ type reception struct {
 	current   *source // of the last audio packet, for reports
 	noted     map[string]bool
 	hadEvent  bool
-	lastEvent uint64
+	eventSSRC uint32
+	eventTS   uint32
 }
 
 // source follows the sequence numbers of one SSRC (RFC 3550 A.1).

@@ -30,6 +30,7 @@ type Stream struct {
 	queue   []segment
 	played  int       // octets of the first segment that are sent, or events
 	next    time.Time // when the next frame is due; zero while nothing is sent
+	stood   time.Time // since when nothing is sent, at the timestamp ts
 	seq     uint16
 	ts      uint32
 	talking bool // the last frame was sent: the next needs no marker
@@ -80,8 +81,19 @@ func (s *Stream) Start(p Params) {
 func (s *Stream) resume() {
 	if s.next.IsZero() && s.started && !s.closed {
 		s.next = time.Now()
+		s.ts = s.timestamp(s.next)
+		s.stood = time.Time{}
 		s.engine.pacer.schedule(s, s.next)
 	}
+}
+
+// timestamp is the RTP time of a moment: it goes on while nothing is sent
+// (RFC 3550 §5.1).
+func (s *Stream) timestamp(at time.Time) uint32 {
+	if s.stood.IsZero() {
+		return s.ts
+	}
+	return s.ts + uint32(at.Sub(s.stood)/time.Millisecond)*perMs
 }
 
 // Close says goodbye by RTCP, frees the ports and records the statistics. It

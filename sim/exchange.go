@@ -35,6 +35,7 @@ type Exchange struct {
 	calls    *sip.Calls
 	sessions *smtp.Sessions
 	causes   *transport.Causes
+	lock     *os.File // of the folder
 	store    *store.Store
 	lab      *admit.Authority
 	prompts  um.Prompts
@@ -81,7 +82,7 @@ func Start(conf Config) (*Exchange, error) {
 	}
 	x.rand = Chance(x.conf.Seed)
 	x.ctx, x.stop = context.WithCancel(context.Background())
-	for _, step := range []func() error{x.load, x.openStore, x.bind, x.openMedia, x.build, x.openPickups} {
+	for _, step := range []func() error{x.load, x.bind, x.openStore, x.openMedia, x.build, x.openPickups} {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, x.Close())
 		}
@@ -113,6 +114,9 @@ func (x *Exchange) load() error {
 
 func (x *Exchange) openStore() error {
 	var err error
+	if x.lock, err = store.Lock(x.conf.Dir); err != nil {
+		return err
+	}
 	if x.store, err = store.Open(filepath.Join(x.conf.Dir, "mailboxes")); err != nil {
 		return err
 	}
@@ -424,6 +428,9 @@ func (x *Exchange) close() error {
 	x.wg.Wait()
 	if x.calls != nil {
 		x.calls.Close()
+	}
+	if x.lock != nil {
+		errs = append(errs, x.lock.Close())
 	}
 	if x.log != nil && x.conf.Trace == nil {
 		errs = append(errs, x.log.Close())

@@ -37,6 +37,8 @@ type clientTx struct {
 	replies chan Reply // provisional ones and the final one; closed behind it
 	err     error
 	over    bool
+	cancels bool // a CANCEL is sent: the timer stays
+	given   bool // nobody waits any more: what comes is declined
 }
 
 // do sends a request and waits for the final answer. provisional, if not nil,
@@ -61,11 +63,17 @@ func (e *Endpoint) do(ctx context.Context, c *conn, req *Request, session trace.
 				provisional(r)
 			}
 		case <-ctx.Done():
-			// Without a provisional answer an INVITE must not be cancelled
-			// (RFC 3261 §9.1).
-			if !early || !e.cancel(tx) {
+			if string(req.Method) != "INVITE" {
 				tx.fail(ctx.Err())
+				return Reply{}, ctx.Err()
 			}
+			if !early {
+				// An INVITE must not be cancelled before a provisional
+				// answer (RFC 3261 §9.1): what still comes is declined.
+				tx.giveUp()
+				return Reply{}, ctx.Err()
+			}
+			e.cancel(tx)
 			ctx = context.WithoutCancel(ctx) // the 487 ends it, or the timer
 		}
 	}
@@ -86,7 +94,11 @@ func (e *Endpoint) start(c *conn, req *Request, session trace.Session) (*clientT
 		e.conf.Trace.Record(session, trace.Session{}, timedOut(c.name, "answer to "+string(req.Method)), nil)
 		tx.fail(fmt.Errorf("sip: %s did not answer %s within %s", c.name, req.Method, e.conf.give()))
 	}
-	e.wheel.start(&tx.timer, e.conf.give())
+	tx.mu.Lock()
+	if !tx.over {
+		e.wheel.start(&tx.timer, e.conf.give())
+	}
+	tx.mu.Unlock()
 	c.send(session, []byte(req.String()))
 	if !c.ok() {
 		tx.fail(fmt.Errorf("sip: connection to %s is broken", c.name))
@@ -111,6 +123,20 @@ func (tx *clientTx) finish(err error) {
 }
 
 func (tx *clientTx) fail(err error) { tx.finish(err) }
+
+// giveUp leaves the transaction to itself.
+func (tx *clientTx) giveUp() {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	tx.given = true
+}
+
+// givenUp reports whether nobody waits, and whether the timer must stay.
+func (tx *clientTx) givenUp() (given, cancels bool) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	return tx.given, tx.cancels
+}
 
 // deliver hands on a reply. A provisional one is dropped if nobody reads.
 func (tx *clientTx) deliver(r Reply) {
@@ -151,11 +177,41 @@ func (e *Endpoint) receiveResponse(c *conn, h *head) {
 	if invite && h.status >= 300 {
 		c.send(tx.session, e.ackOf(tx.req, resp))
 	}
-	if invite && h.status < 200 {
+	given, cancels := tx.givenUp()
+	switch {
+	case invite && h.status < 200 && given:
+		e.cancel(tx)
+	case invite && h.status < 200 && !cancels:
 		e.wheel.stop(&tx.timer) // from here on the caller decides how long to wait
+	case invite && h.status/100 == 2 && given:
+		e.decline(tx, reply)
 	}
 	tx.deliver(reply)
 }
+
+// decline ends a call that was answered when nobody waited any more
+// (RFC 3261 §13.2.2.4).
+func (e *Endpoint) decline(tx *clientTx, r Reply) {
+	value := func(name string) string { return tx.req.GetHeader(name).Value() }
+	n, _, _ := strings.Cut(value("CSeq"), " ")
+	seq, _ := strconv.ParseUint(n, 10, 32)
+	parts := requestParts{from: value("From"), callID: value("Call-ID"), seq: uint32(seq)}
+	h := head{raw: []byte(parts.from)}
+	tag := h.tag(span{0, int32(len(parts.from))})
+	inv := &Invite{FromTag: string(tag.of(h.raw)), Handler: nobody{}}
+	if d, err := e.newClientDialog(tx.conn, parts, r, tx.session, inv); err == nil {
+		d.Bye()
+	}
+}
+
+// nobody handles a dialog that is hung up at once.
+type nobody struct{}
+
+func (nobody) Established() {}
+func (nobody) Request(tx *ServerTx) {
+	tx.Respond(Response{Status: 481, Reason: "Call/Transaction Does Not Exist"})
+}
+func (nobody) Ended(End) {}
 
 // repeatACK acknowledges a 2xx once more (RFC 3261 §13.2.2.4).
 func (e *Endpoint) repeatACK(h *head) {
@@ -195,10 +251,18 @@ func (e *Endpoint) ackOf(invite *Request, resp *sipgo.Response) []byte {
 	return []byte(ack.String())
 }
 
-// cancel asks to end an INVITE; false if that cannot be sent.
-func (e *Endpoint) cancel(tx *clientTx) bool {
-	if !tx.conn.ok() {
-		return false
+// cancel asks to end an INVITE that has no final answer; the timer bounds the
+// wait for it.
+func (e *Endpoint) cancel(tx *clientTx) {
+	tx.mu.Lock()
+	send := !tx.over && !tx.cancels
+	tx.cancels = true
+	if send {
+		e.wheel.start(&tx.timer, e.conf.give())
+	}
+	tx.mu.Unlock()
+	if !send {
+		return
 	}
 	req := sipgo.NewRequest("CANCEL", *tx.req.Recipient.Clone())
 	req.AppendHeader(sipgo.HeaderClone(tx.req.Via()))
@@ -210,8 +274,6 @@ func (e *Endpoint) cancel(tx *clientTx) bool {
 	req.AppendHeader(sipgo.NewHeader("Max-Forwards", "70"))
 	req.AppendHeader(sipgo.NewHeader("Content-Length", "0"))
 	tx.conn.send(tx.session, []byte(req.String()))
-	e.wheel.start(&tx.timer, e.conf.give())
-	return true
 }
 
 // requestParts is what a request of ours is built from.

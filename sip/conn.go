@@ -1,12 +1,14 @@
 package sip
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/exsim/exsim/sim/trace"
@@ -21,7 +23,9 @@ type conn struct {
 	host  []byte // address of the peer, as text
 	local netip.AddrPort
 
-	head head // of the message being handled; only the reader touches it
+	head    head        // of the message being handled; only the reader touches it
+	limited bool        // a read deadline is set; the reader's too
+	dead    atomic.Bool // closed, or broken for writing
 
 	mu       sync.Mutex
 	out      []byte    // answers not yet written
@@ -53,27 +57,21 @@ func (c *conn) read() {
 
 func (c *conn) readLoop() (why string) {
 	buf := make([]byte, 0, firstRead)
-	limited := false
+	inside := false // a message has begun: it must end in time
 	for {
 		if len(buf) == cap(buf) {
 			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
 		}
-		if inside := len(buf) > 0; inside != limited {
-			limited = inside
-			var limit time.Time
-			if inside {
-				limit = time.Now().Add(c.ep.conf.MessageTimeout)
-			}
-			_ = c.nc.SetReadDeadline(limit)
-		}
-		n, err := c.nc.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
+		before := len(buf)
+		n, err := c.nc.Read(buf[before:cap(buf)])
+		buf = buf[:before+n]
 		busy := len(buf) == cap(buf) // the peer sends more than a buffer at once
 		rest, lost := c.handle(buf)
 		runtime.Gosched() // lets more arrive: fewer, larger reads and writes under load
 		if lost {
 			return "the end of a message cannot be found"
 		}
+		inside = c.limitMessage(rest, inside && len(rest) == len(buf))
 		buf = buf[:copy(buf, rest)]
 		switch {
 		case busy && cap(buf) < busyRead:
@@ -82,9 +80,25 @@ func (c *conn) readLoop() (why string) {
 			buf = make([]byte, 0, firstRead)
 		}
 		if err != nil {
-			return endOf(err, len(buf) > 0)
+			return endOf(err, inside)
 		}
 	}
+}
+
+// limitMessage sets the time by which the message that begins rest must be
+// complete, once for each message; running says that it is set already. Line
+// ends between messages begin none.
+func (c *conn) limitMessage(rest []byte, running bool) (inside bool) {
+	inside = len(bytes.TrimLeft(rest, "\r\n")) > 0
+	switch {
+	case inside && !running:
+		c.limited = true
+		_ = c.nc.SetReadDeadline(time.Now().Add(c.ep.conf.MessageTimeout))
+	case !inside && c.limited:
+		c.limited = false
+		_ = c.nc.SetReadDeadline(time.Time{})
+	}
+	return inside
 }
 
 func endOf(err error, inside bool) string {
@@ -134,6 +148,9 @@ func (c *conn) handle(b []byte) (rest []byte, lost bool) {
 func (c *conn) write(appendTo func(out []byte) []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.err != nil || c.closed {
+		return // nothing leaves any more, so nothing is said to have been sent
+	}
 	c.out = appendTo(c.out)
 	if !c.batching || len(c.out) > maxMessage {
 		c.flush()
@@ -148,6 +165,7 @@ func (c *conn) flush() {
 	if c.err == nil && !c.closed {
 		c.extend()
 		if _, c.err = c.nc.Write(c.out); c.err != nil {
+			c.dead.Store(true)
 			_ = c.nc.Close() // the reader sees it and ends the connection
 		}
 	}
@@ -185,12 +203,9 @@ func (c *conn) close() {
 	}
 	c.flush()
 	c.closed = true
+	c.dead.Store(true)
 	_ = c.nc.Close()
 }
 
-// ok reports whether the stream is still good for writing.
-func (c *conn) ok() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return !c.closed && c.err == nil
-}
+// ok reports whether the stream is still good for writing. It never waits.
+func (c *conn) ok() bool { return !c.dead.Load() }

@@ -65,7 +65,21 @@ type Dialog struct {
 func (d *Dialog) Session() trace.Session { return d.session }
 
 // Target is the URI of the remote target.
-func (d *Dialog) Target() string { return d.target }
+func (d *Dialog) Target() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.target
+}
+
+// refresh takes the Contact of a target refresh request that was accepted
+// (RFC 3261 §12.2.2).
+func (d *Dialog) refresh(contact string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if uri := addrSpec(contact); uri != "" {
+		d.target = uri
+	}
+}
 
 func (e *Endpoint) dialogKey(callID, localTag, remoteTag []byte) uint64 {
 	return hash(e.seed, callID, localTag, remoteTag, nil)
@@ -186,12 +200,13 @@ func (d *Dialog) receive(tx *ServerTx) {
 	}
 }
 
-// end forgets the dialog and tells its handler, once.
-func (d *Dialog) end(how End) {
+// end forgets the dialog and tells its handler, once; it reports whether this
+// was the end.
+func (d *Dialog) end(how End) bool {
 	d.mu.Lock()
 	if d.ended {
 		d.mu.Unlock()
-		return
+		return false
 	}
 	d.ended = true
 	d.answer, d.ack = nil, nil
@@ -199,6 +214,7 @@ func (d *Dialog) end(how End) {
 	d.mu.Unlock()
 	d.ep.dropDialog(d)
 	d.handler.Ended(how)
+	return true
 }
 
 // Bye hangs up. It does not wait for the answer.
@@ -212,18 +228,14 @@ func (d *Dialog) Hangup(ctx context.Context) (Reply, error) {
 }
 
 func (d *Dialog) bye(how End) {
-	d.mu.Lock()
-	ended := d.ended
-	d.mu.Unlock()
-	if ended {
+	if !d.end(how) {
 		return
 	}
 	d.ep.spawn(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), d.ep.conf.give())
+		ctx, cancel := context.WithTimeout(d.ep.ctx, d.ep.conf.give())
 		defer cancel()
 		_, _ = d.Request(ctx, "BYE", nil, nil)
 	})
-	d.end(how)
 }
 
 // Request sends a request in the dialog and waits for its final answer.
@@ -263,7 +275,7 @@ func (d *Dialog) connection(ctx context.Context) (*conn, error) {
 	if c.ok() {
 		return c, nil
 	}
-	to, err := URIAddr(d.target)
+	to, err := URIAddr(d.Target())
 	if err != nil {
 		return nil, err
 	}

@@ -96,13 +96,9 @@ func (e *Endpoint) retransmitted(c *conn, key uint64) bool {
 func (e *Endpoint) receiveACK(key uint64, d *Dialog) {
 	e.mu.Lock()
 	tx := e.pending.get(key)
-	if tx != nil {
-		e.pending.remove(key)
-	}
 	e.mu.Unlock()
 	switch {
 	case tx != nil:
-		e.wheel.stop(&tx.timer)
 		tx.acknowledged()
 	case d != nil:
 		d.acknowledged()
@@ -124,7 +120,7 @@ func (e *Endpoint) receiveCancel(c *conn, h *head, key uint64, session trace.Ses
 		}
 		return
 	}
-	tx.tag = invite.tag
+	tx.tag = invite.sharedTag()
 	tx.Respond(Response{Status: 200, Reason: "OK"})
 	invite.cancel()
 }

@@ -26,6 +26,8 @@ type Endpoint struct {
 	seed     maphash.Seed
 	parser   *sipgo.Parser
 	wheel    wheel
+	ctx      context.Context // ends with Close
+	stop     context.CancelFunc
 	wg       sync.WaitGroup // reading goroutines, timers that fire, requests under way
 
 	answers  answers
@@ -53,6 +55,7 @@ func New(conf Config) *Endpoint {
 		conns:     map[*conn]struct{}{},
 		listeners: map[net.Listener]struct{}{},
 	}
+	e.ctx, e.stop = context.WithCancel(context.Background())
 	e.accepted = newAging[struct{}](e.conf.give())
 	e.wheel.wg = &e.wg
 	return e
@@ -182,6 +185,8 @@ func (e *Endpoint) dial(ctx context.Context, to netip.AddrPort) (*conn, error) {
 		}
 	}
 	e.mu.Unlock()
+	ctx, cancel := e.bounded(ctx)
+	defer cancel()
 	nc, err := e.conf.Dial(ctx, to)
 	if err != nil {
 		return nil, fmt.Errorf("sip: %w", err)
@@ -192,6 +197,13 @@ func (e *Endpoint) dial(ctx context.Context, to netip.AddrPort) (*conn, error) {
 		return nil, ErrClosed
 	}
 	return c, nil
+}
+
+// bounded ends a context with the endpoint, too.
+func (e *Endpoint) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(e.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // spawn runs f on a goroutine that Close waits for.
@@ -219,6 +231,7 @@ func (e *Endpoint) Close() error {
 	for _, d := range dialogs {
 		d.end(EndClosed)
 	}
+	e.stop()
 	for _, c := range conns {
 		c.close()
 	}

@@ -39,6 +39,7 @@ func next(b []byte, h *head) (kind framed, n int) {
 	end := headEnd(b)
 	if end < 0 {
 		if len(b) > maxHead {
+			*h = head{}
 			return frameLost, len(b)
 		}
 		return frameMore, 0
@@ -64,13 +65,14 @@ func next(b []byte, h *head) (kind framed, n int) {
 
 // headEnd is the offset behind the empty line, -1 when it is not there yet.
 func headEnd(b []byte) int {
+	end := -1
 	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
-		return i + 4
+		end = i + 4
+		b = b[:i]
 	}
-	// Tolerated: bare line feeds (RFC 3261 §7 asks for CRLF). Only a head
-	// without any CRLF is looked at again.
-	if i := bytes.Index(b, []byte("\n\n")); i > 0 && bytes.IndexByte(b[:i], '\r') < 0 {
-		return i + 2
+	// Tolerated: bare line feeds (RFC 3261 §7 asks for CRLF).
+	if i := bytes.Index(b, []byte("\n\n")); i >= 0 {
+		end = i + 2
 	}
-	return -1
+	return end
 }

@@ -140,6 +140,9 @@ func (tx *ServerTx) respond(r Response) bool {
 		return true
 	}
 	tx.final = r.Status
+	if tx.dialog != nil && r.Status/100 == 2 && (tx.h.is("INVITE") || tx.h.is("UPDATE")) {
+		tx.dialog.refresh(string(tx.h.contact.of(tx.h.raw)))
+	}
 	switch {
 	case invite && r.Status >= 300:
 		tx.awaitACK()
@@ -169,12 +172,28 @@ func (tx *ServerTx) awaitACK() {
 	e.wheel.start(&tx.timer, e.conf.give())
 }
 
-// acknowledged gives back the memory of the answer.
+// acknowledged ends the transaction; an ACK before the final answer is none.
 func (tx *ServerTx) acknowledged() {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
+	if tx.final == 0 {
+		return
+	}
+	tx.forget()
+	tx.ep.wheel.stop(&tx.timer)
 	tx.ep.answers.give(tx.last)
 	tx.last = nil
+}
+
+// sharedTag is the To tag of every answer to this INVITE and to its CANCEL
+// (RFC 3261 §9.2).
+func (tx *ServerTx) sharedTag() string {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.tag == "" && tx.h.toTag.n == 0 {
+		tx.tag = tx.ep.toTag()
+	}
+	return tx.tag
 }
 
 // answers is memory for the answers that wait for an ACK.

@@ -195,7 +195,7 @@ func (c *conn) mailFrom(args string) error {
 		c.fail(name)
 		return nil
 	}
-	if c.s.conf.MaxMessageSize > 0 && opts.Size > c.s.conf.MaxMessageSize {
+	if c.tooBig(opts.Size) {
 		c.fail(ReplyTooBig)
 		return nil
 	}

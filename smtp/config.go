@@ -38,6 +38,9 @@ type Queued interface {
 	Queued() map[string]string
 }
 
+// SizeExempt is implemented by a session that the size limit may not bind.
+type SizeExempt interface{ SizeExempt() bool }
+
 // Refusal is the error of a session that names a reply. The text of any other
 // error never reaches the peer.
 type Refusal struct {

@@ -65,6 +65,9 @@ func (c *conn) outcome(err error, octets int64) {
 }
 
 func (c *conn) tooBig(octets int64) bool {
+	if x, ok := c.back.(SizeExempt); ok && x.SizeExempt() {
+		return false
+	}
 	return c.s.conf.MaxMessageSize > 0 && octets > c.s.conf.MaxMessageSize
 }
 
@@ -77,7 +80,8 @@ var errTooBig = &Refusal{Reply: ReplyTooBig}
 // are handed on at once.
 type dotReader struct {
 	c         *conn
-	lineStart bool
+	lineStart bool // the next octet begins a line
+	cr        bool // the last octet was a CR
 	done      bool
 	octets    int64
 	err       error
@@ -104,13 +108,19 @@ func (r *dotReader) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		if err := r.c.fill(); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			r.err = err
-			return 0, err
+			r.err = broken(err)
+			return 0, r.err
 		}
 	}
+}
+
+// broken makes the end of the stream inside a message an error: to a reader a
+// plain EOF would be the message's own end.
+func broken(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // skip drops the rest of a message that is too big, so that the session can go
@@ -125,59 +135,59 @@ func (r *dotReader) skip() error {
 			break
 		}
 		if err := r.c.fill(); err != nil {
-			r.err = err
-			return err
+			r.err = broken(err)
+			return r.err
 		}
 	}
 	r.err = errTooBig
 	return errTooBig
 }
 
-// take moves what is sure to be message text into p; 0 if more must be read
-// first.
+// take moves message text into p; 0 if more must be read first. A line begins
+// behind CRLF only, also where the two octets came, or went, apart.
 func (r *dotReader) take(p []byte) int {
 	in := r.c.in
-	if r.lineStart {
+	if len(in) == 0 || len(p) == 0 {
+		return 0
+	}
+	if r.cr && in[0] == '\n' {
+		p[0] = '\n'
+		r.c.in, r.cr, r.lineStart = in[1:], false, true
+		return 1
+	}
+	if r.lineStart && in[0] == '.' {
 		switch {
-		case len(in) == 0:
-			return 0
-		case in[0] != '.':
 		case bytes.HasPrefix(in, []byte(".\r\n")):
 			r.c.in, r.done = in[3:], true
 			return 0
 		case len(in) < 3 && bytes.HasPrefix([]byte(".\r\n"), in):
 			return 0
-		default:
-			in = in[1:] // a stuffed dot
 		}
+		in = in[1:] // a stuffed dot
 	}
 	n := len(in)
-	ends := false
 	if i := bytes.Index(in, crlfDot); i >= 0 {
-		n, ends = i+2, true
-	} else if n > 0 && !bytes.HasSuffix(in, []byte("\n")) && in[n-1] == '\r' {
-		n-- // half a line end
-	} else if bytes.HasSuffix(in, []byte("\r\n")) {
-		ends = true
+		n = i + 2
 	}
-	m := copy(p, in[:n])
-	if m > 0 {
-		r.c.in = in[m:]
-		r.lineStart = ends && m == n
-	}
-	return m
+	n = copy(p, in[:n])
+	r.c.in = in[n:]
+	r.lineStart = bytes.HasSuffix(in[:n], []byte("\r\n"))
+	r.cr = n > 0 && in[n-1] == '\r'
+	return n
 }
 
 // bdat receives one chunk (RFC 3030). A refused chunk is consumed, so that its
 // octets are never taken for commands.
 func (c *conn) bdat(args string) error {
 	size, last, ok := parseBDAT(args)
-	if !ok || !c.offers("CHUNKING") {
+	if !ok {
 		c.fail(ReplyInvalidArguments)
-		return errQuitUnless(ok) // without its size the chunk cannot be skipped
+		return errQuit // without its size the chunk cannot be skipped
 	}
 	refusal := Reply("")
 	switch {
+	case !c.offers("CHUNKING"):
+		refusal = ReplyUnrecognized
 	case !c.mail:
 		refusal = c.unlessHello(ReplyNeedMail)
 	case c.rcpts == 0:
@@ -213,13 +223,6 @@ func (c *conn) bdat(args string) error {
 	return nil
 }
 
-func errQuitUnless(ok bool) error {
-	if ok {
-		return nil
-	}
-	return errQuit
-}
-
 func parseBDAT(args string) (size int64, last, ok bool) {
 	f := strings.Fields(args)
 	if len(f) < 1 || len(f) > 2 || len(f) == 2 && !strings.EqualFold(f[1], "LAST") {
@@ -237,10 +240,7 @@ func (c *conn) chunkTo(w io.Writer, n int64) error {
 	for n > 0 {
 		if len(c.in) == 0 {
 			if err := c.fill(); err != nil {
-				if errors.Is(err, io.EOF) {
-					err = io.ErrUnexpectedEOF
-				}
-				return err
+				return broken(err)
 			}
 		}
 		part := c.in[:min(n, int64(len(c.in)))]

@@ -30,10 +30,18 @@ func main() {
 	reps := flag.Int("reps", 3, "repetitions; each runs every peer in turn")
 	calls := flag.Int("calls", 10000, "calls in one repetition")
 	only := flag.String("only", "", "run the parts whose name contains this: calls, ports, memory")
+	hold := flag.Int("hold", 0, "be the driver of the memory part: hold so many calls")
+	at := flag.String("targets", "", "of -hold")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *reps, *calls, *only); err != nil {
+	err := error(nil)
+	if *hold > 0 {
+		err = holdCalls(ctx, *hold, *at)
+	} else {
+		err = run(ctx, *reps, *calls, *only)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: "+err.Error())
 		os.Exit(1)
 	}

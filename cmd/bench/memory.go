@@ -1,11 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,10 +23,9 @@ import (
 // heldCalls is large enough that what does not grow with calls vanishes.
 const heldCalls = 20000
 
-// memoryRow measures live memory (heap and stacks after a collection) of the
-// organisation in this process, while calls are held, behind their BYE, and
-// 50 s later. The driver is in this process too: what it keeps for a call is
-// measured first, against a server that keeps nothing, and taken off.
+// memoryRow measures live memory (heap and stacks behind a collection) of the
+// organisation in this process while a driver in another one holds calls,
+// behind their BYE, and when 64*T1 is over.
 func (b *bench) memoryRow(ctx context.Context) error {
 	o, err := org.Load("bench", []byte(organisation))
 	if err != nil {
@@ -30,79 +35,40 @@ func (b *bench) memoryRow(ctx context.Context) error {
 	log := trace.New(trace.Config{Memory: 1 << 20, Dir: b.dir})
 	x, err := sim.Start(sim.Config{Org: o, Dir: filepath.Join(b.dir, "memory"), Ports: sim.Ports{Free: true}, SignallingOnly: true, Trace: log})
 	if err != nil {
-		return err
+		return errors.Join(err, log.Close())
 	}
 	defer func() { _ = x.Close(); _ = log.Close() }()
-	l := b.load()
-	for i, row := range []string{"call-router", "um-service", "um-worker"} {
-		l.targets[i] = x.Listener("EX1", row).Addr()
+	m := &memory{x: x, log: log}
+	for _, row := range []string{"call-router", "um-service", "um-worker"} {
+		m.targets = append(m.targets, x.Listener("EX1", row).Addr().String())
 	}
-	l.calls, l.window = 4000, 50
-	if _, err := l.drive(ctx); err != nil { // warm
+	if err := m.hold(ctx, 2000, func() {}); err != nil { // warm
 		return err
 	}
-	return b.hold(ctx, &held{x}, l)
+	return m.measure(ctx)
 }
 
-// held is the organisation whose memory is measured.
-type held struct{ *sim.Exchange }
-
-// quiesce waits until the driver's connections are gone: their buffers are no
-// cost of a call.
-func (h *held) quiesce() {
-	for range 100 {
-		open := 0
-		for e := range h.Trace().Events() {
-			switch e.Name {
-			case "sip.connected":
-				open++
-			case "sip.disconnected":
-				open--
-			}
-		}
-		if open <= 2 { // the router's own, to the UM service
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+type memory struct {
+	x       *sim.Exchange
+	log     *trace.Log
+	targets []string
 }
 
-func (b *bench) hold(ctx context.Context, x *held, l load) error {
-	l.calls, l.window = heldCalls, heldCalls
-	l.hold, l.held = make(chan struct{}), &sync.WaitGroup{}
-	l.held.Add(heldCalls)
+func (m *memory) measure(ctx context.Context) error {
 	base := live()
-	driver := driverCost(heldCalls)
-	done := make(chan error, 1)
-	go func() {
-		_, err := l.drive(ctx)
-		done <- err
-	}()
-	up := make(chan struct{})
-	go func() { l.held.Wait(); close(up) }()
-	select {
-	case <-up:
-	case err := <-done:
+	var during int64
+	if err := m.hold(ctx, heldCalls, func() { during = live() }); err != nil {
 		return err
 	}
-	during := live()
-	close(l.hold)
-	if err := <-done; err != nil {
-		return err
-	}
-	x.quiesce()
 	after := live()
 	fmt.Printf("Memory of a call, log spilled, %d calls held (live heap and stacks)\n", heldCalls)
-	fmt.Printf("  held: %.1f KB with the driver's own %.1f KB, %.1f KB without (target at most 6)\n",
-		per(during-base)/1024, per(driver)/1024, per(during-base-driver)/1024)
-	fmt.Printf("  behind BYE: %.0f octets (target under 200)\n", per(after-base))
+	fmt.Printf("  held: %.1f KB (target at most 6)\n  behind BYE: %.0f octets (target under 200)\n", per(during-base)/1024, per(after-base))
 	select {
 	case <-time.After(66 * time.Second):
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	fmt.Printf("  66 s later: %.0f octets (target nothing)\n", per(live()-base))
-	_ = os.Stdout.Sync()
+	fmt.Printf("  66 s later: %.0f octets (target nothing)\n\n", per(live()-base))
 	return nil
 }
 
@@ -118,38 +84,71 @@ func live() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// driverCost is what n waiting callers of the driver keep: a goroutine with
-// its stack, a channel and a timer each.
-func driverCost(n int) int64 {
-	base := live()
-	release := make(chan struct{})
-	var ready, gone sync.WaitGroup
-	ready.Add(n)
-	slots := make([]chan answer, n)
-	for i := range n {
-		slots[i] = make(chan answer, 2)
-		gone.Go(func() {
-			tag := fmt.Sprintf(";epid=0123456789;tag=%010d", i)
-			select { // as the driver waits for an answer
-			case slots[i] <- answer{200, tag}:
-			case <-time.After(20 * time.Second):
-			}
-			grown([64]uint64{})
-			ready.Done()
-			<-release
-		})
+// hold lets a driver process place calls, runs held while all are up, and
+// returns when they are gone and the driver's connections too: their buffers
+// are no cost of a call.
+func (m *memory) hold(ctx context.Context, calls int, held func()) error {
+	cmd := exec.CommandContext(ctx, os.Args[0], "-hold", fmt.Sprint(calls), "-targets", strings.Join(m.targets, ","))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
 	}
-	ready.Wait()
-	cost := live() - base
-	close(release)
-	gone.Wait()
-	runtime.KeepAlive(slots)
-	return cost
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	if line == "held\n" {
+		held()
+	}
+	_ = in.Close()
+	if err := cmd.Wait(); err != nil || line != "held\n" {
+		return fmt.Errorf("driver: %w", errors.Join(err, errors.New(line)))
+	}
+	return m.quiet(ctx)
 }
 
-// grown makes a stack as deep as formatting a request does.
-//
-//go:noinline
-func grown(pad [64]uint64) int {
-	return len(fmt.Sprintf("%v %d", pad[:4], len(pad)))
+// quiet waits for the end of every connection but the router's own, to the UM
+// service, which both ends record.
+func (m *memory) quiet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	open := 0
+	for e := range m.log.Follow(ctx) {
+		switch e.Name {
+		case "sip.connected":
+			open++
+		case "sip.disconnected":
+			if open--; open <= 2 && e.At > m.log.Now()-time.Second {
+				return nil
+			}
+		}
+	}
+	return errors.New("the driver's connections did not end")
+}
+
+// holdCalls is the driver process: it places the calls, says so, and hangs up
+// when its input ends.
+func holdCalls(ctx context.Context, calls int, targets string) error {
+	l := load{from: driverAddr, calls: calls, window: calls, conns: 4, body: offer, hold: make(chan struct{}), held: &sync.WaitGroup{}}
+	for i, t := range strings.Split(targets, ",") {
+		ap, err := netip.ParseAddrPort(t)
+		if err != nil {
+			return err
+		}
+		l.targets[i] = ap
+	}
+	l.held.Add(calls)
+	go func() {
+		l.held.Wait()
+		fmt.Println("held")
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(l.hold)
+	}()
+	_, err := l.drive(ctx)
+	return err
 }

@@ -123,6 +123,9 @@ func (c checker) servers() {
 			c.f.Report(s.Pos, "each server has an address of its own", "server %q has the address of %q", s.Name, other)
 		}
 		addrs[s.Address] = s.Name
+		if !hostName.MatchString(s.FQDN) {
+			c.f.Report(s.Pos, "letters, digits, hyphens and dots", "server %q: fqdn %q is no host name", s.Name, s.FQDN)
+		}
 		for _, r := range s.Roles {
 			if r != ClientAccess && r != MailboxRole {
 				c.f.Report(s.Pos, yamlfile.Suggest(string(r), []string{string(ClientAccess), string(MailboxRole)}), "unknown role %q", r)
@@ -206,6 +209,8 @@ func (c checker) huntGroups() {
 // address is a plain SMTP address: what RFC 5321 calls a dot-string and a
 // domain.
 var address = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+/=?^_{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_{|}~-]+)*@[A-Za-z0-9.-]+$`)
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
 
 func (c checker) mailboxes() {
 	addrs, exts := map[string]bool{}, map[string]bool{}

@@ -119,6 +119,7 @@ func (d *Draft) link(folder string) (Item, error) {
 		return Item{}, fmt.Errorf("store: %w", err)
 	}
 	if err := syncDir(dir); err != nil {
+		_ = os.Remove(path)
 		return Item{}, err
 	}
 	return Item{Folder: folder, ID: id, Path: path, Size: d.size}, nil

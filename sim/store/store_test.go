@@ -59,6 +59,19 @@ func TestBroken(t *testing.T) {
 	require.ErrorContains(t, err, "/dev/null")
 }
 
+// A folder is held by one exsim at a time.
+func TestLock(t *testing.T) {
+	dir := t.TempDir()
+	first, err := Lock(dir)
+	require.NoError(t, err)
+	_, err = Lock(dir)
+	require.ErrorContains(t, err, "in use by another exsim")
+	require.NoError(t, first.Close())
+	again, err := Lock(dir)
+	require.NoError(t, err)
+	require.NoError(t, again.Close())
+}
+
 type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, errors.New("cut") }

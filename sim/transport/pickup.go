@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,6 +57,17 @@ type Pickup struct {
 	ctx   context.Context
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
+
+	mu    sync.Mutex
+	queue []*job
+	more  chan struct{} // closed when the queue has grown
+}
+
+// job is a message on its way.
+type job struct {
+	item  store.Item
+	due   time.Time
+	taken bool // by the connector: only its file is left to remove
 }
 
 // envelope is the first line of a waiting file.
@@ -62,7 +75,15 @@ type envelope struct {
 	From, To, Call string
 }
 
-const waiting = "voicemail"
+const (
+	waiting = "voicemail"
+	// senders bounds the connections at once.
+	senders = 4
+	// lastWord is how long the answer to a whole message may take: until then
+	// the connection is kept, also by Close, so that a message that is taken is
+	// not sent again.
+	lastWord = 10 * time.Second
+)
 
 // NewPickup uses a folder and submits what an earlier run left there.
 func NewPickup(conf PickupConfig) (*Pickup, error) {
@@ -73,14 +94,17 @@ func NewPickup(conf PickupConfig) (*Pickup, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pickup{conf: conf, store: st}
-	p.ctx, p.stop = context.WithCancel(context.Background())
 	left, err := st.List(waiting)
 	if err != nil {
 		return nil, err
 	}
+	p := &Pickup{conf: conf, store: st, more: make(chan struct{})}
+	p.ctx, p.stop = context.WithCancel(context.Background())
 	for _, item := range left {
-		p.wg.Go(func() { p.deliver(item) })
+		p.queue = append(p.queue, &job{item: item})
+	}
+	for range senders {
+		p.wg.Go(p.sender)
 	}
 	return p, nil
 }
@@ -96,36 +120,73 @@ func (p *Pickup) Submit(m Message) error {
 	if err != nil {
 		return err
 	}
-	if p.ctx.Err() == nil { // else the next run submits it
-		p.wg.Go(func() { p.deliver(items[0]) })
-	}
+	p.put(&job{item: items[0]})
 	return nil
 }
 
-// deliver tries until the message is taken, refused for good, or the pickup is
-// closed.
-func (p *Pickup) deliver(item store.Item) {
+func (p *Pickup) put(j *job) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = append(p.queue, j)
+	close(p.more)
+	p.more = make(chan struct{})
+}
+
+// next waits for the next due job; nil when the pickup is closed.
+func (p *Pickup) next() *job {
 	for {
-		call, err := p.try(item)
-		if err == nil {
-			err = p.store.Remove(item)
+		p.mu.Lock()
+		now, wait := time.Now(), time.Hour
+		for i, j := range p.queue {
+			if !j.due.After(now) {
+				p.queue = slices.Delete(p.queue, i, i+1)
+				p.mu.Unlock()
+				return j
+			}
+			wait = min(wait, j.due.Sub(now))
 		}
-		if err == nil || p.ctx.Err() != nil {
-			return
-		}
-		var refused *gosmtp.SMTPError
-		final := errors.As(err, &refused) && refused.Code >= 500
-		p.conf.Trace.Record(call, trace.Session{}, submitFailed{err.Error(), final, item.Path}, nil)
-		if final {
-			_ = os.Rename(item.Path, item.Path+".bad")
-			return
-		}
+		more := p.more
+		p.mu.Unlock()
 		select {
-		case <-time.After(p.conf.Retry):
+		case <-more:
+		case <-time.After(wait):
 		case <-p.ctx.Done():
-			return
+			return nil
 		}
 	}
+}
+
+// sender delivers one job after another.
+func (p *Pickup) sender() {
+	for j := p.next(); j != nil && p.ctx.Err() == nil; j = p.next() {
+		if !p.deliver(j) {
+			j.due = time.Now().Add(p.conf.Retry)
+			p.put(j)
+		}
+	}
+}
+
+// deliver reports whether the job is done with: the message is taken and its
+// file removed, or it is refused for good and kept aside.
+func (p *Pickup) deliver(j *job) bool {
+	call, err := trace.Session{}, error(nil)
+	if !j.taken {
+		call, err = p.try(j.item)
+		j.taken = err == nil
+	}
+	if j.taken {
+		err = p.store.Remove(j.item)
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	if p.ctx.Err() != nil {
+		return false
+	}
+	var refused *gosmtp.SMTPError
+	final := errors.As(err, &refused) && refused.Code >= 500
+	p.conf.Trace.Record(call, trace.Session{}, submitFailed{err.Error(), final, j.item.Path}, nil)
+	return final && os.Rename(j.item.Path, j.item.Path+".bad") == nil
 }
 
 func (p *Pickup) try(item store.Item) (call trace.Session, err error) {
@@ -147,8 +208,6 @@ func (p *Pickup) try(item store.Item) (call trace.Session, err error) {
 	}
 	local, _ := netip.ParseAddrPort(conn.LocalAddr().String())
 	defer p.conf.Causes.forget(local)
-	stop := context.AfterFunc(p.ctx, func() { _ = conn.Close() })
-	defer stop()
 	return call, p.send(conn, env, data)
 }
 
@@ -165,7 +224,11 @@ func (p *Pickup) dial(call trace.Session) (net.Conn, error) {
 	return conn, err
 }
 
+// send is one SMTP session. Close breaks it off up to the end of the message;
+// behind that only the answer counts.
 func (p *Pickup) send(conn net.Conn, env envelope, data []byte) error {
+	keep := context.AfterFunc(p.ctx, func() { _ = conn.Close() })
+	defer keep()
 	tlsConf := p.conf.TLS.Clone()
 	tlsConf.ServerName = p.conf.ServerName
 	c, err := gosmtp.NewClientStartTLS(conn, tlsConf)
@@ -190,6 +253,10 @@ func (p *Pickup) send(conn net.Conn, env envelope, data []byte) error {
 	if _, err := w.Write(data); err != nil {
 		return err
 	}
+	if !keep() {
+		return p.ctx.Err() // broken off before the end of the message
+	}
+	_ = conn.SetDeadline(time.Now().Add(lastWord))
 	if err := w.Close(); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/mail"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -192,7 +193,9 @@ func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	if m == nil {
 		return &smtp.Refusal{Reply: replyUserUnknown}
 	}
-	s.recipients = append(s.recipients, m)
+	if !slices.Contains(s.recipients, m) { // named twice, it gets one copy
+		s.recipients = append(s.recipients, m)
+	}
 	return nil
 }
 
@@ -246,6 +249,9 @@ func (s *session) received() string {
 	return fmt.Sprintf("Received: from %s (%s) by %s (%s) with %s id 15.0; %s\r\n",
 		s.peer.Hello, s.peer.Remote.Addr(), s.c.conf.Server.FQDN, s.peer.Local.Addr(), with, time.Now().Format(time.RFC1123Z))
 }
+
+// SizeExempt is the right Bypass-Message-Size-Limit of ExchangeServers.
+func (s *session) SizeExempt() bool { return s.exchangeServer }
 
 // Queued tells the values of the reply to the end of data.
 func (s *session) Queued() map[string]string { return s.queued }

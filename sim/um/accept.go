@@ -104,10 +104,13 @@ func (c *Config) callAnswering(a *admitted, d sip.Diversion) (*admitted, *refusa
 	return a, nil
 }
 
+// maxDigits is generous: E.164 has 15, an extension at most 20.
+const maxDigits = 32
+
 // telephone reports whether a user part is a number.
 func telephone(user string) bool {
 	digits := strings.TrimPrefix(user, "+")
-	return digits != "" && strings.Trim(digits, "0123456789") == ""
+	return digits != "" && len(digits) <= maxDigits && strings.Trim(digits, "0123456789") == ""
 }
 
 func userOf(uri *sip.URI) string {

@@ -51,7 +51,7 @@ func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 	// The offer is judged before a port is taken.
 	answer, agreed, err := sdp.Answer(offer, c.local)
 	if err != nil {
-		return nil, err
+		return nil, &offerFault{err}
 	}
 	stream := conf.Shared
 	if stream == nil {
@@ -66,8 +66,14 @@ func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 	return answer.AppendTo(nil), nil
 }
 
+// offerFault is an error of the offer, not of the bench.
+type offerFault struct{ error }
+
+func (f *offerFault) Unwrap() error { return f.error }
+
 // agree answers an offer on the stream that there is.
 func (c *call) agree(offer *sdp.Session) ([]byte, error) {
+	c.local.Version++
 	answer, agreed, err := sdp.Answer(offer, c.local)
 	if err != nil {
 		return nil, err
@@ -185,7 +191,7 @@ func (c *call) submit(build func() (Message, error)) {
 		m, err := build()
 		if err == nil {
 			c.w.src.Record(c.session, trace.Session{}, submitted{m}, nil)
-			err = c.w.conf.Submit(m)
+			err = c.w.handOver(m)
 		}
 		if err != nil {
 			c.note("bench.fault", "what", "the message of the call cannot be handed to transport: "+err.Error())

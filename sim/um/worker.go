@@ -83,7 +83,8 @@ func (w *Worker) answer(tx *sip.ServerTx, a *admitted) *refusal {
 	body, err := c.negotiate(offer)
 	if err != nil {
 		c.release()
-		if errors.Is(err, sdp.ErrNoAudio) || errors.Is(err, sdp.ErrNoCodec) {
+		var fault *offerFault
+		if errors.As(err, &fault) {
 			return &refusal{"codec", "refusal.no-codec", r.NoCodec, err.Error(), "offer PCMU or PCMA over RTP/AVP"}
 		}
 		return &refusal{"ports", "refusal.no-ports", r.NoPorts, err.Error(), "widen rtp: {low: N, high: M}"}
@@ -136,6 +137,9 @@ func (w *Worker) remove(c *call) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.calls, c)
+	if len(w.calls) == 0 {
+		w.calls = map[*call]struct{}{} // a map keeps the room of its busiest time
+	}
 }
 
 // Calls counts the running calls.
@@ -143,6 +147,20 @@ func (w *Worker) Calls() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.calls)
+}
+
+// handOver gives a message to transport. A disk that is full now may have room
+// again: it is tried for half a minute.
+func (w *Worker) handOver(m Message) error {
+	wait := time.Second
+	for {
+		err := w.conf.Submit(m)
+		if err == nil || wait > 16*time.Second {
+			return err
+		}
+		time.Sleep(wait)
+		wait *= 2
+	}
 }
 
 // Wait waits until every message of ended calls is handed over.

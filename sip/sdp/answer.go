@@ -28,6 +28,7 @@ type Local struct {
 	Events    string
 	EventsPT  uint8    // that we offer
 	ID        uint64   // of the origin
+	Version   uint64   // of the description: it grows with each that differs (RFC 3264 §8)
 	Name      string   // of the session
 	Bandwidth []string // such as "CT:10000000"
 	Attrs     []Attr   // of the audio section, before the formats
@@ -164,7 +165,7 @@ func (l Local) origin() string {
 	if l.Addr.Is6() {
 		family = "IP6"
 	}
-	return "- " + strconv.FormatUint(l.ID, 10) + " 0 IN " + family + " " + l.Addr.String()
+	return "- " + strconv.FormatUint(l.ID, 10) + " " + strconv.FormatUint(l.Version, 10) + " IN " + family + " " + l.Addr.String()
 }
 
 func (l Local) media(d Direction) Media {
