@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// The test binary is exsim itself where this is set.
+const beExsim = "EXSIM_TEST_BE_EXSIM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beExsim) != "" {
+		os.Exit(run(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+func exsim(ctx context.Context, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, os.Args[0], args...)
+	c.Env = append(os.Environ(), beExsim+"=1")
+	return c
+}
+
+// result runs exsim to its end.
+func runExsim(t *testing.T, args ...string) (code int, out, errs string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c := exsim(ctx, args...)
+	var o, e bytes.Buffer
+	c.Stdout, c.Stderr = &o, &e
+	err := c.Run()
+	if err != nil {
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit)
+	}
+	return c.ProcessState.ExitCode(), o.String(), e.String()
+}
+
+// The demo runs, shows both redirects, the media, the mail and where it lies,
+// and its trace can be read again.
+func TestDemo(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "demo.jsonl")
+	code, out, errs := runExsim(t, "demo", "--free-ports", "--dir", t.TempDir(), "--save", file)
+	require.Zero(t, code, errs)
+	require.Equal(t, 2, strings.Count(out, "302 (INVITE)"))
+	require.Equal(t, 1, strings.Count(out, "200 (INVITE)"))
+	for _, want := range []string{"STARTTLS", "RTP event #", "MEDIA", "class:    voice-ca", "never rtp.opened at call-router"} {
+		require.Contains(t, out, want)
+	}
+	_, after, _ := strings.Cut(out, "lies at:  ")
+	path, _, _ := strings.Cut(after, "\n")
+	require.FileExists(t, path)
+	f, err := os.Open(file)
+	require.NoError(t, err)
+	defer f.Close()
+	events, err := trace.ReadJSON(f)
+	require.NoError(t, err)
+	require.Equal(t, "run.ended", events[len(events)-1].Name)
+}
+
+// Without a privilege for 25 the demo moves it up and says so in line one.
+func TestDemoSaysMovedPort(t *testing.T) {
+	code, out, errs := runExsim(t, "demo", "--low-port-offset", "10000", "--port-offset", "20000", "--dir", t.TempDir())
+	require.Zero(t, code, errs)
+	first, _, _ := strings.Cut(out, "\n")
+	require.Contains(t, first, "port 25 is bound as 30025")
+}
+
+// Each exit code, and one clear error on standard error.
+func TestExitCodes(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	broken := file("broken.yaml", "version: 1\nname: x\nactors: {gw: {role: ip-gatway, address: 127.0.0.30}}\nsteps:\n  - cal: {}\n")
+	failing := file("failing.yaml", `version: 1
+name: failing
+actors: {gw: {role: ip-gateway, address: 127.0.0.30}}
+steps:
+  - call: {id: c, from: gw, dial: "4999"}
+`)
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want string // on standard error, or on standard output for code 1 and 0
+	}{
+		{"passes", []string{"run", "unknown-gateway-refused", "--free-ports", "--prove"}, 0, "caught     unknown-gateway-refused with the fault other-address"},
+		{"fails", []string{"run", failing, "--free-ports"}, 1, "got: answered 404 Not Found"},
+		{"broken file", []string{"run", broken, "--free-ports"}, 2, `broken.yaml:5:5: unknown verb "cal"`},
+		{"no file", []string{"run", "mised-call"}, 2, `did you mean "missed-call"?`},
+		{"empty folder", []string{"run", t.TempDir()}, 2, "holds no .yaml file"},
+		{"wrong flag", []string{"run", "--nope"}, 2, "unknown flag: --nope"},
+		{"wrong command", []string{"frobnicate"}, 2, `unknown command "frobnicate"`},
+		{"check", []string{"check", "missed-call", failing}, 0, "failing.yaml: scenario is right"},
+		{"check broken", []string{"check", broken}, 2, `did you mean "ip-gateway"?`},
+		{"up without file", []string{"up", "-c", "nowhere.yaml"}, 2, "nowhere.yaml"},
+		{"up unknown version", []string{"up", "--version", "2019"}, 2, "known are 2013, 2016"},
+		{"up bad facts", []string{"up", "--free-ports", "--facts", file("f.yaml", "facts: {um.max-calls: {value: 1}}")}, 2, "is documented"},
+		{"ports", []string{"ports", "--version", "2016"}, 0, "5060/tcp"},
+		{"ports role", []string{"ports", "--role", "x"}, 2, "no port of role"},
+		{"version", []string{"version"}, 0, "exsim"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, out, errs := runExsim(t, tt.args...)
+			require.Equal(t, tt.code, code, "%s%s", out, errs)
+			if tt.code >= 2 {
+				require.Contains(t, errs, tt.want)
+				require.True(t, strings.HasPrefix(errs, "exsim: "), errs)
+				return
+			}
+			require.Contains(t, out, tt.want)
+		})
+	}
+}
+
+// up --json says where everything listens, then one event a line, and ends in
+// order when interrupted.
+func TestUpJSON(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c := exsim(ctx, "up", "--json", "--free-ports", "--version", "2016", "--dir", t.TempDir())
+	c.Stderr = os.Stderr
+	out, err := c.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, c.Start())
+	d := json.NewDecoder(out)
+	var ready readyLine
+	require.NoError(t, d.Decode(&ready))
+	require.Equal(t, "up.ready", ready.Name)
+	require.Len(t, ready.Listeners, 5)
+	require.EqualValues(t, 5060, ready.Listeners[0].Documented)
+	require.NoError(t, c.Process.Signal(syscall.SIGINT))
+	for {
+		var e map[string]any
+		err := d.Decode(&e)
+		if err == io.EOF {
+			break
+		}
+		require.NoError(t, err)
+		require.NotEmpty(t, e["name"])
+	}
+	require.NoError(t, c.Wait())
+}

@@ -1,0 +1,97 @@
+package scenarios
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sim/yamlfile"
+)
+
+// A file with many different mistakes gets them all, each with its place.
+func TestEveryMistake(t *testing.T) {
+	_, err := Load("bad.yaml", []byte(`version: 2
+name: bad
+organisation: {domain: x.lab, rtp: {low: 5, high: 4}}
+actors:
+  gw: {role: ip-gatewy, address: 127.0.0.30}
+  idle: {role: ip-gateway, address: 127.0.0.31}
+steps:
+  - call: {id: c1, from: gx, dial: "4000", outcome: maybe}
+  - call: {id: c1, from: gw, dial: "4000"}
+  - expect: {event: um.recordet, call: c2, within: 5}
+  - expect: {event: um.recorded, where: {by: {equals: key}}}
+  - expect: {event: um.recorded, where: {by: {matches: "("}}}
+  - talk: {call: c1, for: 1h}
+  - dtmf: {call: c1, digits: "12x"}
+  - mail: {to: "4021", audio: same}
+  - dance: {}
+  - [call]
+never: [{event: nothing.at.all}]
+faults: [{actor: gw, do: drop-diversions}, {actor: gv, do: no-media}]
+catches: [{actor: gw, do: no-media, address: 127.0.0.9}]
+`))
+	var all yamlfile.Errors
+	require.True(t, errors.As(err, &all))
+	for _, want := range []string{
+		"bad.yaml:1:10: version 2", "bad.yaml:3:36: rtp: 5-4", `unknown role "ip-gatewy"`, `actor "idle" is not used`,
+		`no actor is named "gx"`, `outcome "maybe"`, `call id "c1" stands twice`, `no event is named "um.recordet"`, `id "c2"`, `"5" is no span of time`,
+		`unknown condition "equals"`, "matches: error parsing regexp", "for is at most 10m", `digits "12x"`, `audio "same"`, `unknown verb "dance"`,
+		"a step is one verb", `"nothing.at.all"`, `did you mean "drop-diversion"?`, `no actor is named "gv"`, "address belongs to other-address",
+	} {
+		require.Contains(t, err.Error(), want)
+	}
+	for _, e := range all {
+		require.Positive(t, e.Pos.Line, e.Error())
+	}
+}
+
+func TestMatchers(t *testing.T) {
+	e := &trace.Event{Name: "x", Raw: []byte("INVITE sip:x SIP/2.0\r\nDiversion: <tel:4021>\r\n ;reason=no-answer\r\nX: 1\r\n\r\nbody: no\r\n"),
+		Fields: []trace.Field{{Key: "n", Value: int64(5)}, {Key: "ok", Value: true}, {Key: "s", Value: "abc"}}}
+	for text, want := range map[string]bool{
+		"{event: x, where: {n: 5, ok: \"true\", s: abc}}":                                 true,
+		"{event: x, where: {n: 05}}":                                                      false,
+		"{event: x, where: {n: {min: 5, max: 5}}}":                                        true,
+		"{event: x, where: {n: {min: 5.5}}}":                                              false,
+		"{event: x, where: {s: {min: 1}}}":                                                false,
+		"{event: x, where: {s: {in: [x, abc]}}}":                                          true,
+		"{event: x, where: {s: {matches: '^a.c$'}}}":                                      true,
+		"{event: x, where: {s: {is: abcd}}}":                                              false,
+		"{event: x, where: {t: {present: false}}}":                                        true,
+		"{event: x, where: {t: {absent: true}, s: {present: true}}}":                      true,
+		"{event: x, where: {t: x}}":                                                       false,
+		"{event: y}":                                                                      false,
+		"{event: x, header: {diversion: {matches: 'tel:4021> ;reason=no-answer'}, x: 1}}": true,
+		"{event: x, header: {body: no}}":                                                  false,
+	} {
+		var m Matcher
+		f, err := yamlfile.Load("m.yaml", []byte(text), &m)
+		require.NoError(t, err, text)
+		for key, v := range m.Where {
+			v.compile(f)
+			m.Where[key] = v
+		}
+		for key, v := range m.Header {
+			v.compile(f)
+			m.Header[key] = v
+		}
+		ok, _, why := m.matches(e, nil)
+		require.Equal(t, want, ok, "%s: %s", text, why)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	for _, name := range Shipped() {
+		text, _ := ShippedText(name)
+		f.Add(string(text))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if _, err := Load("x.yaml", []byte(text)); err == nil && !strings.Contains(text, "steps") {
+			t.Fatal("a scenario without steps")
+		}
+	})
+}
