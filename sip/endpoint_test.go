@@ -158,7 +158,7 @@ func TestDialog(t *testing.T) {
 	require.Equal(t, "200", m.status)
 	tag := tagOf(m.header.Get("To"))
 	p.write(p.requestIn("ACK", uri, id, tag, "d2", 10))
-	d := s.dialogs[0]
+	d := s.answered(0)
 	<-d.acked
 
 	re := strings.Replace(string(p.requestIn("INVITE", uri, id, tag, "d3", 11)), "sip:gw@127.0.0.1:9>\r\nContent", "sip:moved@127.0.0.1:10>\r\nContent", 1)
@@ -203,7 +203,7 @@ func TestNoACK(t *testing.T) {
 		}()
 		p.write(p.requestIn("INVITE", "sip:um@127.0.0.1", "noack", "", "n1", 1))
 		time.Sleep(40 * time.Second)
-		d := h.dialogs[0]
+		d := h.answered(0)
 		require.Equal(t, sip.EndNoACK, <-d.ended)
 		require.NoError(t, ep.Close())
 		var got []string
@@ -292,17 +292,17 @@ func TestCaller(t *testing.T) {
 	ended := make(chan sip.End, 1)
 	a, err = c.ep.Invite(t.Context(), invite("um", ended))
 	require.NoError(t, err)
-	<-s.dialogs[0].acked
+	<-s.answered(0).acked
 	r, err := a.Dialog.Hangup(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 200, r.Status)
-	require.Equal(t, sip.EndBye, <-s.dialogs[0].ended)
+	require.Equal(t, sip.EndBye, <-s.answered(0).ended)
 	require.Equal(t, sip.EndLocal, <-ended)
 
 	a, err = c.ep.Invite(t.Context(), invite("um", ended))
 	require.NoError(t, err)
-	<-s.dialogs[1].acked
-	s.dialogs[1].dialog.Bye()
+	<-s.answered(1).acked
+	s.answered(1).dialog.Bye()
 	require.Equal(t, sip.EndBye, <-ended)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -312,7 +312,7 @@ func TestCaller(t *testing.T) {
 	// The late answer is declined by ACK and BYE.
 	s.await(t, func() bool { return len(s.waiting) == 1 })
 	late := &testDialog{s: s, acked: make(chan struct{}), ended: make(chan sip.End, 1)}
-	require.NotNil(t, s.waiting[0].Accept(sip.Response{Status: 200, Reason: "OK", Contact: "<sip:um@" + s.addr + ">", Body: []byte(offer)}, late))
+	require.NotNil(t, s.deferred(0).Accept(sip.Response{Status: 200, Reason: "OK", Contact: "<sip:um@" + s.addr + ">", Body: []byte(offer)}, late))
 	<-late.acked
 	require.Equal(t, sip.EndBye, <-late.ended)
 }

@@ -87,6 +87,20 @@ func (s *testServer) ServeSIP(tx *sip.ServerTx) {
 	}
 }
 
+// answered is the dialog of the i-th call that was answered.
+func (s *testServer) answered(i int) *testDialog {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dialogs[i]
+}
+
+// deferred is the i-th INVITE that waits for its answer.
+func (s *testServer) deferred(i int) *sip.ServerTx {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting[i]
+}
+
 func (s *testServer) await(t *testing.T, cond func() bool) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/org"
+)
+
+// Calls without end leave nothing behind: live memory is flat. make soak says
+// for how long.
+func TestSoakCalls(t *testing.T) {
+	length, err := time.ParseDuration(os.Getenv("EXSIM_SOAK"))
+	if err != nil {
+		t.Skip("a soak: make soak")
+	}
+	o, err := org.Load("bench", []byte(organisation))
+	require.NoError(t, err)
+	x, err := sim.Start(sim.Config{Org: o, Dir: filepath.Join(t.TempDir(), "soak"), Ports: sim.Ports{Free: true}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, x.Close()) }()
+	l := load{from: driverAddr, calls: 2000, window: 20, conns: 4, body: offer, pilot: true}
+	for i, row := range []string{"call-router", "um-service", "um-worker"} {
+		l.targets[i] = x.Listener("EX1", row).Addr()
+	}
+	// What is remembered for 32 to 48 s must be full before the first look.
+	begin, calls := time.Now(), 0
+	var first, last int64
+	for time.Since(begin) < length {
+		_, err := l.drive(t.Context())
+		require.NoError(t, err)
+		calls += l.calls
+		last = live()
+		if first == 0 && time.Since(begin) > min(length/2, time.Minute) {
+			first = last
+		}
+	}
+	t.Logf("%d calls with a port pair each; live memory %.1f MB after the first part, %.1f MB at the end", calls, float64(first)/1e6, float64(last)/1e6)
+	require.Less(t, float64(last), 1.05*float64(first)+2e6, "memory grows")
+}
