@@ -131,7 +131,8 @@ func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Se
 		tx.Respond(answer)
 		return
 	}
-	msg, _, err := e.parser.ParseHeaders(h.raw, false) // the body stays where it is
+	c.unread = h.appendUnread(c.unread[:0])
+	msg, _, err := e.parser.ParseHeaders(c.unread, false)
 	req, ok := msg.(*sipgo.Request)
 	if err != nil || !ok {
 		e.refuse(c, h, session, problem{status: 400, reason: "Bad Request"})
@@ -155,6 +156,16 @@ func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Se
 		d.receive(tx)
 	}
 	tx.finish()
+}
+
+// appendUnread appends the start line and the headers that the scan has not
+// read: nothing is parsed twice, and the body stays where it is.
+func (h *head) appendUnread(b []byte) []byte {
+	b = append(b, h.raw[:h.start]...)
+	for _, line := range h.others {
+		b = append(b, line.of(h.raw)...)
+	}
+	return append(b, "\r\n"...)
 }
 
 // refuse answers a malformed request where RFC 3261 allows an answer.

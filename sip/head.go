@@ -17,12 +17,14 @@ type head struct {
 	raw []byte // the whole message
 
 	response bool
-	method   span // of a request
+	start    int32 // length of the start line
+	method   span  // of a request
 	uri      span
 	status   int // of a response
 
 	vias     []span // header lines, complete with their CRLF
 	routes   []span // Record-Route lines
+	others   []span // lines of all headers that the scan does not read
 	viaValue span   // the topmost Via value
 	sentBy   span
 	branch   span
@@ -64,8 +66,9 @@ func (h *head) lost(reason string) {
 // scan reads the header block raw[:end], where end follows the empty line.
 // It reuses the slices of h.
 func (h *head) scan(raw []byte, end int) {
-	*h = head{raw: raw, vias: h.vias[:0], routes: h.routes[:0], length: -1, bodyOff: end}
+	*h = head{raw: raw, vias: h.vias[:0], routes: h.routes[:0], others: h.others[:0], length: -1, bodyOff: end}
 	nl := bytes.IndexByte(raw, '\n')
+	h.start = int32(nl + 1)
 	h.startLine(raw[:nl+1])
 	for at := nl + 1; at < end; {
 		stop := lineEnd(raw[:end], at)
@@ -179,6 +182,8 @@ func (h *head) header(off int, line []byte) {
 		if _, ok := number(value.of(h.raw), 255); !ok {
 			h.fault(400, "Bad Max-Forwards")
 		}
+	default:
+		h.others = append(h.others, span{int32(off), int32(len(line))})
 	}
 }
 

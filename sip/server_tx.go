@@ -52,7 +52,9 @@ func (e *Endpoint) newTx(c *conn, h *head, key uint64, session trace.Session) *S
 	return &ServerTx{ep: e, conn: c, key: key, session: session, h: h}
 }
 
-// Request is the parsed request.
+// Request is the parsed request, without its body and without the headers that
+// have methods here or that belong to the transaction: Via, From, To, Call-ID,
+// CSeq, Contact, Record-Route, Max-Forwards and Content-Length.
 func (tx *ServerTx) Request() *Request { return tx.req }
 
 // Method is the request's method.
@@ -93,6 +95,7 @@ func (tx *ServerTx) Defer() {
 	own.raw = slices.Clone(own.raw)
 	own.vias = slices.Clone(own.vias)
 	own.routes = slices.Clone(own.routes)
+	own.others = slices.Clone(own.others)
 	tx.h = &own
 	tx.ep.mu.Lock()
 	tx.ep.pending.put(tx.key, tx)
