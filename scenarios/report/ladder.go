@@ -56,7 +56,7 @@ func (l *ladder) take(e *trace.Event) {
 	if e.Listener == "ip-gateway" || e.Listener == "scenario" || e.Host == "" {
 		return
 	}
-	here := e.Listener
+	here := laneName(e.Listener)
 	switch e.Name {
 	case "sip.received", "sip.sent":
 		if e.Session.Kind == "" {
@@ -85,6 +85,17 @@ func (l *ladder) take(e *trace.Event) {
 	case "admit.refused":
 		l.arrow(e, here, "refused at accept", true)
 	}
+}
+
+// laneName is how a listener is called above its lane.
+func laneName(listener string) string {
+	switch listener {
+	case "default":
+		return "Default (SMTP)"
+	case "default-frontend":
+		return "Front End (SMTP)"
+	}
+	return listener
 }
 
 // who names the lane of a mail session's peer: the part that caused it.
@@ -164,7 +175,7 @@ func center(s string, width int) string {
 
 // draw prints the lanes as bars and the arrow or note of a row over them.
 func (l *ladder) draw(r row) string {
-	cells := []rune(strings.Repeat(" ", l.width*len(l.lanes)))
+	cells := []rune(strings.Repeat(" ", l.width*len(l.lanes)+l.width/2)) // room for a note on the last lane
 	bar := func(lane int) int { return lane*l.width + l.width/2 }
 	for i := range l.lanes {
 		cells[bar(i)] = '|'

@@ -154,6 +154,7 @@ type Message struct {
 // SMTP is what all receive connectors share.
 type SMTP struct {
 	Banner, Hello          string
+	Received               string // value of the trace header
 	Features, BodyFeatures []string
 	UTF8                   bool
 	Inactivity, Session    time.Duration
@@ -244,7 +245,7 @@ func (p *Profile) bindings() []binding {
 		{"message.duration-header", &p.Message.DurationHeader}, {"message.sender-header", &p.Message.SenderHeader},
 		{"message.order-header", &p.Message.OrderHeader}, {"message.call-header", &p.Message.CallHeader},
 
-		{"smtp.banner", &p.SMTP.Banner}, {"smtp.hello", &p.SMTP.Hello}, {"smtp.features", &p.SMTP.Features},
+		{"smtp.banner", &p.SMTP.Banner}, {"smtp.hello", &p.SMTP.Hello}, {"smtp.received", &p.SMTP.Received}, {"smtp.features", &p.SMTP.Features},
 		{"smtp.body-features", &p.SMTP.BodyFeatures}, {"smtp.smtputf8", &p.SMTP.UTF8},
 		{"smtp.inactivity", &p.SMTP.Inactivity}, {"smtp.session", &p.SMTP.Session},
 		{"smtp.max-errors", &p.SMTP.MaxErrors}, {"smtp.max-connections", &p.SMTP.MaxConnections},

@@ -240,14 +240,16 @@ func (s *session) folders() []string {
 	return names
 }
 
-// received is the trace header of RFC 5321 §4.4 in Exchange's form.
+// received is the trace header of RFC 5321 §4.4.
 func (s *session) received() string {
-	with := "Microsoft SMTP Server"
+	tls := ""
 	if s.peer.TLS != nil {
-		with += " (TLS)"
+		tls = " (TLS)"
 	}
-	return fmt.Sprintf("Received: from %s (%s) by %s (%s) with %s id 15.0; %s\r\n",
-		s.peer.Hello, s.peer.Remote.Addr(), s.c.conf.Server.FQDN, s.peer.Local.Addr(), with, time.Now().Format(time.RFC1123Z))
+	return "Received: " + strings.NewReplacer(
+		"{helo}", s.peer.Hello, "{ip}", s.peer.Remote.Addr().String(), "{fqdn}", s.c.conf.Server.FQDN,
+		"{local}", s.peer.Local.Addr().String(), "{tls}", tls, "{date}", time.Now().Format(time.RFC1123Z),
+	).Replace(s.c.conf.Profile.SMTP.Received) + "\r\n"
 }
 
 // SizeExempt is the right Bypass-Message-Size-Limit of ExchangeServers.
