@@ -117,7 +117,7 @@ func bindErrors(failed []failedBind) error {
 	}
 	if len(denied) > 0 {
 		lines = append(lines, "no privilege for "+strings.Join(denied, ", ")+
-			"; use --port-offset N, or: sudo setcap cap_net_bind_service=+ep $(command -v exsim)")
+			"; use --low-port-offset 10000, or: sudo setcap cap_net_bind_service=+ep $(command -v exsim)")
 	}
 	return errors.New("sim: " + strings.Join(lines, "\n"))
 }
