@@ -193,7 +193,8 @@ func (tx *ServerTx) acknowledged() {
 func (tx *ServerTx) sharedTag() string {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	if tx.tag == "" && tx.h.toTag.n == 0 {
+	// Behind the final answer h may be the head of another message.
+	if tx.final == 0 && tx.tag == "" && tx.h.toTag.n == 0 {
 		tx.tag = tx.ep.toTag()
 	}
 	return tx.tag
