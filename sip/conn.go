@@ -132,7 +132,7 @@ func (c *conn) handle(b []byte) (rest []byte, lost bool) {
 		case framePing:
 			c.write(func(out []byte) []byte { return append(out, "\r\n"...) })
 		case frameLost:
-			c.ep.refuseLost(c, &c.head, n)
+			c.ep.refuseLost(c, &c.head)
 			lost = true
 		}
 		b = b[n:]

@@ -177,7 +177,7 @@ func (e *Endpoint) refuse(c *conn, h *head, session trace.Session, p problem) {
 }
 
 // refuseLost refuses a message behind which the stream cannot be read on.
-func (e *Endpoint) refuseLost(c *conn, h *head, n int) {
+func (e *Endpoint) refuseLost(c *conn, h *head) {
 	if h.problem.status == 0 || len(h.raw) == 0 {
 		e.conf.Trace.Record(trace.Session{}, trace.Session{}, malformed(c.name, "no SIP message"), nil)
 		return
@@ -185,7 +185,6 @@ func (e *Endpoint) refuseLost(c *conn, h *head, n int) {
 	session := e.sessionOf(h, nil)
 	e.conf.Trace.Record(session, trace.Session{}, received{h, c.name}, h.raw)
 	e.refuse(c, h, session, h.problem)
-	_ = n
 }
 
 // validateURI checks the scheme of the Request-URI (RFC 3261 §8.2.2.1) and
