@@ -106,15 +106,27 @@ func (j *judge) one(v *Verdict, step *Step, anchor int) {
 // the last action began, by event times alone.
 func (j *judge) expect(v *Verdict, m *Matcher, anchor int) {
 	v.Result, v.Got = Failed, "no such event within "+m.Within.String()
+	j.find(v, m, anchor, func(*trace.Event) bool { return true })
+}
+
+// find passes the verdict if an event matches; else it tells the nearest miss,
+// the one with the fewest conditions not met.
+func (j *judge) find(v *Verdict, m *Matcher, anchor int, eligible func(*trace.Event) bool) {
 	limit := j.events[anchor].At + m.Within
+	nearest := 0
 	for i := 0; i < len(j.events) && j.events[i].At <= limit; i++ {
-		ok, near, why := m.matches(&j.events[i], j.calls)
+		e := &j.events[i]
+		if !eligible(e) {
+			continue
+		}
+		ok, misses, why := m.matches(e, j.calls)
 		if ok {
-			v.Result, v.Got, v.Event = Passed, "", int64(j.events[i].Seq)
+			v.Result, v.Got, v.Event = Passed, "", int64(e.Seq)
 			return
 		}
-		if near {
-			v.Got, v.Event = why, int64(j.events[i].Seq)
+		if misses > 0 && (nearest == 0 || misses < nearest) {
+			nearest = misses
+			v.Got, v.Event = why, int64(e.Seq)
 		}
 	}
 }
@@ -131,21 +143,9 @@ func (m *MailStep) to(e *trace.Event) bool {
 
 func (j *judge) mail(v *Verdict, m *MailStep, anchor int) {
 	v.Result, v.Got = Failed, "no message came within "+m.Within.String()
-	limit := j.events[anchor].At + m.Within
-	for i := 0; i < len(j.events) && j.events[i].At <= limit; i++ {
-		e := &j.events[i]
-		if !m.to(e) {
-			continue
-		}
-		ok, near, why := m.matcher().matches(e, j.calls)
-		if ok {
-			v.Result, v.Got, v.Event = Passed, "", int64(e.Seq)
-			j.sameAudio(v, m)
-			return
-		}
-		if near {
-			v.Got, v.Event = why, int64(e.Seq)
-		}
+	j.find(v, m.matcher(), anchor, m.to)
+	if v.Result == Passed {
+		j.sameAudio(v, m)
 	}
 }
 

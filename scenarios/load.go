@@ -9,6 +9,7 @@ import (
 
 	"github.com/exsim/exsim/sim/gateway"
 	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
@@ -25,6 +26,8 @@ func Load(name string, text []byte) (*Scenario, error) {
 	return s, f.Err()
 }
 
+const nameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+
 type loader struct {
 	f     *yamlfile.File
 	s     *Scenario
@@ -36,6 +39,10 @@ func (l *loader) check() {
 	if l.s.Version != 1 {
 		v, _ := l.f.Root.Get("version")
 		l.f.Report(v.Pos, "write version: 1", "version %d of the language is not known", l.s.Version)
+	}
+	if strings.Trim(l.s.Name, nameLetters) != "" || strings.HasPrefix(l.s.Name, ".") {
+		v, _ := l.f.Root.Get("name")
+		l.f.Report(v.Pos, "letters, digits, hyphens, underscores and dots: it names files, too", "name %q", l.s.Name)
 	}
 	l.s.Organisation = org.FromValue(l.f, l.s.OrganisationValue, "2013")
 	for _, name := range slices.Sorted(maps.Keys(l.s.Actors)) {
@@ -158,6 +165,12 @@ func (l *loader) mailStep(s *Step) {
 	if m.Audio != "" && (m.Audio != "same" || m.Call == "") {
 		l.f.Report(s.Pos, "audio: same, with call: ID", "mail: audio %q", m.Audio)
 	}
+	l.fields(s.Pos, "mail.delivered", m.Where)
+	if o := l.s.Organisation; o != nil && !slices.ContainsFunc(o.Mailboxes, func(b org.Mailbox) bool {
+		return b.Extension == m.To || strings.EqualFold(b.Address, m.To)
+	}) {
+		l.f.Report(s.Pos, "an extension or an address of the organisation's mailboxes", "mail: no mailbox is %q", m.To)
+	}
 	l.values(m.Where)
 	l.values(m.Header)
 	s.Text = fmt.Sprintf("mail to %s", m.To)
@@ -175,11 +188,56 @@ func (l *loader) values(values map[string]Value) {
 
 func (l *loader) matcher(m *Matcher) {
 	l.event(m.Pos, m.Event)
+	l.fields(m.Pos, m.Event, m.Where)
+	if places := l.places(); m.At != "" && !slices.Contains(places, m.At) {
+		l.f.Report(m.Pos, yamlfile.Suggest(m.At, places), "no listener and no host is named %q", m.At)
+	}
 	if m.Call != "" {
 		l.callID(m.Pos, m.Call)
 	}
 	l.values(m.Where)
 	l.values(m.Header)
+}
+
+// envelope are the members of every event that a condition may name.
+var envelope = []string{"host", "listener", "session", "cause", "name"}
+
+// fields reports conditions on fields that the event does not have: they could
+// never be met, and a never could not fail.
+func (l *loader) fields(at yamlfile.Pos, event string, where map[string]Value) {
+	known := slices.Clone(envelope)
+	found := false
+	for _, e := range Events() {
+		if e.Name == event {
+			found = true
+			for _, f := range e.Fields {
+				known = append(known, f.Key)
+			}
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(where)) {
+		if found && !slices.Contains(known, key) {
+			l.f.Report(or(where[key].Pos, at), yamlfile.Suggest(key, known), "%s has no field %q", event, key)
+		}
+	}
+}
+
+// places are the listeners and hosts of a run.
+func (l *loader) places() []string {
+	names := []string{"ip-gateway", "scenario"}
+	names = slices.AppendSeq(names, maps.Keys(l.s.Actors))
+	if l.s.Organisation == nil {
+		return names
+	}
+	for _, s := range l.s.Organisation.Servers {
+		names = append(names, s.Name)
+	}
+	if p, err := profile.Load(l.s.Organisation.Version); err == nil {
+		for _, r := range p.Ports {
+			names = append(names, r.ID)
+		}
+	}
+	return names
 }
 
 // event reports a name that no part of exsim records.

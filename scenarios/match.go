@@ -114,42 +114,50 @@ func (v *Value) String() string {
 // calls maps the ids of call steps to their sessions, as the trace tells.
 type calls map[string]trace.Session
 
-// matches reports whether an event is what the matcher describes, and if its
-// name and place are, which value is not.
-func (m *Matcher) matches(e *trace.Event, known calls) (ok, near bool, why string) {
+// matches reports whether an event is what the matcher describes. If its name
+// and place are, misses counts the conditions that are not met and why tells
+// the first of them.
+func (m *Matcher) matches(e *trace.Event, known calls) (ok bool, misses int, why string) {
 	if e.Name != m.Event || m.At != "" && m.At != e.Listener && m.At != e.Host {
-		return false, false, ""
+		return false, 0, ""
 	}
 	if m.Call != "" && (e.Session != known[m.Call] && e.Cause != known[m.Call] || known[m.Call] == trace.Session{}) {
-		return false, false, ""
+		return false, 0, ""
 	}
-	why = unmet(m.Where, func(key string) (string, bool) {
+	unmet := unmet(m.Where, func(key string) (string, bool) {
 		v, ok := e.Get(key)
 		if !ok {
 			return "", false
 		}
 		return trace.FormatValue(v), true
 	})
-	if why == "" {
-		why = unmet(m.Header, func(key string) (string, bool) { return header(e.Raw, key) })
+	for _, w := range missing(m.Header, e.Raw) {
+		unmet = append(unmet, "header "+w)
 	}
-	return why == "", true, why
+	if len(unmet) == 0 {
+		return true, 0, ""
+	}
+	return false, len(unmet), unmet[0]
 }
 
-// unmet names the first condition that is not met, in the order of the keys.
-func unmet(conditions map[string]Value, get func(key string) (string, bool)) string {
+func missing(conditions map[string]Value, raw []byte) []string {
+	return unmet(conditions, func(key string) (string, bool) { return header(raw, key) })
+}
+
+// unmet names the conditions that are not met, in the order of the keys.
+func unmet(conditions map[string]Value, get func(key string) (string, bool)) (list []string) {
 	for _, key := range slices.Sorted(maps.Keys(conditions)) {
 		v := conditions[key]
 		got, present := get(key)
-		if v.check(got, present) {
-			continue
+		switch {
+		case v.check(got, present):
+		case !present:
+			list = append(list, key+" is absent")
+		default:
+			list = append(list, key+" is "+strconv.Quote(got))
 		}
-		if !present {
-			return key + " is absent"
-		}
-		return key + " is " + strconv.Quote(got)
 	}
-	return ""
+	return list
 }
 
 // header finds the first header of a raw SIP or mail message, folded lines

@@ -117,7 +117,7 @@ func bindErrors(failed []failedBind) error {
 	}
 	if len(denied) > 0 {
 		lines = append(lines, "no privilege for "+strings.Join(denied, ", ")+
-			"; use --low-port-offset 10000, or: sudo setcap cap_net_bind_service=+ep $(command -v exsim)")
+			"; use --low-port-offset 10000, or once: sudo setcap cap_net_bind_service=+ep PATH-OF-EXSIM")
 	}
 	return errors.New("sim: " + strings.Join(lines, "\n"))
 }

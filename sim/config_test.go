@@ -24,7 +24,7 @@ func TestBindErrors(t *testing.T) {
 	})
 	for _, want := range []string{
 		"call-router of CAS1: port 127.0.0.10:5060 is taken; stop what holds it (ss -ltnp), or use --port-offset N",
-		"no privilege for 127.0.0.10:25 (default-frontend of CAS1), 127.0.0.10:587 (client-frontend of CAS1); use --low-port-offset 10000, or: sudo setcap cap_net_bind_service=+ep",
+		"no privilege for 127.0.0.10:25 (default-frontend of CAS1), 127.0.0.10:587 (client-frontend of CAS1); use --low-port-offset 10000, or once: sudo setcap cap_net_bind_service=+ep",
 		"um-service of CAS1: bind: strange",
 	} {
 		require.ErrorContains(t, err, want)

@@ -405,12 +405,8 @@ func (x *Exchange) Close() error {
 func (x *Exchange) close() error {
 	var errs []error
 	x.stop()
-	for _, l := range x.listeners {
-		if l.serv != nil && l.Row.Protocol == "sip" {
-			errs = append(errs, l.serv.Close())
-		}
-		_ = l.ln.Close() // a server that never ran does not know its listener
-	}
+	x.hangUp()
+	errs = append(errs, x.closeListeners(func(l *Listener) bool { return l.Row.Protocol == "sip" }))
 	if x.media != nil {
 		errs = append(errs, x.media.Close())
 	}
@@ -420,11 +416,7 @@ func (x *Exchange) close() error {
 	for _, p := range x.pickups {
 		errs = append(errs, p.Close())
 	}
-	for _, l := range x.listeners {
-		if l.serv != nil && l.Row.Protocol != "sip" {
-			errs = append(errs, l.serv.Close())
-		}
-	}
+	errs = append(errs, x.closeListeners(func(l *Listener) bool { return l.Row.Protocol != "sip" }))
 	x.wg.Wait()
 	if x.calls != nil {
 		x.calls.Close()
@@ -436,6 +428,35 @@ func (x *Exchange) close() error {
 		errs = append(errs, x.log.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// closeListeners ends some listeners; a server that never ran does not know
+// its own.
+func (x *Exchange) closeListeners(which func(l *Listener) bool) error {
+	var errs []error
+	for _, l := range x.listeners {
+		if !which(l) {
+			continue
+		}
+		if l.serv != nil {
+			errs = append(errs, l.serv.Close())
+		}
+		_ = l.ln.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// hangUp lets the peers of running calls know that they are over.
+func (x *Exchange) hangUp() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, l := range x.listeners {
+		if ep, ok := l.serv.(*sip.Endpoint); ok {
+			wg.Go(func() { ep.HangUp(ctx) })
+		}
+	}
+	wg.Wait()
 }
 
 type listenerFailed struct{ err error }

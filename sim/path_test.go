@@ -323,6 +323,20 @@ func TestEHLO(t *testing.T) {
 	}
 }
 
+// Close hangs up: the gateway is told, and what was said so far is mailed.
+func TestCloseEndsCalls(t *testing.T) {
+	l := startLab(t, "2016", 67, "")
+	c, err := startGateway(t, l).Call(t.Context(), params(l))
+	require.NoError(t, err)
+	l.await("um.recording", 10*time.Second)
+	require.NoError(t, c.Talk(t.Context(), 500*time.Millisecond))
+	require.NoError(t, l.Close())
+	require.NoError(t, c.Wait(t.Context()))
+	require.Equal(t, 1, l.count(func(e *trace.Event) bool { return e.Name == "mail.delivered" && e.Text("content_class") == "voice-ca" }))
+	require.Equal(t, "hang-up", l.await("um.recorded", time.Second).Text("by"))
+	require.Equal(t, "local", l.await("um.ended", time.Second).Text("how"))
+}
+
 // Sixteen calls at once, each with its own ports, message and mail.
 func TestManyCalls(t *testing.T) {
 	l := startLab(t, "2016", 65, "")

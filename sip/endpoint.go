@@ -216,6 +216,19 @@ func (e *Endpoint) spawn(f func()) {
 	}
 }
 
+// HangUp ends every dialog by BYE and waits for the answers, at most until ctx
+// is done. It comes before Close where the peers shall know.
+func (e *Endpoint) HangUp(ctx context.Context) {
+	e.mu.Lock()
+	dialogs := slices.Collect(maps.Values(e.dialogs.m))
+	e.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, d := range dialogs {
+		wg.Go(func() { _, _ = d.Hangup(ctx) })
+	}
+	wg.Wait()
+}
+
 // Close ends listeners, connections and dialogs, and waits for their
 // goroutines. It may be called twice.
 func (e *Endpoint) Close() error {

@@ -307,6 +307,7 @@ func (c *conn) refuse(err error) {
 		if named.Cause != nil {
 			c.note(named)
 		}
+		c.s.conf.Trace.Record(c.session, trace.Session{}, refusedEvent{c.remote.String(), c.verb, c.s.conf.Replies[named.Reply]}, nil)
 		c.fail(named.Reply)
 	case errors.As(err, &coded):
 		c.errors++

@@ -77,6 +77,16 @@ func (e tlsEvent) AppendTo(f *trace.Fields) {
 	f.Text("suite", tls.CipherSuiteName(e.state.CipherSuite))
 }
 
+// refusedEvent is a command that the back end did not let pass.
+type refusedEvent struct{ peer, verb, reply string }
+
+func (refusedEvent) EventName() string { return "smtp.refused" }
+func (e refusedEvent) AppendTo(f *trace.Fields) {
+	f.Text("peer", e.peer)
+	f.Text("verb", e.verb)
+	f.Text("reply", e.reply)
+}
+
 type failure struct{ what string }
 
 func (failure) EventName() string          { return "smtp.failed" }
@@ -98,6 +108,8 @@ func Events() []trace.EventType {
 		{Name: "smtp.tls", Means: "the session is encrypted from here on", Fields: []trace.FieldType{
 			{Key: "version", Means: "version of TLS"}, {Key: "suite", Means: "cipher suite"}}},
 		{Name: "smtp.tls_failed", Means: "the handshake failed", Fields: []trace.FieldType{why}},
+		{Name: "smtp.refused", Means: "a sender, recipient or message was refused", Fields: []trace.FieldType{
+			peer, verb, {Key: "reply", Means: "what the peer was told"}}},
 		{Name: "smtp.failed", Means: "a failure whose text is not told to the peer", Fields: []trace.FieldType{why}},
 	}
 }

@@ -9,15 +9,16 @@ import (
 
 	"github.com/exsim/exsim/scenarios"
 	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
 func checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE...",
-		Short: "Check scenario and organisation files without running them",
-		Long: `check reads scenario files (with steps:) and organisation files (with servers:)
-and prints every mistake with file, line, column and caret. Exit code 2 if there
+		Short: "Check scenario, organisation and facts files without running them",
+		Long: `check reads scenario files (with steps:), organisation files (with servers:) and
+files of facts (with facts:), and prints every mistake with file, line, column and caret. Exit code 2 if there
 is one.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,10 +50,51 @@ func check(name string) (kind string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if _, ok := f.Root.Get("servers"); ok {
-		_, err := org.Load(name, text)
-		return "organisation", err
+	switch kind = kindOf(f); kind {
+	case "organisation":
+		var o *org.Organisation
+		if o, err = org.Load(name, text); err == nil && o.Facts != "" {
+			err = checkFacts(o.Version, o.Facts)
+		}
+	case "facts":
+		for _, v := range profile.Versions() {
+			if err == nil {
+				err = checkFacts(v, name)
+			}
+		}
+	default:
+		_, err = scenarios.Load(name, text)
 	}
-	_, err = scenarios.Load(name, text)
-	return "scenario", err
+	return kind, err
+}
+
+func checkFacts(version, name string) error {
+	text, err := os.ReadFile(name)
+	if err == nil {
+		_, err = profile.Load(version, profile.Override{Name: name, Data: text})
+	}
+	return err
+}
+
+// kindOf tells the kinds of files apart by their first level.
+func kindOf(f *yamlfile.File) string {
+	for _, k := range []struct{ key, kind string }{{"steps", "scenario"}, {"servers", "organisation"}, {"facts", "facts"}, {"replies", "facts"}} {
+		if _, ok := f.Root.Get(k.key); ok {
+			return k.kind
+		}
+	}
+	return "scenario"
+}
+
+// wantKind refuses a file of another kind by one line.
+func wantKind(name string, text []byte, want string) error {
+	f, err := yamlfile.Parse(name, text)
+	if err != nil {
+		return err
+	}
+	how := map[string]string{"scenario": "exsim run " + name, "organisation": "exsim up -c " + name, "facts": "exsim up --facts " + name}
+	if kind := kindOf(f); kind != want {
+		return fmt.Errorf("%s is a file of another kind (%s), not of the kind %s: %s", name, kind, want, how[kind])
+	}
+	return nil
 }

@@ -51,12 +51,13 @@ func demo(cmd *cobra.Command, ports sim.Ports, dir, save string) error {
 	if err != nil {
 		return err
 	}
+	unprivileged := false
 	if !ports.Free && ports.Low == 0 && ports.Offset == 0 && !mayBindLow(s.Organisation.Servers[0].Address.String()) {
-		ports.Low = 10000
+		ports.Low, unprivileged = 10000, true
 	}
-	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{Dir: dir, Ports: ports, Ready: func(x *sim.Exchange) { banner(out, x) }})
+	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{Dir: dir, Ports: ports, Ready: func(x *sim.Exchange) { banner(out, x, unprivileged) }})
 	if err != nil {
-		return bench(err)
+		return startFailure(err)
 	}
 	events := slices.Collect(outcome.Log.Events())
 	if err := report.Write(out, events); err != nil {
@@ -88,11 +89,12 @@ func mayBindLow(addr string) bool {
 	return true
 }
 
-// banner says what listens where; a moved port is said first.
-func banner(out io.Writer, x *sim.Exchange) {
+// banner says what listens where; a port that was moved for want of a privilege
+// is said first.
+func banner(out io.Writer, x *sim.Exchange, unprivileged bool) {
 	fmt.Fprintf(out, "exsim simulates Exchange %s", x.Organisation().Version)
 	for _, l := range x.Listeners() {
-		if l.Bound != l.Documented && l.Documented < 1024 {
+		if unprivileged && l.Bound != l.Documented && l.Documented < 1024 {
 			fmt.Fprintf(out, "; port %d is bound as %d (no privilege for %d)", l.Documented, l.Bound, l.Documented)
 			break
 		}

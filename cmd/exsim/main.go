@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/yamlfile"
 )
 
 // Exit codes.
@@ -23,6 +24,8 @@ const (
 	exitFailed = 1 // a scenario failed
 	exitInput  = 2 // a file or flag is wrong
 	exitBench  = 3 // exsim itself failed
+
+	exitInterrupted = 130
 )
 
 // version is set by the linker in a release.
@@ -45,6 +48,16 @@ func (f *failure) Unwrap() error { return f.err }
 
 func input(err error) error { return &failure{exitInput, err} }
 func bench(err error) error { return &failure{exitBench, err} }
+
+// startFailure tells apart what a file said wrong and what the machine would
+// not do.
+func startFailure(err error) error {
+	var files yamlfile.Errors
+	if errors.As(err, &files) || errors.Is(err, os.ErrNotExist) {
+		return input(err)
+	}
+	return bench(err)
+}
 
 func main() {
 	// The live heap is a few megabytes: collecting at each doubling of it

@@ -51,7 +51,10 @@ func portsTable(cmd *cobra.Command, p *profile.Profile, rows []profile.Port) err
 	fmt.Fprintln(w, "ROW\tROLE\tPORT\tDOES\tSETTABLE\tSTANDING\tSOURCE")
 	for _, r := range rows {
 		does := r.Listens
-		if does == "" {
+		switch {
+		case does == "" && r.Protocol == "rtp":
+			does = "media, a pair for each call"
+		case does == "":
 			does = "(not opened)"
 		}
 		settable := "no"

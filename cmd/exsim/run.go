@@ -56,6 +56,10 @@ func loadAll(args []string) ([]*scenarios.Scenario, error) {
 	var list []*scenarios.Scenario
 	var errs []error
 	add := func(name string, text []byte) {
+		if err := wantKind(name, text, "scenario"); err != nil {
+			errs = append(errs, err)
+			return
+		}
 		s, err := scenarios.Load(name, text)
 		if err != nil {
 			errs = append(errs, err)
@@ -81,6 +85,13 @@ func loadAll(args []string) ([]*scenarios.Scenario, error) {
 			add(f, text)
 		}
 	}
+	names := map[string]string{}
+	for _, s := range list {
+		if first, ok := names[s.Name]; ok {
+			errs = append(errs, fmt.Errorf("%s and %s have one name, %q: their results would be one", first, s.File, s.Name))
+		}
+		names[s.Name] = s.File
+	}
 	if len(errs) > 0 {
 		return nil, input(errors.Join(errs...))
 	}
@@ -104,12 +115,13 @@ func filesOf(arg string) ([]string, error) {
 	return files, err
 }
 
-// result is one run as it stands in --json.
+// result is one run as it stands in --json. Good is passed, or, with a planted
+// fault, caught.
 type result struct {
 	Name     string              `json:"name"`
 	File     string              `json:"file"`
 	Planted  string              `json:"planted,omitempty"`
-	Passed   bool                `json:"passed"`
+	Good     bool                `json:"good"`
 	Verdicts []scenarios.Verdict `json:"verdicts"`
 }
 
@@ -174,7 +186,11 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 		}
 		caught := !outcome.Passed
 		results = append(results, result{s.Name, s.File, f.Do, caught, outcome.Verdicts})
-		if err := tell(out, outcome, o, caught, " with the fault "+f.Do, "caught", "NOT CAUGHT"); err != nil {
+		with := " with the fault " + f.Do
+		if caught {
+			with += ", at " + firstFailure(outcome.Verdicts)
+		}
+		if err := tell(out, outcome, o, caught, with, "caught", "NOT CAUGHT"); err != nil {
 			return results, false, err
 		}
 		ok = ok && caught
@@ -182,20 +198,39 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 	return results, ok, nil
 }
 
+// firstFailure names the step that failed.
+func firstFailure(verdicts []scenarios.Verdict) string {
+	for _, v := range verdicts {
+		if v.Result == scenarios.Failed {
+			return v.Text + " (" + v.Got + ")"
+		}
+	}
+	return ""
+}
+
 func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *scenarios.PlantedFault) (*scenarios.Outcome, error) {
+	name := s.Name
+	if plant != nil {
+		name += "+" + plant.Do
+	}
+	// A run has a folder of its own: what an earlier one left waiting would be
+	// mailed in this one.
+	dir, err := os.MkdirTemp(o.dir, name+"-")
+	if err != nil {
+		return nil, bench(err)
+	}
 	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{
-		Dir: filepath.Join(o.dir, s.Name), Ports: o.ports, Seed: o.seed, Plant: plant,
+		Dir: dir, Ports: o.ports, Seed: o.seed, Plant: plant,
 		Progress: func(n int, text string, ok *bool) { progress(s, n, text, ok) },
 	})
 	clearProgress()
+	if cmd.Context().Err() != nil {
+		return nil, &failure{exitInterrupted, fmt.Errorf("interrupted in %s", s.Name)}
+	}
 	if err != nil {
-		return nil, bench(fmt.Errorf("%s: %w", s.Name, err))
+		return nil, startFailure(fmt.Errorf("%s: %w", s.Name, err))
 	}
 	if o.save != "" {
-		name := s.Name
-		if plant != nil {
-			name += "+" + plant.Do
-		}
 		if err := outcome.Log.Save(filepath.Join(o.save, name+".jsonl")); err != nil {
 			return nil, input(err)
 		}

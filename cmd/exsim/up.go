@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +37,7 @@ the organisation; the default one is on loopback.`,
 	cmd.Flags().StringArrayVar(&o.facts, "facts", nil, "override assumed facts by `FILE`; may be repeated")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print one event a line; the first is up.ready")
 	cmd.Flags().BoolVar(&o.signalling, "signalling-only", false, "answer calls without media of their own")
-	cmd.Flags().BoolVar(&o.quiet, "quiet", false, "print nothing but errors; everything is recorded all the same")
+	cmd.Flags().BoolVar(&o.quiet, "quiet", false, "print nothing but errors")
 	cmd.Flags().BoolVar(&o.print, "print", false, "print the default organisation and stop")
 	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "repeat the choices of an earlier run with its seed `N`")
 	return cmd
@@ -63,6 +65,9 @@ func up(cmd *cobra.Command, o upOptions) error {
 		_, err := cmd.OutOrStdout().Write(text)
 		return err
 	}
+	if err := wantKind(name, text, "organisation"); err != nil {
+		return input(err)
+	}
 	organisation, err := org.Load(name, text)
 	if err != nil {
 		return input(err)
@@ -80,17 +85,25 @@ func up(cmd *cobra.Command, o upOptions) error {
 	}
 	x, err := sim.Start(conf)
 	if err != nil {
-		return input(err)
+		if o.dir == "" {
+			_ = os.RemoveAll(conf.Dir) // ours, and nothing was received
+		}
+		return startFailure(err)
 	}
+	// Behind the interrupt the calls are ended; what happens then is told, too.
+	closed := make(chan error, 1)
+	go func() {
+		<-cmd.Context().Done()
+		closed <- x.Close()
+	}()
 	switch {
 	case o.quiet:
-		<-cmd.Context().Done()
 	case o.json:
 		err = upJSON(cmd, x)
 	default:
 		upText(cmd, x, conf.Dir)
 	}
-	if cerr := x.Close(); err == nil && cerr != nil {
+	if cerr := <-closed; err == nil && cerr != nil {
 		err = bench(cerr)
 	}
 	return err
@@ -99,9 +112,9 @@ func up(cmd *cobra.Command, o upOptions) error {
 // upText prints a line for what people wait for.
 func upText(cmd *cobra.Command, x *sim.Exchange, dir string) {
 	out := cmd.OutOrStdout()
-	banner(out, x)
+	banner(out, x, false)
 	fmt.Fprintf(out, "mailboxes: %s\nseed: %d\nready; stop with Ctrl-C\n\n", dir, x.Seed())
-	for e := range x.Trace().Follow(cmd.Context()) {
+	for e := range x.Trace().Follow(context.Background()) {
 		if line := upLine(&e); line != "" {
 			fmt.Fprintf(out, "%9.3f  %-7s %-16s %s\n", e.At.Seconds(), e.Session, e.Listener, line)
 		}
@@ -109,21 +122,41 @@ func upText(cmd *cobra.Command, x *sim.Exchange, dir string) {
 }
 
 func upLine(e *trace.Event) string {
+	words := func(keys ...string) string {
+		var list []string
+		for _, k := range keys {
+			if v := e.Text(k); v != "" {
+				list = append(list, v)
+			}
+		}
+		return strings.Join(list, " ")
+	}
 	switch e.Name {
 	case "um.redirected":
-		return "redirected to " + e.Text("to") + " " + e.Text("contact")
+		return "redirected to " + words("to", "contact")
 	case "um.answered":
-		return "answered " + e.Text("caller") + " for " + e.Text("mailbox") + " with " + e.Text("codec")
+		return "answered " + words("kind", "caller", "mailbox", "codec")
 	case "um.refused", "admit.refused":
-		return "REFUSED " + e.Text("peer") + ": " + e.Text("check") + " " + e.Text("why") + "; fix: " + e.Text("fix")
+		why := words("check")
+		if w := words("why", "admitted"); w != "" {
+			why += ": " + w
+		}
+		return "REFUSED " + e.Text("peer") + " by " + why + "; fix: " + e.Text("fix")
+	case "smtp.refused":
+		return "REFUSED " + words("peer", "verb", "reply")
 	case "um.greeting", "um.tone", "um.recording", "um.pilot_greeting", "um.missed_call", "um.hang_up", "um.ended":
-		return e.Name[3:] + " " + e.Text("why") + e.Text("how")
+		return strings.TrimSpace(strings.ReplaceAll(e.Name[3:], "_", " ") + " " + words("why", "how"))
 	case "um.recorded":
 		return "recorded " + e.Text("length") + " s, ended by " + e.Text("by")
+	case "rtp.ended":
+		if e.Text("direction") == "received" && e.Int("packets") == 0 {
+			return "received no RTP at all: one-way audio"
+		}
+		return "RTP " + words("direction") + " " + e.Text("packets") + " packets, " + e.Text("lost") + " lost"
 	case "mail.delivered":
-		return "mail to " + e.Text("mailbox") + ": " + e.Text("subject") + "  " + e.Text("path")
+		return "mail to " + e.Text("mailbox") + ": " + words("subject", "path")
 	case "um.submit_failed", "um.server_down", "um.server_up", "sip.malformed", "sip.timeout", "smtp.tls_failed", "bench.fault":
-		return e.Name + " " + e.Text("server") + " " + e.Text("peer") + " " + e.Text("why") + e.Text("what")
+		return e.Name + " " + words("server", "peer", "why", "what")
 	}
 	return ""
 }
@@ -165,7 +198,7 @@ func upJSON(cmd *cobra.Command, x *sim.Exchange) error {
 		return bench(err)
 	}
 	line := append(first, '\n')
-	for e := range x.Trace().Follow(cmd.Context()) {
+	for e := range x.Trace().Follow(context.Background()) {
 		if _, err := w.Write(line); err != nil {
 			return nil // the reader has gone
 		}

@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -34,6 +35,11 @@ func Load(name string, text []byte) (*Organisation, error) {
 	f, err := yamlfile.Load(name, text, &o)
 	if err != nil {
 		return nil, err
+	}
+	for _, file := range []*string{&o.Facts, &o.Prompts.Greeting, &o.Prompts.Pilot} {
+		if *file != "" && !filepath.IsAbs(*file) { // beside the organisation's own file
+			*file = filepath.Join(filepath.Dir(name), *file)
+		}
 	}
 	return &o, o.Validate(f)
 }

@@ -228,10 +228,27 @@ func (l *loader) finish() error {
 			return err
 		}
 	}
+	if err := l.p.sane(); err != nil {
+		return err
+	}
 	for _, key := range keys {
 		if _, ok := l.facts[key]; !ok {
 			return fmt.Errorf("profile: %s has no fact %q", l.p.Version, key)
 		}
+	}
+	return nil
+}
+
+// sane refuses values of the right kind that nothing could run with.
+func (p *Profile) sane() error {
+	r := &p.Refusals
+	for _, s := range []Status{r.GatewayDisabled, r.UnknownGateway, r.NoHuntGroup, r.NotUMEnabled, r.BadHeader, r.BadParty, r.NoCodec, r.MaxCalls, r.NoServer, r.NoPorts} {
+		if s.Code < 400 || s.Code > 699 {
+			return fmt.Errorf("profile: a refusal is answered 400 to 699, not %d %s", s.Code, s.Reason)
+		}
+	}
+	if p.UM.ProbeInterval <= 0 || p.UM.ToneHz <= 0 || p.UM.ToneHz >= 4000 {
+		return fmt.Errorf("profile: um.probe-interval %s and um.tone-hz %g: an interval above zero and 0 to 4000 Hz are wanted", p.UM.ProbeInterval, p.UM.ToneHz)
 	}
 	return nil
 }

@@ -61,6 +61,8 @@ type Pickup struct {
 	mu    sync.Mutex
 	queue []*job
 	more  chan struct{} // closed when the queue has grown
+	busy  int           // jobs being delivered
+	idle  chan struct{} // closed when one of them is done
 }
 
 // job is a message on its way.
@@ -98,7 +100,7 @@ func NewPickup(conf PickupConfig) (*Pickup, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pickup{conf: conf, store: st, more: make(chan struct{})}
+	p := &Pickup{conf: conf, store: st, more: make(chan struct{}), idle: make(chan struct{})}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	for _, item := range left {
 		p.queue = append(p.queue, &job{item: item})
@@ -140,6 +142,7 @@ func (p *Pickup) next() *job {
 		for i, j := range p.queue {
 			if !j.due.After(now) {
 				p.queue = slices.Delete(p.queue, i, i+1)
+				p.busy++
 				p.mu.Unlock()
 				return j
 			}
@@ -163,7 +166,16 @@ func (p *Pickup) sender() {
 			j.due = time.Now().Add(p.conf.Retry)
 			p.put(j)
 		}
+		p.done()
 	}
+}
+
+func (p *Pickup) done() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy--
+	close(p.idle)
+	p.idle = make(chan struct{})
 }
 
 // deliver reports whether the job is done with: the message is taken and its
@@ -264,8 +276,36 @@ func (p *Pickup) send(conn net.Conn, env envelope, data []byte) error {
 	return nil
 }
 
-// Close stops trying; what waits is submitted by the next run.
+// settle waits until nothing is on its way any more: each message is taken, or
+// waits for its next try.
+func (p *Pickup) settle(ctx context.Context) {
+	for {
+		p.mu.Lock()
+		busy := p.busy
+		for _, j := range p.queue {
+			if !j.due.After(time.Now()) {
+				busy++
+			}
+		}
+		changed := p.idle
+		p.mu.Unlock()
+		if busy == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Close lets what is on its way arrive, for a while, and stops trying; what
+// waits then is submitted by the next run.
 func (p *Pickup) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWord)
+	defer cancel()
+	p.settle(ctx)
 	p.stop()
 	p.wg.Wait()
 	return nil
