@@ -2,6 +2,7 @@ package sip
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,8 +36,8 @@ func (a *aging[V]) get(key uint64, keep bool) (V, bool) {
 	return none, false
 }
 
-// getOr finds a value or puts the one that make returns.
-func (a *aging[V]) getOr(key uint64, make func() V) V {
+// getOr finds a value or puts the next of a counter.
+func getOr(a *aging[uint32], key uint64, counter *atomic.Uint32) uint32 {
 	if v, ok := a.get(key, true); ok {
 		return v
 	}
@@ -45,7 +46,7 @@ func (a *aging[V]) getOr(key uint64, make func() V) V {
 	if v, ok := a.gens[0][key]; ok {
 		return v
 	}
-	v := make()
+	v := counter.Add(1)
 	a.putLocked(key, v)
 	return v
 }

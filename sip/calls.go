@@ -29,7 +29,7 @@ func (c *Calls) find(callID, fromTag []byte, begin bool) trace.Session {
 	key := hash(c.seed, callID, fromTag, nil, nil)
 	var n uint32
 	if begin {
-		n = c.seen.getOr(key, func() uint32 { return c.last.Add(1) })
+		n = getOr(c.seen, key, &c.last)
 	} else {
 		n, _ = c.seen.get(key, true)
 	}

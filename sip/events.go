@@ -62,8 +62,8 @@ func (answered) EventName() string { return "sip.sent" }
 func (e answered) AppendTo(f *trace.Fields) {
 	f.Text("peer", e.peer)
 	f.Int("status", int64(e.status))
-	f.Text("method", string(e.req.seqM.of(e.req.raw)))
-	f.Text("call_id", string(e.req.callID.of(e.req.raw)))
+	f.Bytes("method", e.req.seqM.of(e.req.raw))
+	f.Bytes("call_id", e.req.callID.of(e.req.raw))
 	f.Int("cseq", int64(e.req.seq))
 }
 

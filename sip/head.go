@@ -73,7 +73,7 @@ func (h *head) scan(raw []byte, end int) {
 	for at := nl + 1; at < end; {
 		stop := lineEnd(raw[:end], at)
 		line := raw[at:stop]
-		if len(bytes.TrimRight(line, "\r\n")) == 0 {
+		if line[0] == '\n' || line[0] == '\r' && len(line) <= 2 {
 			break
 		}
 		h.header(at, line)
@@ -100,7 +100,7 @@ func lineEnd(b []byte, off int) int {
 // startLine reads the request line or status line (RFC 3261 §7.1, §7.2): its
 // parts stand apart by exactly one space.
 func (h *head) startLine(line []byte) {
-	text := bytes.TrimRight(line, "\r\n")
+	text := trimEnd(line)
 	if len(text) >= 8 && bytes.EqualFold(text[:4], []byte("SIP/")) {
 		h.statusLine(text)
 		return
@@ -150,7 +150,7 @@ func (h *head) header(off int, line []byte) {
 		h.fault(400, "Bad Header Line")
 		return
 	}
-	name := bytes.TrimRight(line[:colon], " \t")
+	name := trimEnd(line[:colon])
 	value := trimmed(line, colon+1)
 	value.off += int32(off)
 	switch headerID(name) {
@@ -214,7 +214,7 @@ func (h *head) via(off int, line []byte, value span) {
 func (h *head) topVia(value span) {
 	v := value.of(h.raw)
 	if i := bytes.IndexByte(v, ','); i >= 0 {
-		v = bytes.TrimRight(v[:i], " \t\r\n")
+		v = trimEnd(v[:i])
 		value.n = int32(len(v))
 	}
 	h.viaValue = value
@@ -236,7 +236,7 @@ func (h *head) topVia(value span) {
 	for i < len(v) && v[i] != ';' {
 		i++
 	}
-	by := bytes.TrimRight(v[begin:i], " \t\r\n")
+	by := trimEnd(v[begin:i])
 	if len(by) == 0 {
 		h.fault(400, "Bad Via")
 		return

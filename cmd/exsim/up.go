@@ -36,6 +36,7 @@ the organisation; the default one is on loopback.`,
 	cmd.Flags().StringVar(&o.dir, "dir", "", "keep the mailboxes in `FOLDER` (default: a new temporary folder)")
 	cmd.Flags().StringArrayVar(&o.facts, "facts", nil, "override assumed facts by `FILE`; may be repeated")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print one event a line; the first is up.ready")
+	cmd.Flags().StringVar(&o.save, "save", "", "write the trace to `FILE` as JSON lines at the end")
 	cmd.Flags().BoolVar(&o.signalling, "signalling-only", false, "answer calls without media of their own")
 	cmd.Flags().BoolVar(&o.quiet, "quiet", false, "print nothing but errors")
 	cmd.Flags().BoolVar(&o.print, "print", false, "print the default organisation and stop")
@@ -45,6 +46,7 @@ the organisation; the default one is on loopback.`,
 
 type upOptions struct {
 	config, version, dir string
+	save                 string
 	facts                []string
 	json, print, quiet   bool
 	signalling           bool
@@ -105,6 +107,11 @@ func up(cmd *cobra.Command, o upOptions) error {
 	}
 	if cerr := <-closed; err == nil && cerr != nil {
 		err = bench(cerr)
+	}
+	if o.save != "" {
+		if serr := x.Trace().Save(o.save); err == nil && serr != nil {
+			err = input(serr)
+		}
 	}
 	return err
 }

@@ -241,6 +241,13 @@ func (f *Fields) Text(key, v string) {
 	f.buf = append(f.buf, v...)
 }
 
+// Bytes adds a text field from octets.
+func (f *Fields) Bytes(key string, v []byte) {
+	f.key(key, kindText)
+	f.buf = binary.AppendUvarint(f.buf, uint64(len(v)))
+	f.buf = append(f.buf, v...)
+}
+
 // Part adds a text field that is n octets of the event's raw bytes from off:
 // nothing is copied.
 func (f *Fields) Part(key string, off, n int) {

@@ -36,6 +36,8 @@ type Media struct {
 // Attr is one a= line; Value is "" for a flag.
 type Attr struct{ Key, Value string }
 
+var newline = []byte("\n")
+
 const maxMedia = 32 // sections read; the rest is no phone call
 
 // Parse reads a description.
@@ -43,7 +45,9 @@ func Parse(b []byte) (*Session, error) {
 	s := &Session{}
 	var m *Media
 	seenVersion := false
-	for n, line := range bytes.Split(b, []byte("\n")) {
+	for n := 0; len(b) > 0; n++ {
+		line, rest, _ := bytes.Cut(b, newline)
+		b = rest
 		line = bytes.TrimRight(line, "\r \t")
 		if len(line) < 2 || line[1] != '=' {
 			continue
