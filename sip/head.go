@@ -150,7 +150,10 @@ func (h *head) header(off int, line []byte) {
 		h.fault(400, "Bad Header Line")
 		return
 	}
-	name := trimEnd(line[:colon])
+	name := line[:colon]
+	for n := colon; n > 1 && (line[n-1] == ' ' || line[n-1] == '\t'); n-- {
+		name = line[:n-1]
+	}
 	value := trimmed(line, colon+1)
 	value.off += int32(off)
 	switch headerID(name) {

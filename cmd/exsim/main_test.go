@@ -144,7 +144,8 @@ steps:
 func TestUpJSON(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	c := exsim(ctx, "up", "--json", "--free-ports", "--version", "2016", "--dir", t.TempDir())
+	saved := filepath.Join(t.TempDir(), "up.jsonl")
+	c := exsim(ctx, "up", "--json", "--free-ports", "--version", "2016", "--dir", t.TempDir(), "--save", saved)
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	require.NoError(t, err)
@@ -168,4 +169,9 @@ func TestUpJSON(t *testing.T) {
 	}
 	require.Equal(t, "run.ended", last, "what the end brings is told, too")
 	require.NoError(t, c.Wait())
+	trace, err := os.ReadFile(saved)
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSpace(string(trace)), "\n")
+	require.Contains(t, lines[0], "run.started")
+	require.Contains(t, lines[len(lines)-1], "run.ended")
 }
