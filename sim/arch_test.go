@@ -161,6 +161,7 @@ func TestPackageComments(t *testing.T) {
 func TestLinkedModules(t *testing.T) {
 	allowed := []string{
 		"github.com/emersion/go-sasl", "github.com/emersion/go-smtp", // mail
+		"github.com/klauspost/compress",                                                                                                     // the spilled timeline
 		"github.com/emiago/sipgo", "github.com/gobwas/httphead", "github.com/gobwas/pool", "github.com/gobwas/ws", "github.com/google/uuid", // SIP messages
 		"github.com/pion/randutil", "github.com/pion/rtcp", "github.com/pion/rtp", // media
 		"go.yaml.in/yaml/v4", "golang.org/x/sync", "golang.org/x/sys",

@@ -154,7 +154,7 @@ func (tx *clientTx) deliver(r Reply) {
 // (RFC 3261 §17.1.3); what matches none is dropped.
 func (e *Endpoint) receiveResponse(c *conn, h *head) {
 	session := e.conf.Calls.find(h.callID.of(h.raw), h.fromTag.of(h.raw), false)
-	e.conf.Trace.Record(session, trace.Session{}, received{h, c.name}, h.raw)
+	e.conf.Trace.Record(session, trace.Session{}, received{c}, h.raw)
 	if h.problem.status != 0 {
 		e.conf.Trace.Record(session, trace.Session{}, malformed(c.name, h.problem.reason), nil)
 		return

@@ -24,7 +24,6 @@ type conn struct {
 	local netip.AddrPort
 
 	head    head        // of the message being handled; only the reader touches it
-	unread  []byte      // what the parser gets of it; the reader's too
 	limited bool        // a read deadline is set; the reader's too
 	dead    atomic.Bool // closed, or broken for writing
 

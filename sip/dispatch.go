@@ -2,9 +2,8 @@ package sip
 
 import (
 	"bytes"
+	"slices"
 	"strings"
-
-	sipgo "github.com/emiago/sipgo/sip"
 
 	"github.com/exsim/exsim/sim/trace"
 )
@@ -17,7 +16,7 @@ func (e *Endpoint) receive(c *conn, h *head) {
 	}
 	d := e.dialogOf(h)
 	session := e.sessionOf(h, d)
-	e.conf.Trace.Record(session, trace.Session{}, received{h, c.name}, h.raw)
+	e.conf.Trace.Record(session, trace.Session{}, received{c}, h.raw)
 	if h.problem.status != 0 {
 		e.refuse(c, h, session, h.problem)
 		return
@@ -28,7 +27,7 @@ func (e *Endpoint) receive(c *conn, h *head) {
 		e.receiveACK(key, d)
 	case h.is("CANCEL"):
 		e.receiveCancel(c, h, key, session)
-	case e.retransmitted(c, key):
+	case e.retransmitted(c, h, key):
 	default:
 		e.receiveRequest(c, h, key, session, d)
 	}
@@ -79,13 +78,16 @@ func (h *head) seqDigits() int {
 
 // retransmitted handles a request whose transaction exists already: the last
 // answer is sent again, or, behind a 2xx, nothing.
-func (e *Endpoint) retransmitted(c *conn, key uint64) bool {
+func (e *Endpoint) retransmitted(c *conn, h *head, key uint64) bool {
 	e.mu.Lock()
 	tx := e.pending.get(key)
 	e.mu.Unlock()
 	if tx != nil {
 		tx.repeat(c)
 		return true
+	}
+	if !h.is("INVITE") {
+		return false
 	}
 	_, absorbed := e.accepted.get(key, false)
 	return absorbed
@@ -131,10 +133,8 @@ func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Se
 		tx.Respond(answer)
 		return
 	}
-	c.unread = h.appendUnread(c.unread[:0])
-	msg, _, err := e.parser.ParseHeaders(c.unread, false)
-	req, ok := msg.(*sipgo.Request)
-	if err != nil || !ok {
+	req, err := h.request()
+	if err != nil {
 		e.refuse(c, h, session, problem{status: 400, reason: "Bad Request"})
 		return
 	}
@@ -158,16 +158,6 @@ func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Se
 	tx.finish()
 }
 
-// appendUnread appends the start line and the headers that the scan has not
-// read: nothing is parsed twice, and the body stays where it is.
-func (h *head) appendUnread(b []byte) []byte {
-	b = append(b, h.raw[:h.start]...)
-	for _, line := range h.others {
-		b = append(b, line.of(h.raw)...)
-	}
-	return append(b, "\r\n"...)
-}
-
 // refuse answers a malformed request where RFC 3261 allows an answer.
 func (e *Endpoint) refuse(c *conn, h *head, session trace.Session, p problem) {
 	e.conf.Trace.Record(session, trace.Session{}, malformed(c.name, p.reason), nil)
@@ -183,7 +173,7 @@ func (e *Endpoint) refuseLost(c *conn, h *head) {
 		return
 	}
 	session := e.sessionOf(h, nil)
-	e.conf.Trace.Record(session, trace.Session{}, received{h, c.name}, h.raw)
+	e.conf.Trace.Record(session, trace.Session{}, received{c}, h.raw)
 	e.refuse(c, h, session, h.problem)
 }
 
@@ -337,7 +327,7 @@ func wellFormed(v []byte) bool {
 		uri = bytes.TrimSuffix(uri[open+1:], []byte(">"))
 	}
 	colon := bytes.IndexByte(uri, ':')
-	return colon > 0 && colon < len(uri)-1 && !bytes.ContainsAny(uri, " \t\r\n<>\"")
+	return colon > 0 && colon < len(uri)-1 && !slices.ContainsFunc(uri, func(c byte) bool { return isSpace(c) || c == '<' || c == '>' || c == '"' })
 }
 
 // balanced reports whether quotes and angle brackets are closed.

@@ -61,25 +61,6 @@ func New(conf Config) *Endpoint {
 	return e
 }
 
-// newParser is sipgo's parser, told to leave alone what the head scan has read
-// or what must not make a whole message an error: such headers stay text,
-// under their long names.
-func newParser() *sipgo.Parser {
-	m := maps.Clone(sipgo.DefaultHeadersParser())
-	for _, name := range []string{"from", "f", "to", "t", "cseq", "max-forwards", "route", "record-route", "refer-to", "referred-by"} {
-		delete(m, name)
-	}
-	for known, name := range map[string]string{
-		// sipgo itself turns these compact forms into the long ones
-		"from": "From", "to": "To", "via": "Via", "call-id": "Call-ID", "content-length": "Content-Length", "content-type": "Content-Type", "contact": "Contact",
-		"k": "Supported", "r": "Refer-To", "b": "Referred-By", "o": "Event", "u": "Allow-Events",
-		"s": "Subject", "e": "Content-Encoding", "x": "Session-Expires",
-	} {
-		m[known] = func(_ []byte, value string) (sipgo.Header, error) { return sipgo.NewHeader(name, value), nil }
-	}
-	return sipgo.NewParser(sipgo.WithHeadersParsers(m))
-}
-
 // Serve accepts connections until the listener fails or the endpoint is
 // closed; then it returns nil.
 func (e *Endpoint) Serve(ln net.Listener) error {

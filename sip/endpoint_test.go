@@ -1,6 +1,7 @@
 package sip_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net"
@@ -216,6 +217,42 @@ func TestNoACK(t *testing.T) {
 		require.Equal(t, "SIP/2.0 200 OK at 3.5s", got[3])
 		require.True(t, strings.HasPrefix(got[len(got)-1], "BYE sip:gw@127.0.0.1:9 SIP/2.0 at 3"), got[len(got)-1])
 		require.Len(t, got, 12)
+	})
+}
+
+// Behind the BYE a call is remembered for 64*T1, and then nothing of it is
+// left, whether it was redirected, answered, refused or given up.
+func TestForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		ln := &oneConn{conn: ours, done: make(chan struct{})}
+		h := &testServer{changed: make(chan struct{})}
+		ep := sip.New(sip.Config{Handler: h, Allow: []string{"INVITE", "ACK", "CANCEL", "BYE"}})
+		go func() { _ = ep.Serve(ln) }()
+		p := &peer{t: t, conn: theirs, r: bufio.NewReader(theirs)}
+		for i := range 20 {
+			id := fmt.Sprint("call", i)
+			p.write(p.requestIn("INVITE", "sip:302@127.0.0.1", id, "", id+".1", 1))
+			require.Equal(t, "302", p.response().status)
+			if i%2 == 0 { // the others give up, which is timer H's
+				p.write(p.requestIn("ACK", "sip:302@127.0.0.1", id, "x", id+".1", 1))
+			}
+			p.write(p.requestIn("INVITE", "sip:um@127.0.0.1", id, "", id+".2", 2))
+			tag := tagOf(p.response().header.Get("To"))
+			p.write(p.requestIn("ACK", "sip:um@127.0.0.1", id, tag, id+".3", 2))
+			p.write(p.requestIn("BYE", "sip:um@127.0.0.1", id, tag, id+".4", 3))
+			require.Equal(t, "200", p.response().status)
+			p.write(p.requestIn("INVITE", "sip:wait@127.0.0.1", id+"w", "", id+".5", 1))
+			p.write(p.requestIn("CANCEL", "sip:wait@127.0.0.1", id+"w", "", id+".5", 1))
+			p.response()
+			require.Equal(t, "487", p.response().status)
+			p.write(p.requestIn("ACK", "sip:wait@127.0.0.1", id+"w", "x", id+".5", 1))
+		}
+		time.Sleep(31 * time.Second)
+		require.NotZero(t, ep.Remembered(), "a retransmission may still come")
+		time.Sleep(35 * time.Second)
+		require.Zero(t, ep.Remembered())
+		require.NoError(t, ep.Close())
 	})
 }
 

@@ -4,19 +4,17 @@ import (
 	"github.com/exsim/exsim/sim/trace"
 )
 
-// received and sent carry one message with its bytes.
-type received struct {
-	h    *head
-	peer string
-}
+// received is the message that a connection is handling, with its bytes.
+type received struct{ c *conn }
 
 func (received) EventName() string { return "sip.received" }
 
 func (e received) AppendTo(f *trace.Fields) {
-	f.Text("peer", e.peer)
-	messageFields(f, e.h)
+	f.Text("peer", e.c.name)
+	messageFields(f, &e.c.head)
 }
 
+// sent is a message of ours, with its bytes.
 type sent struct {
 	h    *head
 	peer string

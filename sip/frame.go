@@ -64,15 +64,19 @@ func next(b []byte, h *head) (kind framed, n int) {
 }
 
 // headEnd is the offset behind the empty line, -1 when it is not there yet.
+// Bare line feeds are tolerated (RFC 3261 §7 asks for CRLF).
 func headEnd(b []byte) int {
-	end := -1
-	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
-		end = i + 4
-		b = b[:i]
+	for at := 0; ; {
+		i := bytes.IndexByte(b[at:], '\n')
+		if i < 0 {
+			return -1
+		}
+		at += i + 1
+		switch rest := b[at:]; {
+		case len(rest) > 0 && rest[0] == '\n':
+			return at + 1
+		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+			return at + 2
+		}
 	}
-	// Tolerated: bare line feeds (RFC 3261 §7 asks for CRLF).
-	if i := bytes.Index(b, []byte("\n\n")); i >= 0 {
-		end = i + 2
-	}
-	return end
 }

@@ -17,8 +17,7 @@ type head struct {
 	raw []byte // the whole message
 
 	response bool
-	start    int32 // length of the start line
-	method   span  // of a request
+	method   span // of a request
 	uri      span
 	status   int // of a response
 
@@ -68,7 +67,6 @@ func (h *head) lost(reason string) {
 func (h *head) scan(raw []byte, end int) {
 	*h = head{raw: raw, vias: h.vias[:0], routes: h.routes[:0], others: h.others[:0], length: -1, bodyOff: end}
 	nl := bytes.IndexByte(raw, '\n')
-	h.start = int32(nl + 1)
 	h.startLine(raw[:nl+1])
 	for at := nl + 1; at < end; {
 		stop := lineEnd(raw[:end], at)
@@ -100,7 +98,7 @@ func lineEnd(b []byte, off int) int {
 // startLine reads the request line or status line (RFC 3261 §7.1, §7.2): its
 // parts stand apart by exactly one space.
 func (h *head) startLine(line []byte) {
-	text := trimEnd(line)
+	text := bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
 	if len(text) >= 8 && bytes.EqualFold(text[:4], []byte("SIP/")) {
 		h.statusLine(text)
 		return

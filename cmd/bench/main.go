@@ -27,8 +27,8 @@ type bench struct {
 }
 
 func main() {
-	reps := flag.Int("reps", 3, "repetitions; each runs every peer in turn")
-	calls := flag.Int("calls", 10000, "calls in one repetition")
+	reps := flag.Int("reps", 21, "repetitions; each runs every peer in turn")
+	calls := flag.Int("calls", 5000, "calls in one repetition")
 	only := flag.String("only", "", "run the parts whose name contains this: calls, ports, memory")
 	hold := flag.Int("hold", 0, "be the driver of the memory part: hold so many calls")
 	at := flag.String("targets", "", "of -hold")
@@ -79,6 +79,9 @@ var (
 	driverAddr = netip.MustParseAddr("127.0.0.62")
 )
 
+// driverConns is the connections of the driver to each target.
+const driverConns = 4
+
 const organisation = `version: "2016"
 domain: bench.lab
 servers: [{name: EX1, fqdn: ex1.bench.lab, address: 127.0.0.60, roles: [client-access, mailbox]}]
@@ -97,7 +100,7 @@ func targets() [3]netip.AddrPort {
 }
 
 func (b *bench) load() load {
-	return load{from: driverAddr, targets: targets(), calls: b.calls, window: 50, conns: 4, body: offer}
+	return load{from: driverAddr, targets: targets(), calls: b.calls, window: 50, conns: driverConns, body: offer}
 }
 
 // exsimServer is exsim up on the documented ports, every event recorded.

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 	"unsafe"
+
+	"github.com/klauspost/compress/s2"
 )
 
 // Config says how much a Log keeps in memory and where the rest goes.
@@ -43,9 +45,11 @@ type Log struct {
 	fields  Fields
 	spilled *os.File
 	spillAt int64
-	err     error    // the first failure to spill
-	readers int      // cursors that may look at a chunk's buffer
-	free    [][]byte // buffers to use again
+	err     error  // the first failure to spill
+	readers int    // cursors that may look at a chunk's buffer
+	free    []byte // of the next chunk
+
+	packed []byte // what the spiller writes; only it touches it
 
 	spill     chan struct{} // wakes the spiller
 	spillDone chan struct{}
@@ -56,8 +60,9 @@ type chunk struct {
 	first uint64 // sequence number of its first event
 	n     int    // events
 	buf   []byte // nil once on disk
+	size  int    // of buf before it went to disk
 	off   int64  // on disk
-	size  int
+	disk  int    // octets there, packed
 }
 
 // New begins a log with the event run.started.
@@ -136,10 +141,8 @@ func (l *Log) append(s *Source, session, cause Session, p Payload, raw []byte) {
 func (l *Log) appendLocked(s *Source, session, cause Session, p Payload, raw []byte) {
 	c := l.chunks[len(l.chunks)-1]
 	if c.buf == nil {
-		if n := len(l.free); n > 0 {
-			c.buf, l.free = l.free[n-1], l.free[:n-1]
-		} else {
-			c.buf = make([]byte, 0, chunkSize+chunkSize/8)
+		if c.buf, l.free = l.free, nil; c.buf == nil {
+			c.buf = newBuffer()
 		}
 	}
 	begin := len(c.buf)
@@ -181,6 +184,8 @@ func (l *Log) appendLocked(s *Source, session, cause Session, p Payload, raw []b
 		l.wake = nil
 	}
 }
+
+func newBuffer() []byte { return make([]byte, 0, chunkSize+chunkSize/8) }
 
 // id interns a word. Names, keys, hosts and listeners are few; values are
 // never interned. Nearly all are constants, which a small table finds by their
@@ -294,11 +299,12 @@ func (l *Log) spiller() {
 }
 
 // spillOne moves the oldest full chunk to disk; false when there is no need or
-// no way.
+// no way. It is packed first: the words of a protocol repeat, and to write a
+// tenth costs less than to write it all.
 func (l *Log) spillOne() bool {
 	l.mu.Lock()
 	var c *chunk
-	if l.err == nil && l.inMem*chunkSize > l.conf.Memory/2 {
+	if l.err == nil && l.inMem*chunkSize > l.conf.Memory {
 		i := len(l.chunks) - l.inMem
 		if i < len(l.chunks)-1 {
 			c = l.chunks[i]
@@ -310,7 +316,8 @@ func (l *Log) spillOne() bool {
 	}
 	err := l.openSpill()
 	if err == nil {
-		_, err = l.spilled.WriteAt(c.buf, l.spillAt)
+		l.packed = s2.Encode(l.packed[:cap(l.packed)], c.buf)
+		_, err = l.spilled.WriteAt(l.packed, l.spillAt)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -318,11 +325,12 @@ func (l *Log) spillOne() bool {
 		l.err = errors.Join(errors.New("trace: cannot spill, the log stays in memory"), err)
 		return false
 	}
-	if l.readers == 0 && len(l.free) < 2 {
-		l.free = append(l.free, c.buf[:0])
+	l.free = c.buf[:0]
+	if l.readers > 0 {
+		l.free = newBuffer() // one of them may be looking at the old one
 	}
-	c.off, c.size, c.buf = l.spillAt, len(c.buf), nil
-	l.spillAt += int64(c.size)
+	c.off, c.disk, c.size, c.buf = l.spillAt, len(l.packed), len(c.buf), nil
+	l.spillAt += int64(c.disk)
 	l.inMem--
 	return true
 }

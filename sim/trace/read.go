@@ -8,6 +8,8 @@ import (
 	"math"
 	"os"
 	"time"
+
+	"github.com/klauspost/compress/s2"
 )
 
 // Follow yields every event from the first one on and then waits for more,
@@ -115,17 +117,25 @@ func (c *cursor) fill(wait bool) (wake <-chan struct{}, more bool) {
 		}
 		return l.wake, false
 	}
-	buf, file, off := k.buf, l.spilled, k.off
+	buf, file, off, disk := k.buf, l.spilled, k.off, k.disk
 	l.mu.Unlock()
 	if buf == nil {
-		buf = make([]byte, size)
-		if _, err := file.ReadAt(buf, off); err != nil {
+		var err error
+		if buf, err = unspill(file, off, disk); err != nil {
 			l.fail(fmt.Errorf("trace: the spilled part cannot be read back: %w", err))
 			return nil, false
 		}
 	}
 	c.buf = buf
 	return nil, true
+}
+
+func unspill(file *os.File, off int64, disk int) ([]byte, error) {
+	packed := make([]byte, disk)
+	if _, err := file.ReadAt(packed, off); err != nil {
+		return nil, err
+	}
+	return s2.Decode(nil, packed)
 }
 
 func (l *Log) fail(err error) {

@@ -99,28 +99,27 @@ func (c *Config) redirectContact(uri *sip.URI, host profile.Host, to *org.Server
 			name = "[" + name + "]"
 		}
 	}
-	var b strings.Builder
-	b.WriteString("<sip:")
+	b := append(make([]byte, 0, 128), "<sip:"...)
 	if uri.User != "" {
-		b.WriteString(uri.User + "@")
+		b = append(append(b, uri.User...), '@')
 	}
-	b.WriteString(name + ":" + strconv.Itoa(int(port)))
+	b = strconv.AppendUint(append(append(b, name...), ':'), uint64(port), 10)
 	maddr := false
 	for _, p := range uri.UriParams {
-		switch strings.ToLower(p.K) {
-		case "transport":
-		case "maddr":
+		switch {
+		case strings.EqualFold(p.K, "transport"):
+		case strings.EqualFold(p.K, "maddr"):
 			maddr = true
 		default:
-			b.WriteString(";" + p.K)
+			b = append(append(b, ';'), p.K...)
 			if p.V != "" {
-				b.WriteString("=" + p.V)
+				b = append(append(b, '='), p.V...)
 			}
 		}
 	}
-	b.WriteString(";transport=" + c.Profile.Redirect.Transport)
+	b = append(append(b, ";transport="...), c.Profile.Redirect.Transport...)
 	if maddr && c.Profile.Redirect.Maddr {
-		b.WriteString(";maddr=" + name)
+		b = append(append(b, ";maddr="...), name...)
 	}
-	return b.String() + ">"
+	return string(append(b, '>'))
 }

@@ -57,7 +57,7 @@ var (
 // Offer is our description as the caller.
 func Offer(l Local) *Session {
 	s := l.session()
-	m := l.media(SendRecv)
+	m := l.media(s.Conn, SendRecv)
 	for _, c := range l.Codecs {
 		m.add(c.PT, c.Name, "")
 	}
@@ -83,7 +83,7 @@ func Answer(offer *Session, l Local) (*Session, Agreed, error) {
 			if err == nil {
 				agreed = a
 				agreed.Section = i
-				s.Media = append(s.Media, l.answerMedia(offer, o, a))
+				s.Media = append(s.Media, l.answerMedia(s.Conn, offer.Direction(o).Reverse(), a))
 				continue
 			}
 			failure = err
@@ -157,19 +157,16 @@ func (m *Media) codec(pt uint8) string {
 }
 
 func (l Local) session() *Session {
-	return &Session{Origin: l.origin(), Name: l.Name, Conn: l.Addr.String(), Bandwidth: l.Bandwidth}
-}
-
-func (l Local) origin() string {
-	family := "IP4"
+	conn, family := l.Addr.String(), " IN IP4 "
 	if l.Addr.Is6() {
-		family = "IP6"
+		family = " IN IP6 "
 	}
-	return "- " + strconv.FormatUint(l.ID, 10) + " " + strconv.FormatUint(l.Version, 10) + " IN " + family + " " + l.Addr.String()
+	origin := "- " + strconv.FormatUint(l.ID, 10) + " " + strconv.FormatUint(l.Version, 10) + family + conn
+	return &Session{Origin: origin, Name: l.Name, Conn: conn, Bandwidth: l.Bandwidth}
 }
 
-func (l Local) media(d Direction) Media {
-	m := Media{Kind: "audio", Port: l.Port, Proto: "RTP/AVP", Conn: l.Addr.String()}
+func (l Local) media(conn string, d Direction) Media {
+	m := Media{Kind: "audio", Port: l.Port, Proto: "RTP/AVP", Conn: conn}
 	m.Attrs = append(m.Attrs, l.Attrs...)
 	m.Attrs = append(m.Attrs, Attr{Key: string(d)})
 	return m
@@ -190,8 +187,8 @@ func (m *Media) end(l Local) {
 	}
 }
 
-func (l Local) answerMedia(offer *Session, o *Media, a Agreed) Media {
-	m := l.media(offer.Direction(o).Reverse())
+func (l Local) answerMedia(conn string, d Direction, a Agreed) Media {
+	m := l.media(conn, d)
 	m.add(a.PT, a.Codec.Name, "")
 	if a.EventsPT != 0 {
 		m.add(a.EventsPT, "telephone-event/8000", l.Events)

@@ -5,9 +5,9 @@
 package sdp
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -36,8 +36,6 @@ type Media struct {
 // Attr is one a= line; Value is "" for a flag.
 type Attr struct{ Key, Value string }
 
-var newline = []byte("\n")
-
 const maxMedia = 32 // sections read; the rest is no phone call
 
 // Parse reads a description.
@@ -45,14 +43,15 @@ func Parse(b []byte) (*Session, error) {
 	s := &Session{}
 	var m *Media
 	seenVersion := false
-	for n := 0; len(b) > 0; n++ {
-		line, rest, _ := bytes.Cut(b, newline)
-		b = rest
-		line = bytes.TrimRight(line, "\r \t")
+	text := string(b)
+	for n := 1; text != ""; n++ {
+		line, rest, _ := strings.Cut(text, "\n")
+		text = rest
+		line = strings.TrimRight(line, "\r \t")
 		if len(line) < 2 || line[1] != '=' {
 			continue
 		}
-		value := string(line[2:])
+		value := line[2:]
 		var err error
 		switch line[0] {
 		case 'v':
@@ -66,7 +65,7 @@ func Parse(b []byte) (*Session, error) {
 			s.Name = value
 		case 'm':
 			if len(s.Media) == maxMedia {
-				return nil, fmt.Errorf("sdp: line %d: more than %d media", n+1, maxMedia)
+				return nil, fmt.Errorf("sdp: line %d: more than %d media", n, maxMedia)
 			}
 			s.Media = append(s.Media, Media{})
 			m = &s.Media[len(s.Media)-1]
@@ -75,7 +74,7 @@ func Parse(b []byte) (*Session, error) {
 			err = s.detail(m, line[0], value)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("sdp: line %d: %w", n+1, err)
+			return nil, fmt.Errorf("sdp: line %d: %w", n, err)
 		}
 	}
 	if !seenVersion || len(s.Media) == 0 {
@@ -180,7 +179,7 @@ func (d Direction) Reverse() Direction {
 
 // AppendTo prints the description.
 func (s *Session) AppendTo(b []byte) []byte {
-	b = appendLine(b, "v=", "0")
+	b = appendLine(slices.Grow(b, 512), "v=", "0")
 	b = appendLine(b, "o=", s.Origin)
 	b = appendLine(b, "s=", s.Name)
 	b = appendConn(b, s.Conn)
