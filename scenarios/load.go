@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/exsim/exsim/sim/gateway"
+	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/yamlfile"
@@ -46,9 +46,18 @@ func (l *loader) check() {
 	}
 	l.s.Organisation = org.FromValue(l.f, l.s.OrganisationValue, "2013")
 	for _, name := range slices.Sorted(maps.Keys(l.s.Actors)) {
-		if a := l.s.Actors[name]; a.Role != "ip-gateway" {
+		a := l.s.Actors[name]
+		if a.Role != "ip-gateway" {
 			l.f.Report(a.Pos, yamlfile.Suggest(a.Role, []string{"ip-gateway"}), "actor %q: unknown role %q", name, a.Role)
 		}
+		l.papers(a.Pos, a.Transport, a.Certificate)
+		if a.Transport == "" {
+			a.Transport = TCP
+		}
+		if a.Certificate == "" {
+			a.Certificate = good
+		}
+		l.s.Actors[name] = a
 	}
 	for _, v := range l.s.StepValues {
 		l.step(v)
@@ -270,10 +279,7 @@ func (l *loader) actor(at yamlfile.Pos, name string) {
 }
 
 func (l *loader) faults(list []PlantedFault) {
-	var known []string
-	for _, f := range gateway.Faults() {
-		known = append(known, string(f))
-	}
+	known := slices.Sorted(maps.Keys(faultKinds))
 	for _, f := range list {
 		if _, ok := l.s.Actors[f.Actor]; !ok {
 			l.f.Report(f.Pos, "", "fault: no actor is named %q", f.Actor)
@@ -281,8 +287,25 @@ func (l *loader) faults(list []PlantedFault) {
 		if !slices.Contains(known, f.Do) {
 			l.f.Report(f.Pos, yamlfile.Suggest(f.Do, known), "unknown fault %q", f.Do)
 		}
-		if f.Do == string(gateway.OtherAddress) != f.Address.IsValid() {
-			l.f.Report(f.Pos, "", "fault: address belongs to other-address")
+		for setting, given := range f.settings() {
+			if needed := faultKinds[f.Do] == setting; needed != given && slices.Contains(known, f.Do) {
+				l.f.Report(f.Pos, "", "fault %s: %s is %s", f.Do, setting, map[bool]string{true: "missing", false: "not its setting"}[needed])
+			}
 		}
+		l.papers(f.Pos, f.Transport, f.Certificate)
+	}
+}
+
+// papers checks a transport and a kind of certificate.
+func (l *loader) papers(at yamlfile.Pos, t Transport, certificate string) {
+	if t != "" && t != TCP && t != TLS {
+		l.f.Report(at, "tcp or tls", "unknown transport %q", t)
+	}
+	kinds := []string{good}
+	for _, b := range admit.Bads() {
+		kinds = append(kinds, string(b))
+	}
+	if certificate != "" && !slices.Contains(kinds, certificate) {
+		l.f.Report(at, or(yamlfile.Suggest(certificate, kinds), strings.Join(kinds, ", ")), "unknown certificate %q", certificate)
 	}
 }

@@ -32,7 +32,7 @@ steps:
   - [call]
 never: [{event: nothing.at.all}, {event: um.answered, where: {mailbx: x}}, {event: um.answered, at: um-wrker}]
 faults: [{actor: gw, do: drop-diversions}, {actor: gv, do: no-media}]
-catches: [{actor: gw, do: no-media, address: 127.0.0.9}]
+catches: [{actor: gw, do: no-media, address: 127.0.0.9}, {actor: gw, do: other-certificate, certificate: expird}]
 `))
 	var all yamlfile.Errors
 	require.True(t, errors.As(err, &all))
@@ -40,7 +40,7 @@ catches: [{actor: gw, do: no-media, address: 127.0.0.9}]
 		"bad.yaml:1:10: version 2", "bad.yaml:3:36: rtp: 5-4", `unknown role "ip-gatewy"`, `actor "idle" is not used`,
 		`no actor is named "gx"`, `outcome "maybe"`, `call id "c1" stands twice`, `no event is named "um.recordet"`, `id "c2"`, `"5" is no span of time`,
 		`unknown condition "equals"`, "matches: error parsing regexp", "for is at most 10m", `digits "12x"`, `audio "same"`, `unknown verb "dance"`,
-		"a step is one verb", `um.answered has no field "mailbx"`, `no listener and no host is named "um-wrker"`, `"nothing.at.all"`, `did you mean "drop-diversion"?`, `no actor is named "gv"`, "address belongs to other-address",
+		"a step is one verb", `um.answered has no field "mailbx"`, `no listener and no host is named "um-wrker"`, `"nothing.at.all"`, `did you mean "drop-diversion"?`, `no actor is named "gv"`, "fault no-media: address is not its setting", `unknown certificate "expird"`,
 	} {
 		require.Contains(t, err.Error(), want)
 	}

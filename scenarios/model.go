@@ -38,14 +38,32 @@ type Actor struct {
 	Pos     yamlfile.Pos
 	Role    string     `yaml:"role,required"` // ip-gateway
 	Address netip.Addr `yaml:"address,required"`
+	// Transport is tcp if empty.
+	Transport Transport `yaml:"transport"`
+	// Certificate is what it shows over TLS: good if empty, or what is wrong
+	// with it.
+	Certificate string `yaml:"certificate"`
 }
+
+// Transport of an actor.
+type Transport string
+
+// The transports.
+const (
+	TCP Transport = "tcp"
+	TLS Transport = "tls"
+)
 
 // PlantedFault makes a simulated actor do something wrong.
 type PlantedFault struct {
-	Pos     yamlfile.Pos
-	Actor   string     `yaml:"actor,required"`
-	Do      string     `yaml:"do,required"`
-	Address netip.Addr `yaml:"address"` // of other-address
+	Pos   yamlfile.Pos
+	Actor string `yaml:"actor,required"`
+	Do    string `yaml:"do,required"`
+
+	Address     netip.Addr `yaml:"address"`     // of other-address
+	Port        uint16     `yaml:"port"`        // of assumes-port
+	Transport   Transport  `yaml:"transport"`   // of other-transport
+	Certificate string     `yaml:"certificate"` // of other-certificate
 }
 
 // Step is one line of a scenario: exactly one verb.

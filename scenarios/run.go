@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"mime"
 	"mime/multipart"
-	"net"
 	"net/mail"
 	"net/netip"
 	"os"
@@ -21,7 +20,6 @@ import (
 
 	"github.com/exsim/exsim/sim"
 	"github.com/exsim/exsim/sim/gateway"
-	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -56,7 +54,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 	}
 	header := append(sim.Header(s.Organisation.Version, o.Seed), trace.Field{Key: "scenario", Value: s.Name})
 	log := trace.New(trace.Config{Dir: o.Dir, Header: header})
-	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), calls: map[string]*gateway.Call{}, sessions: calls{}, gateways: map[string]*gateway.Gateway{}}
+	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), calls: map[string]*gateway.Call{}, sessions: calls{}, gateways: map[string]*gateway.Gateway{}, transports: map[string]Transport{}}
 	err := r.start()
 	if err == nil {
 		r.steps(ctx)
@@ -98,6 +96,8 @@ type run struct {
 	calls    map[string]*gateway.Call
 	sessions calls
 
+	transports map[string]Transport // by actor
+
 	anchor time.Duration // when the last action began
 }
 
@@ -110,37 +110,7 @@ func (r *run) start() error {
 	if r.o.Ready != nil {
 		r.o.Ready(r.x)
 	}
-	rnd := sim.Chance(r.o.Seed ^ 0x6757)
-	for name, a := range r.s.Actors {
-		conf := gateway.Config{
-			Name: name, Address: a.Address, Calls: r.x.Calls(), Trace: r.log, Rand: rnd, Dial: sim.Dial,
-			Listen: func(at netip.AddrPort) (net.Listener, error) { return net.Listen("tcp", at.String()) },
-			ListenPacket: func(at netip.AddrPort) (net.PacketConn, error) {
-				return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
-			},
-		}
-		for _, f := range r.faultsOf(name) {
-			conf.Faults = append(conf.Faults, gateway.Fault(f.Do))
-			if f.Address.IsValid() {
-				conf.Other = f.Address
-			}
-			r.src.Record(trace.Session{}, trace.Session{}, faultEvent{f}, nil)
-		}
-		g, err := gateway.Start(conf)
-		if err != nil {
-			return err
-		}
-		r.gateways[name] = g
-	}
-	return nil
-}
-
-func (r *run) faultsOf(actor string) []PlantedFault {
-	list := slices.Clone(r.s.Faults)
-	if r.o.Plant != nil {
-		list = append(list, *r.o.Plant)
-	}
-	return slices.DeleteFunc(list, func(f PlantedFault) bool { return f.Actor != actor })
+	return r.startActors()
 }
 
 func (r *run) close() error {
@@ -242,9 +212,12 @@ func (r *run) step(ctx context.Context, n int, s *Step) bool {
 func (r *run) call(ctx context.Context, s *CallStep) error {
 	var to netip.AddrPort
 	for _, l := range r.x.Listeners() {
-		if l.Row.ID == "call-router" && !to.IsValid() && l.Server.Has(org.ClientAccess) {
+		if l.Row.Service == "call-router" && l.Row.Transport == string(r.transports[s.From]) && !to.IsValid() {
 			to = l.Addr()
 		}
+	}
+	if !to.IsValid() {
+		return fmt.Errorf("no call router listens on %s; see um-startup-mode of call-router", r.transports[s.From])
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Within)
 	defer cancel()

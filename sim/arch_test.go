@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 		"sim/gateway"},
 	"scenarios/report": {"sim/trace"},
 
-	"cmd/exsim": {"sim", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},
+	"cmd/exsim": {"sim", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},
 	"cmd/bench": {"sim", "sim/trace", "sim/org"},
 }
 
@@ -161,7 +161,8 @@ func TestPackageComments(t *testing.T) {
 func TestLinkedModules(t *testing.T) {
 	allowed := []string{
 		"github.com/emersion/go-sasl", "github.com/emersion/go-smtp", // mail
-		"github.com/klauspost/compress",                                                                                                     // the spilled timeline
+		"github.com/klauspost/compress",                             // the spilled timeline
+		"golang.org/x/crypto", "software.sslmate.com/src/go-pkcs12", // PFX files
 		"github.com/emiago/sipgo", "github.com/gobwas/httphead", "github.com/gobwas/pool", "github.com/gobwas/ws", "github.com/google/uuid", // SIP messages
 		"github.com/pion/randutil", "github.com/pion/rtcp", "github.com/pion/rtp", // media
 		"go.yaml.in/yaml/v4", "golang.org/x/sync", "golang.org/x/sys",

@@ -38,11 +38,13 @@ type Exchange struct {
 	lock     *os.File // of the folder
 	store    *store.Store
 	lab      *admit.Authority
+	certs    map[string]tls.Certificate // by server
 	prompts  um.Prompts
 	media    *rtp.Engine
 	shared   *rtp.Stream
 
 	listeners []*Listener
+	handlers  map[string]sip.Handler // of Unified Messaging, by server and service
 	workers   []*um.Worker
 	pickups   map[string]*transport.Pickup // by server
 	ctx       context.Context
@@ -75,7 +77,10 @@ func (l *Listener) Addr() netip.AddrPort { return netip.AddrPortFrom(l.Server.Ad
 // Start brings up an organisation. It returns when every listener is bound; if
 // one cannot be, none is left.
 func Start(conf Config) (*Exchange, error) {
-	x := &Exchange{conf: conf, sessions: &smtp.Sessions{}, causes: transport.NewCauses(), pickups: map[string]*transport.Pickup{}}
+	x := &Exchange{
+		conf: conf, sessions: &smtp.Sessions{}, causes: transport.NewCauses(), pickups: map[string]*transport.Pickup{},
+		handlers: map[string]sip.Handler{}, certs: map[string]tls.Certificate{},
+	}
 	x.conf.Net = conf.Net.filled()
 	for x.conf.Seed == 0 {
 		x.conf.Seed = rand.Uint64() >> 32
@@ -108,7 +113,11 @@ func (x *Exchange) load() error {
 	if x.prompts, err = um.LoadPrompts(x.conf.Org.Prompts); err != nil {
 		return err
 	}
-	x.lab, err = admit.NewAuthority()
+	if dir := x.conf.Org.TLS.Authority; dir != "" {
+		x.lab, err = admit.OpenAuthority(dir)
+	} else {
+		x.lab, err = admit.NewAuthority()
+	}
 	return err
 }
 
@@ -143,8 +152,8 @@ func (x *Exchange) rows(s *org.Server) []profile.Port {
 		if r.Beside != 0 && s.Has(org.ClientAccess) {
 			r.Port = r.Beside
 		}
-		if p := x.conf.Org.Router.SipTCPListeningPort; p != 0 && r.ID == um.RowCallRouter {
-			r.Port = p
+		if r.Protocol == "sip" && !x.sipPort(s, &r) {
+			continue
 		}
 		rows = append(rows, r)
 	}
@@ -185,7 +194,7 @@ func (x *Exchange) openMedia() error {
 	}
 	for i := range x.conf.Org.Servers {
 		if s := &x.conf.Org.Servers[i]; s.Has(org.MailboxRole) && x.shared == nil {
-			x.shared, err = x.media.Open(s.Address, trace.Session{}, x.log.Source(s.Name, um.RowUMWorker))
+			x.shared, err = x.media.Open(s.Address, trace.Session{}, x.log.Source(s.Name, um.UMWorker))
 		}
 	}
 	return err
@@ -216,7 +225,7 @@ func (x *Exchange) build() error {
 		var err error
 		switch l.Row.Protocol {
 		case "sip":
-			l.serv = x.sipEndpoint(l, shared)
+			l.serv, err = x.sipEndpoint(l, shared)
 		case "smtp":
 			l.serv, err = x.connector(l)
 		}
@@ -224,71 +233,13 @@ func (x *Exchange) build() error {
 			return err
 		}
 	}
+	x.watch()
 	return nil
-}
-
-// sipEndpoint makes the endpoint of a listener that redirects or answers.
-func (x *Exchange) sipEndpoint(l *Listener, shared um.Config) server {
-	src := x.log.Source(l.Server.Name, l.Row.ID)
-	conf := sip.Config{
-		Dialect:   um.Dialect(x.profile, l.Row.Listens == "redirect"),
-		Allow:     x.profile.SIP.Allow,
-		Supported: x.profile.SIP.Supported,
-		T1:        x.profile.SIP.T1,
-		Rand:      x.rand, Calls: x.calls, Trace: src,
-		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-			return x.conf.Net.Dial(ctx, l.Server.Address, to)
-		},
-	}
-	var router *um.Router
-	switch l.Row.ID {
-	case um.RowCallRouter:
-		router = um.NewRouter(shared, l.Server)
-		conf.Handler = router
-	case um.RowUMService:
-		conf.Handler = um.NewService(shared, l.Server)
-	default:
-		w := um.NewWorker(um.WorkerConfig{Config: shared, Server: l.Server, Media: x.media, Shared: x.shared, Prompts: x.prompts, Submit: x.submit(l.Server)})
-		x.workers = append(x.workers, w)
-		conf.Handler = w
-	}
-	ep := sip.New(conf)
-	if router != nil {
-		x.wg.Go(func() { router.Watch(x.ctx, x.probe(ep, l.Server)) })
-	}
-	l.ln = admit.Listener(l.ln, x.sipAllowList(), admit.Close, src)
-	return ep
-}
-
-// probe asks a UM service for OPTIONS, from the router's own address.
-func (x *Exchange) probe(ep *sip.Endpoint, from *org.Server) um.Probe {
-	return func(ctx context.Context, to netip.AddrPort) error {
-		r, err := ep.Options(ctx, to, "sip:"+to.String()+";transport=tcp", "<sip:"+from.FQDN+">")
-		if err == nil && r.Status != 200 {
-			err = fmt.Errorf("OPTIONS was answered %d %s", r.Status, r.Reason)
-		}
-		return err
-	}
-}
-
-// sipAllowList admits the gateways and the organisation's own servers.
-func (x *Exchange) sipAllowList() *admit.List {
-	list := &admit.List{
-		Check: "UM IP gateways",
-		Fix:   "add to the organisation: gateways: - {name: NAME, address: {address}, dial-plan: PLAN}, and a hunt group for it",
-	}
-	for _, g := range x.conf.Org.Gateways {
-		list.Add(g.Address, "gateway "+g.Name)
-	}
-	for _, s := range x.conf.Org.Servers {
-		list.Add(s.Address, "server "+s.Name)
-	}
-	return list
 }
 
 // connector makes the SMTP server of a receive connector.
 func (x *Exchange) connector(l *Listener) (server, error) {
-	cert, err := x.lab.Issue([]string{l.Server.FQDN, l.Server.Name}, l.Server.Address)
+	cert, err := x.certificate(l.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -336,7 +287,7 @@ func (x *Exchange) openPickups() error {
 			Dir:   filepath.Join(x.conf.Dir, s.Name, "UnifiedMessaging"),
 			Hello: s.FQDN, From: s.Address, To: l.Addr(), ServerName: s.FQDN,
 			TLS: &tls.Config{RootCAs: x.lab.Pool(), MinVersion: tls.VersionTLS12}, Dial: x.conf.Net.Dial,
-			Retry: time.Minute, Causes: x.causes, Trace: x.log.Source(s.Name, um.RowUMWorker),
+			Retry: time.Minute, Causes: x.causes, Trace: x.log.Source(s.Name, um.UMWorker),
 		})
 		if err != nil {
 			return err

@@ -203,29 +203,8 @@ func TestBaresipGateway(t *testing.T) {
 	for _, row := range []string{"call-router", "um-service", "um-worker"} {
 		divertingRelay(t, front, l.addr(30), l.at(row))
 	}
-	dir := t.TempDir()
 	stream := append(rtp.Quiet(rtp.PCMU, time.Second), speechOf(t, 20*time.Second)...)
-	writePCM(t, filepath.Join(dir, "speech.wav"), stream)
-	control := l.addr(30) + ":4444"
-	writeTemplate(t, filepath.Join(dir, "config"), "testdata/peers/baresip.tmpl", map[string]string{"Addr": l.addr(30), "Dir": dir, "Control": control})
-	account := fmt.Sprintf("<sip:7125550123@%s;transport=tcp>;regint=0;audio_codecs=PCMU/8000/1;catchall=yes\n", l.addr(30))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "accounts"), []byte(account), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "contacts"), nil, 0o600))
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "rec"), 0o700))
-
-	ctx, stop := context.WithCancel(t.Context())
-	c := exec.CommandContext(ctx, baresip, "-f", dir, "-v")
-	var out bytes.Buffer
-	c.Stdout, c.Stderr = &out, &out
-	require.NoError(t, c.Start())
-	t.Cleanup(func() {
-		stop()
-		_ = c.Wait()
-		if t.Failed() {
-			t.Log(out.String())
-		}
-	})
-	ctl := dialControl(t, control)
+	ctl := startBaresip(t, baresip, l, stream, "tcp", "")
 	router := netip.AddrPortFrom(netip.MustParseAddr(front), l.at("call-router").Port())
 	ctl.send("dial", fmt.Sprintf("sip:4000@%s;transport=tcp", router))
 	l.await("um.recording", 15*time.Second)
@@ -238,6 +217,39 @@ func TestBaresipGateway(t *testing.T) {
 	got := recordingIn(t, l.await("mail.delivered", 10*time.Second).Text("path"))
 	require.GreaterOrEqual(t, len(got), 8000)
 	require.True(t, bytes.Contains(stream, got), "%d octets recorded are no stretch of what was played", len(got))
+}
+
+// startBaresip brings up a baresip at .30 that plays a stream of mu-law.
+func startBaresip(t *testing.T, baresip string, l *lab, stream []byte, transport, more string) *control {
+	t.Helper()
+	dir := t.TempDir()
+	writePCM(t, filepath.Join(dir, "speech.wav"), stream)
+	control := l.addr(30) + ":4444"
+	config := filepath.Join(dir, "config")
+	writeTemplate(t, config, "testdata/peers/baresip.tmpl", map[string]string{"Addr": l.addr(30), "Dir": dir, "Control": control, "More": more})
+	account := fmt.Sprintf("<sip:7125550123@%s;transport=%s>;regint=0;audio_codecs=PCMU/8000/1;catchall=yes\n", l.addr(30), transport)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "accounts"), []byte(account), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "contacts"), nil, 0o600))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "rec"), 0o700))
+	runPeer(t, baresip, "-f", dir, "-v")
+	return dialControl(t, control)
+}
+
+// runPeer starts a program and ends it with the test.
+func runPeer(t *testing.T, name string, args ...string) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	c := exec.CommandContext(ctx, name, args...)
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	require.NoError(t, c.Start())
+	t.Cleanup(func() {
+		stop()
+		_ = c.Wait()
+		if t.Failed() {
+			t.Log(out.String())
+		}
+	})
 }
 
 func speechOf(t *testing.T, length time.Duration) []byte {

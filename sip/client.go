@@ -153,15 +153,20 @@ func (tx *clientTx) deliver(r Reply) {
 // receiveResponse matches a response to its request by branch and method
 // (RFC 3261 §17.1.3); what matches none is dropped.
 func (e *Endpoint) receiveResponse(c *conn, h *head) {
-	session := e.conf.Calls.find(h.callID.of(h.raw), h.fromTag.of(h.raw), false)
+	e.mu.Lock()
+	tx := e.clients.get(string(h.branch.of(h.raw)))
+	e.mu.Unlock()
+	var session trace.Session
+	if tx != nil {
+		session = tx.session
+	} else {
+		session = e.conf.Calls.find(h.callID.of(h.raw), h.fromTag.of(h.raw), false)
+	}
 	e.conf.Trace.Record(session, trace.Session{}, received{c}, h.raw)
 	if h.problem.status != 0 {
 		e.conf.Trace.Record(session, trace.Session{}, malformed(c.name, h.problem.reason), nil)
 		return
 	}
-	e.mu.Lock()
-	tx := e.clients.get(string(h.branch.of(h.raw)))
-	e.mu.Unlock()
 	if tx == nil || string(tx.req.Method) != string(h.seqM.of(h.raw)) {
 		e.repeatACK(h)
 		return

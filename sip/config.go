@@ -54,7 +54,8 @@ type Config struct {
 	// Supported lists option tags; a Require that names another gets 420.
 	Supported []string
 
-	// Transport is the word in Via and events: "TCP" if empty.
+	// Transport is the word in Via: "TCP" if empty, or "TLS". The listeners
+	// and Dial bring the connections.
 	Transport string
 	// Host is what our own Via says, with a port: the address a peer can
 	// reach. Empty means the connection's own address.

@@ -300,8 +300,11 @@ func URIAddr(text string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("sip: host %q of %q is not an address", uri.Host, text)
 	}
 	port := uri.Port
-	if port == 0 {
+	if port == 0 { // RFC 3263 §4.2
 		port = 5060
+		if t, _ := uri.UriParams.Get("transport"); strings.EqualFold(t, "tls") || strings.EqualFold(uri.Scheme, "sips") {
+			port = 5061
+		}
 	}
 	return netip.AddrPortFrom(ip.Unmap(), uint16(port)), nil
 }

@@ -79,6 +79,18 @@ func (tx *ServerTx) Session() trace.Session { return tx.session }
 // Peer is the other side of the connection.
 func (tx *ServerTx) Peer() netip.AddrPort { return tx.conn.peer }
 
+// Secure reports whether the request came over TLS.
+func (tx *ServerTx) Secure() bool { return tx.ep.conf.Transport == "TLS" }
+
+// Identity is whose certificate the peer has shown, as the listener behind the
+// endpoint says by a method Identity of its connections; "" without one.
+func (tx *ServerTx) Identity() string {
+	if c, ok := tx.conn.nc.(interface{ Identity() string }); ok {
+		return c.Identity()
+	}
+	return ""
+}
+
 // Local is our side of the connection.
 func (tx *ServerTx) Local() netip.AddrPort { return tx.conn.local }
 

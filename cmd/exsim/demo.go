@@ -105,7 +105,7 @@ func banner(out io.Writer, x *sim.Exchange, unprivileged bool) {
 		if l.Bound != l.Documented {
 			moved = fmt.Sprintf("  (documented: %d)", l.Documented)
 		}
-		fmt.Fprintf(out, "  %-6s %-16s %s/tcp  %s%s\n", l.Server.Name, l.Row.ID, l.Addr(), l.Row.Listens, moved)
+		fmt.Fprintf(out, "  %-6s %-16s %s/%s  %s%s\n", l.Server.Name, l.Row.ID, l.Addr(), l.Row.Transport, l.Row.Listens, moved)
 	}
 	fmt.Fprintln(out)
 }

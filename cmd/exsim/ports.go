@@ -73,6 +73,9 @@ func portText(r profile.Port) string {
 	case r.Beside != 0:
 		return fmt.Sprintf("%d or %d", r.Port, r.Beside)
 	}
+	if r.TLSOnly != 0 {
+		return fmt.Sprintf("%d or %d", r.Port, r.TLSOnly)
+	}
 	return fmt.Sprint(r.Port)
 }
 

@@ -143,12 +143,11 @@ func upLine(e *trace.Event) string {
 		return "redirected to " + words("to", "contact")
 	case "um.answered":
 		return "answered " + words("kind", "caller", "mailbox", "codec")
-	case "um.refused", "admit.refused":
-		why := words("check")
-		if w := words("why", "admitted"); w != "" {
-			why += ": " + w
-		}
-		return "REFUSED " + e.Text("peer") + " by " + why + "; fix: " + e.Text("fix")
+	case "um.refused", "admit.refused", "tls.refused", "tls.failed":
+		why := strings.Trim(words("check")+": "+words("why", "admitted"), ": ")
+		return "REFUSED " + e.Text("peer") + ": " + why + "; fix: " + e.Text("fix")
+	case "tls.warned":
+		return "warned " + words("peer", "check", "why")
 	case "smtp.refused":
 		return "REFUSED " + words("peer", "verb", "reply")
 	case "um.greeting", "um.tone", "um.recording", "um.pilot_greeting", "um.missed_call", "um.hang_up", "um.ended":
@@ -193,7 +192,10 @@ func upJSON(cmd *cobra.Command, x *sim.Exchange) error {
 	ready := readyLine{Name: "up.ready", Profile: x.Organisation().Version, Dir: x.Dir(), Seed: x.Seed()}
 	for _, l := range x.Listeners() {
 		security := "none"
-		if l.Row.Protocol == "smtp" {
+		switch {
+		case l.Row.Transport == "tls":
+			security = "mutual-tls"
+		case l.Row.Protocol == "smtp":
 			security = "starttls"
 		}
 		ready.Listeners = append(ready.Listeners, readyPort{

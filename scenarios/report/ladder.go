@@ -84,6 +84,17 @@ func (l *ladder) take(e *trace.Event) {
 		l.note(e, here, "stored")
 	case "admit.refused":
 		l.arrow(e, here, "refused at accept", true)
+	case "tls.established":
+		if e.Text("side") == "client" {
+			l.lane("gateway") // it stands to the left of what it talks to
+			l.note(e, here, e.Text("version"))
+		}
+	case "tls.refused":
+		if e.Text("side") == "client" {
+			l.arrow(e, here, "refused: "+e.Text("check"), true)
+		}
+	case "tls.warned":
+		l.note(e, here, "warned: "+e.Text("check"))
 	}
 }
 
@@ -95,7 +106,7 @@ func laneName(listener string) string {
 	case "default-frontend":
 		return "Front End (SMTP)"
 	}
-	return listener
+	return strings.TrimSuffix(listener, "-tls") // one service, whichever way it is reached
 }
 
 // who names the lane of a mail session's peer: the part that caused it.
@@ -116,7 +127,7 @@ func (l *ladder) arrow(e *trace.Event, here, text string, inward bool) {
 			other = "mail client"
 		}
 	}
-	if e.Name == "admit.refused" {
+	if e.Name == "admit.refused" || e.Name == "tls.refused" {
 		other = "stranger"
 	}
 	r := row{at: e.At, from: l.lane(other), text: text, session: e.Session}

@@ -52,6 +52,14 @@ func Refusals(w io.Writer, events []trace.Event) error {
 			if err := refusal(w, e, e.Text("check")+" admit "+e.Text("admitted")); err != nil {
 				return err
 			}
+		case "tls.refused":
+			if err := refusal(w, e, e.Text("check")+": "+e.Text("why")+"; expected "+e.Text("expected")); err != nil {
+				return err
+			}
+		case "tls.failed":
+			if err := refusal(w, e, e.Text("why")); err != nil {
+				return err
+			}
 		case "um.refused":
 			why := e.Text("why") + " (answered " + e.Text("status") + ", " + e.Text("standing") + ")"
 			if err := refusal(w, e, why); err != nil {

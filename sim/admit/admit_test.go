@@ -79,7 +79,7 @@ func TestFind(t *testing.T) {
 func TestAuthority(t *testing.T) {
 	a, err := NewAuthority()
 	require.NoError(t, err)
-	cert, err := a.Issue([]string{"mbx1.contoso.lab", "MBX1"}, netip.MustParseAddr("127.0.0.11"))
+	cert, err := a.Issue(Request{Names: []string{"mbx1.contoso.lab", "MBX1"}, Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.11")}})
 	require.NoError(t, err)
 	ours, theirs := net.Pipe()
 	errs := make(chan error, 1)

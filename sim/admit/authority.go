@@ -1,91 +1,200 @@
 package admit
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 )
 
-// Authority is the lab's certificate authority: ECDSA P-256, made anew for
-// each run and kept in memory.
+// Authority is the lab's certificate authority: ECDSA P-256, in memory or in a
+// folder.
 type Authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	cert    *x509.Certificate
+	key     crypto.Signer
+	dir     string              // "" is in memory
+	trusted []*x509.Certificate // authorities beside it
+
+	mu    sync.Mutex
+	lists []*x509.RevocationList
 }
 
-// NewAuthority makes an authority.
-func NewAuthority() (*Authority, error) {
+// NewAuthority makes an authority that lasts as long as the process.
+func NewAuthority() (*Authority, error) { return newAuthority("exsim lab authority") }
+
+func newAuthority(name string) (*Authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("admit: %w", err)
+	}
 	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "exsim lab authority"},
+		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().AddDate(5, 0, 0),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
-	a := &Authority{cert: template}
-	var err error
-	a.cert, a.key, err = a.issue(template, nil)
+	a := &Authority{key: key}
+	a.cert, err = sign(template, template, key.Public(), key)
 	return a, err
 }
 
-// Issue makes the certificate of a server: the first name is the subject, all
-// are subject alternative names, valid for five years as Exchange's own.
-func (a *Authority) Issue(names []string, addrs ...netip.Addr) (tls.Certificate, error) {
-	template := &x509.Certificate{
-		Subject:     pkix.Name{CommonName: names[0]},
-		DNSNames:    names,
-		NotBefore:   time.Now().Add(-time.Hour),
-		NotAfter:    time.Now().AddDate(5, 0, 0),
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	for _, ip := range addrs {
-		template.IPAddresses = append(template.IPAddresses, ip.AsSlice())
-	}
-	cert, key, err := a.issue(template, a.key)
+// Request is what a certificate shall say.
+type Request struct {
+	Names []string // DNS names; the first is the subject
+	Addrs []netip.Addr
+	RSA   bool // a key of RSA 2048 in place of ECDSA P-256
+}
+
+// Issue makes a certificate for client and server, valid for five years as
+// Exchange's own.
+func (a *Authority) Issue(r Request) (tls.Certificate, error) {
+	key, err := newKey(r.RSA, 2048)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	return tls.Certificate{Certificate: [][]byte{cert.Raw, a.cert.Raw}, PrivateKey: key, Leaf: cert}, nil
+	cert, err := a.sign(r.template(), key.Public())
+	return a.chained(cert, key), err
 }
 
-// issue signs a template with a new key; without a signer it signs itself.
-func (a *Authority) issue(template *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+func (r Request) template() *x509.Certificate {
+	t := &x509.Certificate{
+		DNSNames:    r.Names,
+		NotBefore:   time.Now().Add(-time.Hour),
+		NotAfter:    time.Now().AddDate(5, 0, 0),
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	if len(r.Names) > 0 {
+		t.Subject.CommonName = r.Names[0]
+	}
+	for _, ip := range r.Addrs {
+		t.IPAddresses = append(t.IPAddresses, ip.AsSlice())
+	}
+	return t
+}
+
+// SignRequest signs the certificate request of a device, in PEM. Its names are
+// those of the request, or names if they are given.
+func (a *Authority) SignRequest(text []byte, names []string) (*x509.Certificate, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE REQUEST" && block.Type != "NEW CERTIFICATE REQUEST" {
+		return nil, errors.New("admit: no certificate request in PEM (BEGIN CERTIFICATE REQUEST)")
+	}
+	csr, err := x509.ParseCertificateRequest(block.Bytes)
 	if err != nil {
-		return nil, nil, fmt.Errorf("admit: %w", err)
+		return nil, fmt.Errorf("admit: certificate request: %w", err)
 	}
-	if signer == nil {
-		signer = key
+	if err := csr.CheckSignature(); err != nil {
+		return nil, fmt.Errorf("admit: the certificate request is not signed by its own key: %w", err)
 	}
+	t := Request{Names: names}.template()
+	if len(names) == 0 {
+		t.Subject, t.DNSNames, t.IPAddresses = csr.Subject, csr.DNSNames, csr.IPAddresses
+	}
+	return a.sign(t, csr.PublicKey)
+}
+
+func newKey(useRSA bool, bits int) (crypto.Signer, error) {
+	if useRSA {
+		return rsa.GenerateKey(rand.Reader, bits)
+	}
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
+func (a *Authority) sign(template *x509.Certificate, key crypto.PublicKey) (*x509.Certificate, error) {
+	return sign(template, a.cert, key, a.key)
+}
+
+// sign makes a certificate with a serial number of its own.
+func sign(template, parent *x509.Certificate, key crypto.PublicKey, by crypto.Signer) (*x509.Certificate, error) {
+	var err error
 	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
-		return nil, nil, fmt.Errorf("admit: %w", err)
+		return nil, fmt.Errorf("admit: %w", err)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, signer)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key, by)
 	if err != nil {
-		return nil, nil, fmt.Errorf("admit: %w", err)
+		return nil, fmt.Errorf("admit: %w", err)
 	}
-	cert, err := x509.ParseCertificate(der)
-	return cert, key, err
+	return x509.ParseCertificate(der)
 }
 
-// Pool holds the authority, for a peer that shall trust it.
+// chained is a certificate as it is shown, with the authority behind it.
+func (a *Authority) chained(cert *x509.Certificate, key crypto.Signer) tls.Certificate {
+	if cert == nil {
+		return tls.Certificate{}
+	}
+	return tls.Certificate{Certificate: [][]byte{cert.Raw, a.cert.Raw}, PrivateKey: key, Leaf: cert}
+}
+
+// Revoke puts a certificate on the authority's revocation list.
+func (a *Authority) Revoke(cert *x509.Certificate) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := &x509.RevocationList{Number: big.NewInt(time.Now().UnixNano()), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().AddDate(5, 0, 0)}
+	own := -1
+	for i, l := range a.lists {
+		if l.CheckSignatureFrom(a.cert) == nil {
+			own, list.RevokedCertificateEntries = i, l.RevokedCertificateEntries
+		}
+	}
+	list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: cert.SerialNumber, RevocationTime: time.Now()})
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
+	if err != nil {
+		return fmt.Errorf("admit: %w", err)
+	}
+	made, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return fmt.Errorf("admit: %w", err)
+	}
+	if own < 0 {
+		a.lists = append(a.lists, made)
+	} else {
+		a.lists[own] = made
+	}
+	if a.dir == "" {
+		return nil
+	}
+	return a.writeList(der)
+}
+
+// Roots are the authorities that the lab trusts: itself and those imported.
+func (a *Authority) Roots() []*x509.Certificate {
+	return append([]*x509.Certificate{a.cert}, a.trusted...)
+}
+
+// Lists are the revocation lists that the lab knows.
+func (a *Authority) Lists() []*x509.RevocationList {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.lists)
+}
+
+// Pool holds what Roots lists.
 func (a *Authority) Pool() *x509.CertPool {
 	p := x509.NewCertPool()
-	p.AddCert(a.cert)
+	for _, c := range a.Roots() {
+		p.AddCert(c)
+	}
 	return p
 }
 
 // PEM is the authority's certificate, for a peer's trust store.
-func (a *Authority) PEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+func (a *Authority) PEM() []byte { return certPEM(a.cert.Raw) }
+
+func certPEM(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

@@ -123,11 +123,3 @@ func (e refused) AppendTo(f *trace.Fields) {
 	f.Text("act", string(e.act))
 	f.Text("fix", e.fix)
 }
-
-// Events lists the events that this package records.
-func Events() []trace.EventType {
-	return []trace.EventType{{Name: "admit.refused", Means: "a connection was refused at accept", Fields: []trace.FieldType{
-		{Key: "peer", Means: "who came"}, {Key: "check", Means: "the list that does not name it"},
-		{Key: "admitted", Means: "who is on the list"}, {Key: "act", Means: "close or reset"},
-		{Key: "fix", Means: "what would admit it"}}}}
-}

@@ -30,16 +30,17 @@ const (
 	NoMedia Fault = "no-media"
 	// OneRedirect gives up at the second redirect.
 	OneRedirect Fault = "one-redirect"
+	// AssumesPort sends the INVITE behind the second redirect to Config.Port,
+	// whatever the Contact says.
+	AssumesPort Fault = "assumes-port"
 )
-
-// Faults lists the faults.
-func Faults() []Fault { return []Fault{DropDiversion, OtherAddress, NoMedia, OneRedirect} }
 
 // Config describes a gateway.
 type Config struct {
 	Name    string
 	Address netip.Addr // that it calls from
 	Other   netip.Addr // for OtherAddress
+	Port    uint16     // for AssumesPort
 	Faults  []Fault
 	// MaxRedirects bounds how many redirects a call follows; 0 means 5.
 	MaxRedirects int
@@ -50,6 +51,16 @@ type Config struct {
 	Listen       func(at netip.AddrPort) (net.Listener, error)
 	ListenPacket func(at netip.AddrPort) (net.PacketConn, error)
 	Dial         func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
+	// Secure says that Listen and Dial speak TLS.
+	Secure bool
+}
+
+// transport is the value of the URI parameter.
+func (c *Config) transport() string {
+	if c.Secure {
+		return "tls"
+	}
+	return "tcp"
 }
 
 // Gateway is a running gateway.
@@ -88,7 +99,8 @@ func Start(conf Config) (*Gateway, error) {
 	}
 	g.ep = sip.New(sip.Config{
 		Handler: sip.HandlerFunc(g.serve), Allow: []string{"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "NOTIFY"},
-		Rand: conf.Rand, Calls: conf.Calls, Trace: g.src,
+		Transport: strings.ToUpper(conf.transport()),
+		Rand:      conf.Rand, Calls: conf.Calls, Trace: g.src,
 		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) { return conf.Dial(ctx, g.addr, to) },
 	})
 	g.wg.Go(func() { _ = g.ep.Serve(ln) })
@@ -177,10 +189,10 @@ func (g *Gateway) invite(p CallParams, c *Call) *sip.Invite {
 	if p.Name != "" {
 		from = `"` + strings.ReplaceAll(p.Name, `"`, `'`) + `" ` + from
 	}
-	uri := fmt.Sprintf("sip:%s@%s;transport=tcp", p.Dial, p.To)
+	uri := fmt.Sprintf("sip:%s@%s;transport=%s", p.Dial, p.To, g.conf.transport())
 	inv := &sip.Invite{
 		To: p.To, URI: uri, From: from, ToURI: fmt.Sprintf("<sip:%s@%s>", p.Dial, p.To.Addr()),
-		Contact: fmt.Sprintf("<sip:%s@%s;transport=tcp>", p.Caller, g.local),
+		Contact: fmt.Sprintf("<sip:%s@%s;transport=%s>", p.Caller, g.local, g.conf.transport()),
 		Body:    g.offer(c.stream.Addr().Port()), Handler: c,
 		Headers: []string{"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY", "Supported: timer"},
 	}
@@ -206,6 +218,9 @@ func (g *Gateway) follow(ctx context.Context, inv *sip.Invite) (sip.Answer, erro
 		to, err := sip.URIAddr(a.Contact)
 		if err != nil {
 			return a, fmt.Errorf("redirect %d: %w", hops+1, err)
+		}
+		if g.has(AssumesPort) && hops == 1 {
+			to = netip.AddrPortFrom(to.Addr(), g.conf.Port)
 		}
 		inv.To, inv.URI = to, a.Contact
 		if g.has(DropDiversion) {

@@ -36,7 +36,7 @@ func Load(name string, text []byte) (*Organisation, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, file := range []*string{&o.Facts, &o.Prompts.Greeting, &o.Prompts.Pilot} {
+	for _, file := range []*string{&o.Facts, &o.TLS.Authority, &o.Prompts.Greeting, &o.Prompts.Pilot} {
 		if *file != "" && !filepath.IsAbs(*file) { // beside the organisation's own file
 			*file = filepath.Join(filepath.Dir(name), *file)
 		}
@@ -101,6 +101,7 @@ func (o *Organisation) Validate(f *yamlfile.File) error {
 	c.gateways()
 	c.huntGroups()
 	c.mailboxes()
+	c.security()
 	c.ranges()
 	return f.Err()
 }
@@ -158,6 +159,15 @@ func (c checker) dialPlans() {
 		if d.URIType == "" {
 			d.URIType = TelExtn
 		}
+		switch d.VoIPSecurity {
+		case "":
+			d.VoIPSecurity = Unsecured
+		case Unsecured, SIPSecured:
+		case Secured:
+			c.f.Report(d.Pos, "SIPSecured is mutual TLS with RTP in clear", "dial plan %q: Secured (SRTP) is not simulated yet", d.Name)
+		default:
+			c.f.Report(d.Pos, "Unsecured, SIPSecured or Secured", "dial plan %q: unknown voip-security %q", d.Name, d.VoIPSecurity)
+		}
 		if d.URIType != TelExtn {
 			c.f.Report(d.Pos, "", "dial plan %q: uri-type %q is not simulated; TelExtn is", d.Name, d.URIType)
 		}
@@ -178,16 +188,22 @@ func (c checker) plan(what, name string, at yamlfile.Pos) *DialPlan {
 }
 
 func (c checker) gateways() {
-	names, addrs := map[string]bool{}, map[netip.Addr]string{}
+	names, fqdns, addrs := map[string]bool{}, map[string]bool{}, map[netip.Addr]string{}
 	for i := range c.o.Gateways {
 		g := &c.o.Gateways[i]
 		c.unique(names, "gateway", g.Name, g.Pos)
-		if other, ok := addrs[g.Address]; ok {
+		if other, ok := addrs[g.Address]; ok && g.Address.IsValid() {
 			c.f.Report(g.Pos, "", "gateway %q has the address of %q", g.Name, other)
 		}
 		addrs[g.Address] = g.Name
-		if g.Port == 0 {
-			g.Port = 5060
+		if !g.Address.IsValid() && g.FQDN == "" {
+			c.f.Report(g.Pos, "address: for TCP, fqdn: for TLS", "gateway %q has neither an address nor an fqdn", g.Name)
+		}
+		if g.FQDN != "" {
+			c.unique(fqdns, "the fqdn of gateway", g.FQDN, g.Pos)
+			if !hostName.MatchString(g.FQDN) {
+				c.f.Report(g.Pos, "letters, digits, hyphens and dots; no wildcard", "gateway %q: fqdn %q is no host name", g.Name, g.FQDN)
+			}
 		}
 		if g.Status == "" {
 			g.Status = Enabled
@@ -195,7 +211,14 @@ func (c checker) gateways() {
 		if !slices.Contains([]Status{Enabled, Disabled, NoNewCalls}, g.Status) {
 			c.f.Report(g.Pos, "Enabled, Disabled or NoNewCalls", "gateway %q: unknown status %q", g.Name, g.Status)
 		}
-		c.plan("gateway "+g.Name, g.DialPlan, g.Pos)
+		d := c.plan("gateway "+g.Name, g.DialPlan, g.Pos)
+		secured := d != nil && d.VoIPSecurity != Unsecured
+		if secured && g.FQDN == "" {
+			c.f.Report(g.Pos, "fqdn: the name in its certificate", "gateway %q: dial plan %q is %s, and over TLS a gateway is known by its fqdn", g.Name, d.Name, d.VoIPSecurity)
+		}
+		if g.Port == 0 {
+			g.Port = map[bool]uint16{false: 5060, true: 5061}[secured]
+		}
 	}
 }
 
@@ -242,6 +265,51 @@ func (c checker) mailboxes() {
 func isExtension(s string, digits int) bool {
 	return len(s) == digits && strings.Trim(s, "0123456789") == ""
 }
+
+// security checks start-up modes, fixed ports and the certificate policy.
+func (c checker) security() {
+	o := c.o
+	modes := []string{string(ModeTCP), string(ModeTLS), string(ModeDual)}
+	mode := func(at yamlfile.Pos, of string, m *StartupMode) {
+		if *m == "" {
+			*m = ModeTCP
+		}
+		if !slices.Contains(modes, string(*m)) {
+			c.f.Report(at, strings.Join(modes, ", "), "%s: unknown um-startup-mode %q", of, *m)
+		}
+	}
+	mode(o.Router.Pos, "call-router", &o.Router.UMStartupMode)
+	for i := range o.Servers {
+		mode(o.Servers[i].Pos, "server "+o.Servers[i].Name, &o.Servers[i].UMStartupMode)
+	}
+	for name, p := range map[string]FixedPorts{"um-service": o.UMService, "um-worker": o.UMWorker} {
+		if p.SipTCPListeningPort != 0 || p.SipTLSListeningPort != 0 {
+			c.f.Report(p.Pos, "the port that is bound is free: --port-offset", "%s: Exchange does not let this port be changed (%s)", name, umPorts)
+		}
+	}
+	if o.WorkerPorts == "" {
+		o.WorkerPorts = WorkerPortsDocumented
+	}
+	if o.WorkerPorts != WorkerPortsDocumented && o.WorkerPorts != WorkerPortsMajority {
+		c.f.Report(o.Pos, "documented or majority", "unknown worker-ports %q", o.WorkerPorts)
+	}
+	for check, level := range o.TLS.Checks {
+		if !slices.Contains(tlsChecks, check) {
+			c.f.Report(o.TLS.Pos, yamlfile.Suggest(check, tlsChecks), "tls: unknown check %q", check)
+		}
+		if !slices.Contains([]string{"require", "warn", "ignore"}, level) {
+			c.f.Report(o.TLS.Pos, "require, warn or ignore", "tls: check %s: unknown level %q", check, level)
+		}
+	}
+	if v := o.TLS.MinVersion; v != "" && !slices.Contains([]string{"1.0", "1.1", "1.2", "1.3"}, v) {
+		c.f.Report(o.TLS.Pos, `"1.0", "1.1", "1.2" or "1.3"`, "tls: unknown min-version %q", v)
+	}
+}
+
+// umPorts is where the ports that cannot be changed are documented.
+const umPorts = "Microsoft, UM protocols, ports, and services"
+
+var tlsChecks = []string{"chain", "dates", "revocation", "usage", "name", "algorithm", "key-size"}
 
 func (c checker) ranges() {
 	o := c.o

@@ -28,6 +28,15 @@ type Organisation struct {
 
 	// Router changes what Set-UMCallRouterSettings can change.
 	Router RouterSettings `yaml:"call-router"`
+	// UMService and UMWorker cannot be changed: to try is an error that says
+	// why.
+	UMService FixedPorts `yaml:"um-service"`
+	UMWorker  FixedPorts `yaml:"um-worker"`
+	// WorkerPorts picks one of Microsoft's two readings of the workers' ports
+	// on a server that listens for TLS alone; WorkerPortsDocumented if empty.
+	WorkerPorts WorkerPorts `yaml:"worker-ports"`
+	// TLS changes which certificates are taken.
+	TLS TLS `yaml:"tls"`
 	// RTP narrows the UDP ports of media.
 	RTP PortRange `yaml:"rtp"`
 	// Limits of recording and calls; zero means the profile's.
@@ -57,6 +66,54 @@ type Server struct {
 	// another than Address.
 	Advertise netip.Addr `yaml:"advertise"`
 	Roles     []Role     `yaml:"roles,required"`
+	// UMStartupMode of the UM service and its workers (Set-UMService); TCP if
+	// empty.
+	UMStartupMode StartupMode `yaml:"um-startup-mode"`
+}
+
+// StartupMode says which listeners a service opens.
+type StartupMode string
+
+// The start-up modes.
+const (
+	ModeTCP  StartupMode = "TCP"
+	ModeTLS  StartupMode = "TLS"
+	ModeDual StartupMode = "Dual"
+)
+
+// Listens reports whether a service in this mode has a listener of a
+// transport, "tcp" or "tls".
+func (m StartupMode) Listens(transport string) bool {
+	switch m {
+	case ModeTLS:
+		return transport == "tls"
+	case ModeDual:
+		return true
+	}
+	return transport == "tcp"
+}
+
+// WorkerPorts is a reading of the port table.
+type WorkerPorts string
+
+// The readings: 5065 and 5067 for TLS alone as the page for 2013 prints, or
+// 5066 and 5068 as the page for 2010 and most others say.
+const (
+	WorkerPortsDocumented WorkerPorts = "documented"
+	WorkerPortsMajority   WorkerPorts = "majority"
+)
+
+// TLS says which certificates are taken, where it differs from the profile.
+type TLS struct {
+	Pos yamlfile.Pos
+	// Authority is the folder of exsim pki; empty is an authority that lasts
+	// as long as the run.
+	Authority string `yaml:"authority"`
+	// Checks sets levels: require, warn or ignore, by the name of the check.
+	Checks     map[string]string `yaml:"checks"`
+	MinVersion string            `yaml:"min-version"` // "1.0" to "1.3"
+	// Legacy takes suites of Exchange's time.
+	Legacy bool `yaml:"legacy"`
 }
 
 // Has reports whether the server holds a role.
@@ -82,15 +139,29 @@ type DialPlan struct {
 	Name    string  `yaml:"name,required"`
 	URIType URIType `yaml:"uri-type"`        // TelExtn if empty
 	Digits  int     `yaml:"digits,required"` // in an extension, 1-20
+	// VoIPSecurity is Unsecured if empty.
+	VoIPSecurity VoIPSecurity `yaml:"voip-security"`
 }
 
+// VoIPSecurity is what a dial plan asks of a call.
+type VoIPSecurity string
+
+// The security modes of a dial plan.
+const (
+	Unsecured  VoIPSecurity = "Unsecured"  // TCP, RTP
+	SIPSecured VoIPSecurity = "SIPSecured" // mutual TLS, RTP
+	Secured    VoIPSecurity = "Secured"    // mutual TLS, SRTP
+)
+
 // UMIPGateway is a device that may call, with the dial plan that its first
-// hunt group ties it to.
+// hunt group ties it to. Over TCP it is known by its address, over TLS by the
+// name in its certificate.
 type UMIPGateway struct {
 	Pos      yamlfile.Pos
 	Name     string     `yaml:"name,required"`
-	Address  netip.Addr `yaml:"address,required"`
-	Port     uint16     `yaml:"port"`   // 5060 if zero
+	Address  netip.Addr `yaml:"address"`
+	FQDN     string     `yaml:"fqdn"`
+	Port     uint16     `yaml:"port"`   // 5060 if zero, 5061 where the dial plan is secured
 	Status   Status     `yaml:"status"` // Enabled if empty
 	DialPlan string     `yaml:"dial-plan,required"`
 }
@@ -126,7 +197,17 @@ type Mailbox struct {
 
 // RouterSettings are the settable parts of the call router.
 type RouterSettings struct {
-	SipTCPListeningPort uint16 `yaml:"sip-tcp-listening-port"` // 5060 if zero
+	Pos                 yamlfile.Pos
+	UMStartupMode       StartupMode `yaml:"um-startup-mode"`        // TCP if empty
+	SipTCPListeningPort uint16      `yaml:"sip-tcp-listening-port"` // 5060 if zero
+	SipTLSListeningPort uint16      `yaml:"sip-tls-listening-port"` // 5061 if zero
+}
+
+// FixedPorts are ports that Exchange does not let anybody change.
+type FixedPorts struct {
+	Pos                 yamlfile.Pos
+	SipTCPListeningPort uint16 `yaml:"sip-tcp-listening-port"`
+	SipTLSListeningPort uint16 `yaml:"sip-tls-listening-port"`
 }
 
 // PortRange is a range of ports, both ends included.
@@ -161,12 +242,13 @@ func (o *Organisation) ServerNamed(name string) *Server {
 	return nil
 }
 
-// GatewayAt finds the gateway object of a source address, nil if there is
-// none.
-func (o *Organisation) GatewayAt(addr netip.Addr) *UMIPGateway {
+// GatewayAt finds the gateway object of a peer, nil if there is none: by the
+// name in its certificate, or, where it has shown none, by its address.
+func (o *Organisation) GatewayAt(addr netip.Addr, fqdn string) *UMIPGateway {
 	for i := range o.Gateways {
-		if o.Gateways[i].Address == addr.Unmap() {
-			return &o.Gateways[i]
+		g := &o.Gateways[i]
+		if fqdn != "" && strings.EqualFold(g.FQDN, fqdn) || fqdn == "" && g.Address == addr.Unmap() {
+			return g
 		}
 	}
 	return nil

@@ -39,6 +39,7 @@ type Profile struct {
 	Ports      []Port
 	SIP        SIP
 	Redirect   Redirect
+	TLS        TLS
 	SDP        SDP
 	UM         UM
 	Refusals   Refusals
@@ -63,7 +64,10 @@ type Port struct {
 	Last      uint16 `yaml:"last"` // of a range
 	// Beside is the port where Client Access is on the same server, 0 if the
 	// same.
-	Beside   uint16   `yaml:"beside-client-access"`
+	Beside uint16 `yaml:"beside-client-access"`
+	// TLSOnly is the port where the service listens for TLS alone, 0 if the
+	// same.
+	TLSOnly  uint16   `yaml:"tls-only"`
 	Listens  string   `yaml:"listens"`  // redirect, answer, receive; "" is not opened
 	Settable bool     `yaml:"settable"` // the documented value may be changed
 	Standing Standing `yaml:"standing,required"`
@@ -96,7 +100,16 @@ type Redirect struct {
 	RouterHost  Host
 	ServiceHost Host
 	Transport   string // spelling of the transport parameter
+	Secure      string // the same over TLS
 	Maddr       bool   // added when the caller's Request-URI had one
+}
+
+// TLS is what a peer's certificate must be, by the level of each check:
+// require, warn or ignore.
+type TLS struct {
+	Chain, Dates, Revocation, Usage, Name, Algorithm, KeySize string
+	MinVersion                                                string // "1.0" to "1.3"
+	MinRSA                                                    int    // bits
 }
 
 // Host says what the Contact of a redirect names.
@@ -131,6 +144,7 @@ type UM struct {
 	RecordingIdle  time.Duration
 	MaxCalls       int
 	ProbeInterval  time.Duration
+	StartupModes   []string // that the version knows
 }
 
 // Status is a SIP status with its reason phrase.
@@ -141,7 +155,7 @@ type Status struct {
 
 // Refusals are the answers to calls that are not taken.
 type Refusals struct {
-	GatewayDisabled, UnknownGateway, NoHuntGroup, NotUMEnabled, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts Status
+	GatewayDisabled, UnknownGateway, NoHuntGroup, SecurityMismatch, NotUMEnabled, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts Status
 }
 
 // Message is the form of the messages that UM hands to transport.
@@ -223,7 +237,7 @@ func (p *Profile) bindings() []binding {
 		{"sip.session-expires", &p.SIP.SessionExpires}, {"sip.t1", &p.SIP.T1},
 
 		{"redirect.status", &p.Redirect.Status}, {"redirect.router-host", &p.Redirect.RouterHost},
-		{"redirect.service-host", &p.Redirect.ServiceHost}, {"redirect.transport", &p.Redirect.Transport},
+		{"redirect.service-host", &p.Redirect.ServiceHost}, {"redirect.transport", &p.Redirect.Transport}, {"redirect.transport-tls", &p.Redirect.Secure},
 		{"redirect.maddr-when-asked", &p.Redirect.Maddr},
 
 		{"sdp.session-name", &p.SDP.SessionName}, {"sdp.bandwidth", &p.SDP.Bandwidth}, {"sdp.label", &p.SDP.Label},
@@ -233,9 +247,14 @@ func (p *Profile) bindings() []binding {
 		{"um.rtp-silence", &p.UM.RTPSilence}, {"um.end-key", &p.UM.EndKey}, {"um.max-call-duration", &p.UM.MaxCall},
 		{"um.max-recording-duration", &p.UM.MaxRecording}, {"um.recording-idle-timeout", &p.UM.RecordingIdle},
 		{"um.max-calls", &p.UM.MaxCalls}, {"um.probe-interval", &p.UM.ProbeInterval},
+		{"um.startup-modes", &p.UM.StartupModes},
+
+		{"tls.check.chain", &p.TLS.Chain}, {"tls.check.dates", &p.TLS.Dates}, {"tls.check.revocation", &p.TLS.Revocation},
+		{"tls.check.usage", &p.TLS.Usage}, {"tls.check.name", &p.TLS.Name}, {"tls.check.algorithm", &p.TLS.Algorithm},
+		{"tls.check.key-size", &p.TLS.KeySize}, {"tls.min-version", &p.TLS.MinVersion}, {"tls.min-rsa", &p.TLS.MinRSA},
 
 		{"refusal.gateway-disabled", &r.GatewayDisabled}, {"refusal.unknown-gateway", &r.UnknownGateway},
-		{"refusal.no-hunt-group", &r.NoHuntGroup}, {"refusal.not-um-enabled", &r.NotUMEnabled},
+		{"refusal.no-hunt-group", &r.NoHuntGroup}, {"refusal.security-mismatch", &r.SecurityMismatch}, {"refusal.not-um-enabled", &r.NotUMEnabled},
 		{"refusal.bad-header", &r.BadHeader}, {"refusal.bad-party", &r.BadParty}, {"refusal.no-codec", &r.NoCodec},
 		{"refusal.max-calls", &r.MaxCalls}, {"refusal.no-server", &r.NoServer}, {"refusal.no-ports", &r.NoPorts},
 

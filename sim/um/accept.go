@@ -39,17 +39,22 @@ type refusal struct {
 }
 
 // judge runs the chain of checks, in the order in which Unified Messaging
-// makes them: source address, gateway object, its state, headers, hunt group,
-// dial plan, calling party, diverting party.
+// makes them: source address or certificate, gateway object, its state,
+// headers, hunt group, dial plan and its security, calling party, diverting
+// party.
 func (c *Config) judge(tx *sip.ServerTx) (*admitted, *refusal) {
 	r := &c.Profile.Refusals
 	a := &admitted{pilot: userOf(&tx.Request().Recipient)}
 	peer := tx.Peer().Addr()
 
-	if a.gateway = c.Org.GatewayAt(peer); a.gateway == nil {
+	if a.gateway = c.Org.GatewayAt(peer, tx.Identity()); a.gateway == nil {
+		key, value := "address", peer.String()
+		if tx.Identity() != "" {
+			key, value = "fqdn", tx.Identity()
+		}
 		return nil, &refusal{"gateway", "refusal.unknown-gateway", r.UnknownGateway,
-			fmt.Sprintf("no UM IP gateway has the address %s", peer),
-			fmt.Sprintf("add to gateways: {name: NAME, address: %s, dial-plan: PLAN}, and a hunt group for it", peer)}
+			fmt.Sprintf("no UM IP gateway has the %s %s", key, value),
+			fmt.Sprintf("add to gateways: {name: NAME, %s: %s, dial-plan: PLAN}, and a hunt group for it", key, value)}
 	}
 	if a.gateway.Status != org.Enabled {
 		return nil, &refusal{"gateway-status", "refusal.gateway-disabled", r.GatewayDisabled,
@@ -68,6 +73,11 @@ func (c *Config) judge(tx *sip.ServerTx) (*admitted, *refusal) {
 			fmt.Sprintf("add to hunt-groups: {name: NAME, pilot: %q, gateway: %s, dial-plan: PLAN}", a.pilot, a.gateway.Name)}
 	}
 	a.plan = c.Org.DialPlanNamed(a.huntGroup.DialPlan)
+	if secured := a.plan.VoIPSecurity != org.Unsecured; secured != tx.Secure() {
+		return nil, &refusal{"voip-security", "refusal.security-mismatch", r.SecurityMismatch,
+			fmt.Sprintf("dial plan %s is %s, and the call came over %s", a.plan.Name, a.plan.VoIPSecurity, transport(tx)),
+			fmt.Sprintf("let the gateway use %s, or change voip-security of dial plan %s", map[bool]string{true: "TLS", false: "TCP"}[secured], a.plan.Name)}
+	}
 	if !telephone(a.caller.User) && !strings.EqualFold(a.caller.User, "anonymous") {
 		return nil, &refusal{"calling-party", "refusal.bad-party", r.BadParty,
 			fmt.Sprintf("the calling party %q is no number and not Anonymous, which a TelExtn dial plan wants", a.caller.URI),
@@ -77,6 +87,13 @@ func (c *Config) judge(tx *sip.ServerTx) (*admitted, *refusal) {
 		return a, nil
 	}
 	return c.callAnswering(a, c.originallyCalled(diversions))
+}
+
+func transport(tx *sip.ServerTx) string {
+	if tx.Secure() {
+		return "TLS"
+	}
+	return "TCP"
 }
 
 // originallyCalled picks the diverting party that names the mailbox.

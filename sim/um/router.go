@@ -2,7 +2,6 @@ package um
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -25,7 +24,7 @@ type Router struct {
 
 // NewRouter makes the router of a server.
 func NewRouter(conf Config, server *org.Server) *Router {
-	return &Router{conf: conf, src: conf.Trace.Source(server.Name, RowCallRouter), down: map[string]bool{}}
+	return &Router{conf: conf, src: conf.Trace.Source(server.Name, CallRouter), down: map[string]bool{}}
 }
 
 // ServeSIP redirects calls and answers OPTIONS.
@@ -45,7 +44,7 @@ func (r *Router) ServeSIP(tx *sip.ServerTx) {
 			"no UM service answers", "start the UM service of a Mailbox server"})
 		return
 	}
-	r.conf.redirect(tx, r.src, a, r.conf.Profile.Redirect.RouterHost, to, RowUMService)
+	r.conf.redirect(tx, r.src, a, r.conf.Profile.Redirect.RouterHost, to, UMService)
 }
 
 // pick chooses the server of the mailbox if it lives, else the living ones in
@@ -77,8 +76,9 @@ func (r *Router) mailboxServers() []*org.Server {
 	return list
 }
 
-// Probe sends an OPTIONS and reports whether it was answered.
-type Probe func(ctx context.Context, to netip.AddrPort) error
+// Probe sends an OPTIONS to the UM service of a server and reports whether it
+// was answered.
+type Probe func(ctx context.Context, to *org.Server) error
 
 // Watch probes every UM service until ctx is done. A server is passed over
 // while it does not answer.
@@ -96,7 +96,7 @@ func (r *Router) watch(ctx context.Context, s *org.Server, probe Probe) {
 	defer t.Stop()
 	for {
 		once, cancel := context.WithTimeout(ctx, every)
-		err := probe(once, r.conf.Address(s.Name, RowUMService))
+		err := probe(once, s)
 		cancel()
 		if ctx.Err() != nil {
 			return
@@ -131,7 +131,7 @@ type Service struct {
 
 // NewService makes the UM service of a server.
 func NewService(conf Config, server *org.Server) *Service {
-	return &Service{conf, conf.Trace.Source(server.Name, RowUMService), server}
+	return &Service{conf, conf.Trace.Source(server.Name, UMService), server}
 }
 
 // ServeSIP redirects calls and answers OPTIONS.
@@ -145,5 +145,5 @@ func (s *Service) ServeSIP(tx *sip.ServerTx) {
 		s.conf.refuse(tx, s.src, no)
 		return
 	}
-	s.conf.redirect(tx, s.src, a, s.conf.Profile.Redirect.ServiceHost, s.server, RowUMWorker)
+	s.conf.redirect(tx, s.src, a, s.conf.Profile.Redirect.ServiceHost, s.server, UMWorker)
 }

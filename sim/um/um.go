@@ -5,6 +5,7 @@
 package um
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -27,12 +28,21 @@ type Config struct {
 	Rand    func() uint64
 }
 
-// Rows of the port table that this package speaks of.
+// Services of the port table. Each has one row for TCP, of the same name, and
+// one for TLS.
 const (
-	RowCallRouter = "call-router"
-	RowUMService  = "um-service"
-	RowUMWorker   = "um-worker"
+	CallRouter = "call-router"
+	UMService  = "um-service"
+	UMWorker   = "um-worker"
 )
+
+// row is the id of a service's row in the port table.
+func row(service string, secure bool) string {
+	if secure {
+		return service + "-tls"
+	}
+	return service
+}
 
 // Dialect is the spelling of the responses; redirects say less about the
 // server than answers.
@@ -75,18 +85,25 @@ func (c *Config) standing(fact string) string {
 	return string(f.Standing)
 }
 
-// redirect answers with a 302 to another listener.
-func (c *Config) redirect(tx *sip.ServerTx, src *trace.Source, a *admitted, host profile.Host, to *org.Server, row string) {
-	contact := c.redirectContact(&tx.Request().Recipient, host, to, c.Address(to.Name, row).Port())
-	r := &c.Profile.Redirect
-	src.Record(tx.Session(), trace.Session{}, redirected{to: to.Name, row: row, contact: contact, a: a}, nil)
+// redirect answers with a 302 to another service, over the transport that the
+// call came by.
+func (c *Config) redirect(tx *sip.ServerTx, src *trace.Source, a *admitted, host profile.Host, to *org.Server, service string) {
+	r, listener := &c.Profile.Redirect, row(service, tx.Secure())
+	at := c.Address(to.Name, listener)
+	if !at.IsValid() {
+		c.refuse(tx, src, &refusal{"listener", "refusal.no-server", c.Profile.Refusals.NoServer,
+			fmt.Sprintf("%s has no listener %s", to.Name, listener), "um-startup-mode: Dual at the server " + to.Name})
+		return
+	}
+	contact := c.redirectContact(&tx.Request().Recipient, host, to, at.Port(), tx.Secure())
+	src.Record(tx.Session(), trace.Session{}, redirected{to: to.Name, row: listener, contact: contact, a: a}, nil)
 	tx.Respond(sip.Response{Status: r.Status.Code, Reason: r.Status.Reason, Contact: contact})
 }
 
 // redirectContact builds the Contact of a 302: the user and the parameters that
 // the caller wrote, the new host and port, the transport, and maddr only if
 // the caller's URI had one.
-func (c *Config) redirectContact(uri *sip.URI, host profile.Host, to *org.Server, port uint16) string {
+func (c *Config) redirectContact(uri *sip.URI, host profile.Host, to *org.Server, port uint16, secure bool) string {
 	var name string
 	switch host {
 	case profile.HostEcho:
@@ -117,7 +134,11 @@ func (c *Config) redirectContact(uri *sip.URI, host profile.Host, to *org.Server
 			}
 		}
 	}
-	b = append(append(b, ";transport="...), c.Profile.Redirect.Transport...)
+	transport := c.Profile.Redirect.Transport
+	if secure {
+		transport = c.Profile.Redirect.Secure
+	}
+	b = append(append(b, ";transport="...), transport...)
 	if maddr && c.Profile.Redirect.Maddr {
 		b = append(append(b, ";maddr="...), name...)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,7 +42,7 @@ type Worker struct {
 
 // NewWorker makes a worker without calls.
 func NewWorker(conf WorkerConfig) *Worker {
-	w := &Worker{conf: conf, src: conf.Trace.Source(conf.Server.Name, RowUMWorker), calls: map[*call]struct{}{}}
+	w := &Worker{conf: conf, src: conf.Trace.Source(conf.Server.Name, UMWorker), calls: map[*call]struct{}{}}
 	for _, name := range conf.Profile.SDP.Codecs {
 		for _, known := range []sdp.Codec{sdp.PCMU, sdp.PCMA} {
 			if known.Name == name {
@@ -102,7 +103,7 @@ func (w *Worker) answer(tx *sip.ServerTx, a *admitted) *refusal {
 // response is the 200 in the form of the one public trace.
 func (w *Worker) response(tx *sip.ServerTx, a *admitted, body []byte) sip.Response {
 	p := w.conf.Profile
-	at := w.conf.Address(w.conf.Server.Name, RowUMWorker)
+	at := w.conf.Address(w.conf.Server.Name, row(UMWorker, tx.Secure()))
 	headers := slices.Concat(p.SIP.AnswerLines, p.SIP.SupportedLines, p.SIP.AllowLines)
 	if a != nil {
 		headers = append(headers, "P-ASSERTED-IDENTITY: <sip:"+a.pilot+"@"+at.Addr().String()+">")
@@ -112,7 +113,7 @@ func (w *Worker) response(tx *sip.ServerTx, a *admitted, body []byte) sip.Respon
 	}
 	return sip.Response{
 		Status: 200, Reason: "OK", Headers: headers, Body: body,
-		Contact: "<sip:" + at.String() + ";transport=tcp>" + p.SIP.ContactParams,
+		Contact: "<sip:" + at.String() + ";transport=" + strings.ToLower(transport(tx)) + ">" + p.SIP.ContactParams,
 	}
 }
 

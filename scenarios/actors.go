@@ -1,0 +1,121 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/admit"
+	"github.com/exsim/exsim/sim/gateway"
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// Faults of an actor's place and papers, beside those of a gateway's doing.
+const (
+	otherTransport   = "other-transport"
+	otherCertificate = "other-certificate"
+)
+
+// faultKinds are the faults that can be planted, with the setting that each
+// needs, if any.
+var faultKinds = map[string]string{
+	string(gateway.DropDiversion): "", string(gateway.NoMedia): "", string(gateway.OneRedirect): "",
+	string(gateway.OtherAddress): "address", string(gateway.AssumesPort): "port",
+	otherTransport: "transport", otherCertificate: "certificate",
+}
+
+// settings are those that a fault has.
+func (f *PlantedFault) settings() map[string]bool {
+	return map[string]bool{"address": f.Address.IsValid(), "port": f.Port != 0, "transport": f.Transport != "", "certificate": f.Certificate != ""}
+}
+
+// good is a certificate with nothing wrong.
+const good = "good"
+
+// startActors brings the simulated actors up, each with its faults.
+func (r *run) startActors() error {
+	rnd := sim.Chance(r.o.Seed ^ 0x6757)
+	for _, name := range slices.Sorted(maps.Keys(r.s.Actors)) {
+		a := r.s.Actors[name]
+		conf := gateway.Config{
+			Name: name, Address: a.Address, Calls: r.x.Calls(), Trace: r.log, Rand: rnd, Dial: sim.Dial,
+			Listen: func(at netip.AddrPort) (net.Listener, error) { return net.Listen("tcp", at.String()) },
+			ListenPacket: func(at netip.AddrPort) (net.PacketConn, error) {
+				return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+			},
+		}
+		for _, f := range r.faultsOf(name) {
+			switch f.Do {
+			case otherTransport:
+				a.Transport = f.Transport
+			case otherCertificate:
+				a.Certificate = f.Certificate
+			default:
+				conf.Faults = append(conf.Faults, gateway.Fault(f.Do))
+			}
+			if f.Address.IsValid() {
+				conf.Other = f.Address
+			}
+			conf.Port = max(conf.Port, f.Port)
+			r.src.Record(trace.Session{}, trace.Session{}, faultEvent{f}, nil)
+		}
+		r.transports[name] = a.Transport
+		if a.Transport == TLS {
+			if err := r.secure(&conf, a); err != nil {
+				return err
+			}
+		}
+		g, err := gateway.Start(conf)
+		if err != nil {
+			return err
+		}
+		r.gateways[name] = g
+	}
+	return nil
+}
+
+// secure gives an actor TLS, with a certificate of the lab that names its
+// gateway object.
+func (r *run) secure(conf *gateway.Config, a Actor) error {
+	names := []string{conf.Name + "." + r.s.Organisation.Domain}
+	if g := r.s.Organisation.GatewayAt(a.Address, ""); g != nil && g.FQDN != "" {
+		names[0] = g.FQDN
+	}
+	mutual, err := r.x.MutualTLS(names...)
+	if err == nil && a.Certificate != good {
+		mutual.Cert, err = r.x.Lab().IssueBad(admit.Bad(a.Certificate), admit.Request{Names: names})
+	}
+	if err != nil {
+		return fmt.Errorf("actor %s: %w", conf.Name, err)
+	}
+	mutual.Trace = r.log.Source(conf.Name, "ip-gateway")
+	conf.Secure = true
+	listen, dial := conf.Listen, conf.Dial
+	conf.Listen = func(at netip.AddrPort) (net.Listener, error) {
+		ln, err := listen(at)
+		if err != nil {
+			return nil, err
+		}
+		return mutual.Listener(ln), nil
+	}
+	conf.Dial = func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+		nc, err := dial(ctx, from, to)
+		if err != nil {
+			return nil, err
+		}
+		return mutual.Client(ctx, nc, "")
+	}
+	return nil
+}
+
+func (r *run) faultsOf(actor string) []PlantedFault {
+	list := slices.Clone(r.s.Faults)
+	if r.o.Plant != nil {
+		list = append(list, *r.o.Plant)
+	}
+	return slices.DeleteFunc(list, func(f PlantedFault) bool { return f.Actor != actor })
+}

@@ -1,0 +1,106 @@
+package admit
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha1" //nolint:gosec // old certificates are judged by the policy, not by what Go refuses
+	"crypto/x509"
+	"errors"
+	"fmt"
+)
+
+// maxChain bounds a chain; real ones have two to four certificates.
+const maxChain = 8
+
+// chain leads from the first certificate to a trusted one, both included. A
+// certificate that is itself trusted is a chain. Without a way the error says
+// where it ends, and the chain is as far as it goes.
+func (p *Policy) chain(certs []*x509.Certificate) ([]*x509.Certificate, error) {
+	chain := []*x509.Certificate{certs[0]}
+	for len(chain) <= maxChain {
+		last := chain[len(chain)-1]
+		if contains(p.Roots, last) {
+			return chain, nil
+		}
+		next := issuer(last, p.Roots)
+		if next == nil {
+			next = issuer(last, certs[1:])
+		}
+		switch {
+		case next == nil && selfIssued(last) && len(chain) == 1:
+			return chain, errors.New("it is self-signed and not trusted")
+		case next == nil:
+			return chain, fmt.Errorf("its authority %s is not trusted", last.Issuer)
+		case contains(chain, next):
+			return chain, errors.New("its chain is a circle")
+		}
+		chain = append(chain, next)
+	}
+	return chain, fmt.Errorf("its chain is longer than %d", maxChain)
+}
+
+// issuer finds the authority that signed a certificate, by its name and by the
+// signature.
+func issuer(c *x509.Certificate, among []*x509.Certificate) *x509.Certificate {
+	for _, a := range among {
+		if bytes.Equal(a.RawSubject, c.RawIssuer) && !a.Equal(c) && a.BasicConstraintsValid && a.IsCA &&
+			(a.KeyUsage == 0 || a.KeyUsage&x509.KeyUsageCertSign != 0) && signed(a, c) == nil {
+			return a
+		}
+	}
+	return nil
+}
+
+// signed checks a signature. SHA-1, which Go refuses whatever the policy says,
+// is checked here: whether it is good enough is a check of its own.
+func signed(by, c *x509.Certificate) error {
+	sum := sha1.Sum(c.RawTBSCertificate) //nolint:gosec // see the import
+	switch c.SignatureAlgorithm {
+	case x509.SHA1WithRSA:
+		if key, ok := by.PublicKey.(*rsa.PublicKey); ok {
+			return rsa.VerifyPKCS1v15(key, crypto.SHA1, sum[:], c.Signature)
+		}
+	case x509.ECDSAWithSHA1:
+		if key, ok := by.PublicKey.(*ecdsa.PublicKey); ok && ecdsa.VerifyASN1(key, sum[:], c.Signature) {
+			return nil
+		}
+	default:
+		return by.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature)
+	}
+	return x509.ErrUnsupportedAlgorithm
+}
+
+func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, c.RawIssuer) }
+
+func contains(list []*x509.Certificate, c *x509.Certificate) bool {
+	for _, o := range list {
+		if o.Equal(c) {
+			return true
+		}
+	}
+	return false
+}
+
+// revoked reports whether a list of the certificate's own authority names it.
+func (p *Policy) revoked(c *x509.Certificate, chain []*x509.Certificate) bool {
+	if p.Revoked == nil {
+		return false
+	}
+	for _, list := range p.Revoked() {
+		if !bytes.Equal(list.RawIssuer, c.RawIssuer) {
+			continue
+		}
+		by := issuer(c, append(chain[:len(chain):len(chain)], p.Roots...))
+		if by == nil || list.CheckSignatureFrom(by) != nil {
+			continue
+		}
+		for _, e := range list.RevokedCertificateEntries {
+			if e.SerialNumber.Cmp(c.SerialNumber) == 0 {
+				return true
+			}
+		}
+	}
+	return false
+}

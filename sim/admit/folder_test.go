@@ -1,0 +1,115 @@
+package admit
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// certsOf are the certificates that a peer would see.
+func certsOf(t *testing.T, c tls.Certificate) []*x509.Certificate {
+	t.Helper()
+	var list []*x509.Certificate
+	for _, der := range c.Certificate {
+		p, err := x509.ParseCertificate(der)
+		require.NoError(t, err)
+		list = append(list, p)
+	}
+	return list
+}
+
+// An authority in a folder is the same one when it is opened again, with what
+// it issued, revoked and trusts; its keys are its owner's alone.
+func TestFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pki")
+	_, err := OpenAuthority(dir)
+	require.ErrorContains(t, err, "exsim pki init")
+	a, err := CreateAuthority(dir)
+	require.NoError(t, err)
+	_, err = CreateAuthority(dir)
+	require.ErrorContains(t, err, "has an authority already")
+
+	c, err := a.Issue(Request{Names: []string{"gw1.contoso.lab"}})
+	require.NoError(t, err)
+	path, err := a.Keep("gw1.contoso.lab", c)
+	require.NoError(t, err)
+	for _, key := range []string{filepath.Join(dir, "ca.key"), path[:len(path)-len("pem")] + "key"} {
+		info, err := os.Stat(key)
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), key)
+	}
+	for _, name := range []string{"", "../ca", "a/b", ".hidden"} {
+		_, err = a.Keep(name, c)
+		require.ErrorContains(t, err, "is no name", name)
+	}
+	require.NoError(t, a.Revoke(c.Leaf))
+
+	b, err := OpenAuthority(dir)
+	require.NoError(t, err)
+	kept, found, err := b.Kept("gw1.contoso.lab")
+	require.NoError(t, err)
+	require.True(t, found)
+	judge := func(a *Authority, c tls.Certificate) []Finding {
+		_, findings := (&Policy{Roots: a.Roots(), Revoked: a.Lists}).judge(certsOf(t, c), asClient, expect("gw1.contoso.lab"))
+		return findings
+	}
+	require.Equal(t, CheckRevocation, judge(b, kept)[0].Check)
+	second, err := b.Issue(Request{Names: []string{"gw1.contoso.lab"}})
+	require.NoError(t, err)
+	require.Empty(t, judge(b, second))
+	require.NoError(t, b.Revoke(second.Leaf))
+	require.Len(t, b.Lists(), 1)
+	require.Equal(t, CheckRevocation, judge(b, kept)[0].Check, "the first stays on the list")
+}
+
+// Import tells apart an authority to trust, one to become, and a certificate to
+// show; PFX goes out and comes in.
+func TestImport(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pki")
+	_, err := CreateAuthority(dir)
+	require.NoError(t, err)
+	company, err := CreateAuthority(filepath.Join(t.TempDir(), "company"))
+	require.NoError(t, err)
+
+	done, err := Import(dir, "company.crt", company.PEM(), "")
+	require.NoError(t, err)
+	require.Equal(t, "trusted", done.What)
+	a, err := OpenAuthority(dir)
+	require.NoError(t, err)
+	require.Len(t, a.Roots(), 2)
+
+	key, err := x509.MarshalPKCS8PrivateKey(company.key)
+	require.NoError(t, err)
+	withKey := append(company.PEM(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+	_, err = Import(dir, "company.pem", withKey, "")
+	require.ErrorContains(t, err, "import into a new folder")
+	other := filepath.Join(t.TempDir(), "other")
+	done, err = Import(other, "company.pem", withKey, "")
+	require.NoError(t, err)
+	require.Equal(t, "authority", done.What)
+	became, err := OpenAuthority(other)
+	require.NoError(t, err)
+	require.True(t, became.cert.Equal(company.cert))
+
+	c, err := company.Issue(Request{Names: []string{"mbx1.contoso.lab"}})
+	require.NoError(t, err)
+	pfx, err := PFX(c, "word")
+	require.NoError(t, err)
+	_, err = Import(dir, "mbx1.pfx", pfx, "wrong")
+	require.ErrorContains(t, err, "neither PEM nor a PFX that this password opens")
+	done, err = Import(dir, "mbx1.pfx", pfx, "word")
+	require.NoError(t, err)
+	require.Equal(t, "certificate", done.What)
+	kept, found, err := a.Kept("mbx1.contoso.lab")
+	require.NoError(t, err)
+	require.True(t, found)
+	require.True(t, kept.Leaf.Equal(c.Leaf))
+
+	_, err = Import(dir, "x.pem", []byte("-----BEGIN NOTHING-----\n-----END NOTHING-----\n"), "")
+	require.ErrorContains(t, err, "no certificate and no revocation list")
+}

@@ -1,0 +1,142 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/exsim/exsim/sim/admit"
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/um"
+	"github.com/exsim/exsim/sip"
+)
+
+// sipPort settles the port of a row; false if the start-up mode does not open
+// it.
+func (x *Exchange) sipPort(s *org.Server, r *profile.Port) bool {
+	o := x.conf.Org
+	mode := s.UMStartupMode
+	if r.Service == um.CallRouter {
+		mode = o.Router.UMStartupMode
+		if p := map[string]uint16{"tcp": o.Router.SipTCPListeningPort, "tls": o.Router.SipTLSListeningPort}[r.Transport]; p != 0 {
+			r.Port = p
+		}
+	}
+	if mode == org.ModeTLS && r.TLSOnly != 0 && o.WorkerPorts != org.WorkerPortsMajority {
+		r.Port = r.TLSOnly
+	}
+	return mode.Listens(r.Transport)
+}
+
+// sipEndpoint makes the endpoint of a listener that redirects or answers. Over
+// TCP a gateway is known by its address, over TLS by its certificate.
+func (x *Exchange) sipEndpoint(l *Listener, shared um.Config) (*sip.Endpoint, error) {
+	src := x.log.Source(l.Server.Name, l.Row.ID)
+	handler, err := x.unifiedMessaging(l, shared)
+	if err != nil {
+		return nil, err
+	}
+	conf := sip.Config{
+		Handler:   handler,
+		Dialect:   um.Dialect(x.profile, l.Row.Listens == "redirect"),
+		Allow:     x.profile.SIP.Allow,
+		Supported: x.profile.SIP.Supported,
+		T1:        x.profile.SIP.T1,
+		Transport: strings.ToUpper(l.Row.Transport),
+		Rand:      x.rand, Calls: x.calls, Trace: src,
+		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			return x.conf.Net.Dial(ctx, l.Server.Address, to)
+		},
+	}
+	if l.Row.Transport != "tls" {
+		l.ln = admit.Listener(l.ln, x.sipAllowList(), admit.Close, src)
+		return sip.New(conf), nil
+	}
+	cert, err := x.certificate(l.Server)
+	if err != nil {
+		return nil, err
+	}
+	mutual := x.mutualTLS(cert)
+	mutual.Trace = src
+	l.ln = mutual.Listener(l.ln)
+	conf.Dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+		nc, err := x.conf.Net.Dial(ctx, l.Server.Address, to)
+		if err != nil {
+			return nil, err
+		}
+		return x.expecting(mutual, to.Addr()).Client(ctx, nc, "")
+	}
+	return sip.New(conf), nil
+}
+
+// unifiedMessaging is the service behind a listener; those for TCP and for TLS
+// share it.
+func (x *Exchange) unifiedMessaging(l *Listener, shared um.Config) (sip.Handler, error) {
+	key := l.Server.Name + " " + l.Row.Service
+	if h, ok := x.handlers[key]; ok {
+		return h, nil
+	}
+	switch l.Row.Service {
+	case um.CallRouter:
+		x.handlers[key] = um.NewRouter(shared, l.Server)
+	case um.UMService:
+		x.handlers[key] = um.NewService(shared, l.Server)
+	case um.UMWorker:
+		w := um.NewWorker(um.WorkerConfig{Config: shared, Server: l.Server, Media: x.media, Shared: x.shared, Prompts: x.prompts, Submit: x.submit(l.Server)})
+		x.workers = append(x.workers, w)
+		x.handlers[key] = w
+	default:
+		return nil, fmt.Errorf("sim: row %s of the port table: no service %q", l.Row.ID, l.Row.Service)
+	}
+	return x.handlers[key], nil
+}
+
+// watch lets every call router look after the UM services.
+func (x *Exchange) watch() {
+	for i := range x.conf.Org.Servers {
+		s := &x.conf.Org.Servers[i]
+		if router, ok := x.handlers[s.Name+" "+um.CallRouter].(*um.Router); ok {
+			x.wg.Go(func() { router.Watch(x.ctx, x.probe(s)) })
+		}
+	}
+}
+
+// probe asks a UM service for OPTIONS, from a router's own address and over a
+// transport that both have.
+func (x *Exchange) probe(from *org.Server) um.Probe {
+	return func(ctx context.Context, to *org.Server) error {
+		for _, suffix := range []string{"", "-tls"} {
+			ours, theirs := x.Listener(from.Name, um.CallRouter+suffix), x.Listener(to.Name, um.UMService+suffix)
+			if ours == nil || theirs == nil {
+				continue
+			}
+			at := netip.AddrPortFrom(to.Public(), theirs.Bound)
+			r, err := ours.serv.(*sip.Endpoint).Options(ctx, at, "sip:"+at.String()+";transport="+theirs.Row.Transport, "<sip:"+from.FQDN+">")
+			if err == nil && r.Status != 200 {
+				err = fmt.Errorf("OPTIONS was answered %d %s", r.Status, r.Reason)
+			}
+			return err
+		}
+		return fmt.Errorf("%s and %s have no transport in common: see um-startup-mode", from.Name, to.Name)
+	}
+}
+
+// sipAllowList admits the gateways and the organisation's own servers.
+func (x *Exchange) sipAllowList() *admit.List {
+	list := &admit.List{
+		Check: "UM IP gateways",
+		Fix:   "add to the organisation: gateways: - {name: NAME, address: {address}, dial-plan: PLAN}, and a hunt group for it",
+	}
+	for _, g := range x.conf.Org.Gateways {
+		if g.Address.IsValid() {
+			list.Add(g.Address, "gateway "+g.Name)
+		}
+	}
+	for _, s := range x.conf.Org.Servers {
+		list.Add(s.Address, "server "+s.Name)
+	}
+	return list
+}

@@ -1,0 +1,119 @@
+package sim_test
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/exsim/exsim/rtp"
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// secured is a default organisation whose services listen for both and whose
+// dial plan asks for TLS.
+func secured(o *org.Organisation) {
+	o.Router.UMStartupMode = org.ModeDual
+	for i := range o.Servers {
+		o.Servers[i].UMStartupMode = org.ModeDual
+	}
+	o.DialPlans[0].VoIPSecurity = org.SIPSecured
+	o.Gateways[0].FQDN = "gw1.contoso.lab"
+}
+
+// papers writes a gateway's certificate with its key, and the authority.
+func papers(t *testing.T, l *lab) (bundle, ca string) {
+	t.Helper()
+	mutual, err := l.MutualTLS("gw1.contoso.lab")
+	require.NoError(t, err)
+	var text []byte
+	for _, der := range mutual.Cert.Certificate {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(mutual.Cert.PrivateKey)
+	require.NoError(t, err)
+	text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+	dir := t.TempDir()
+	bundle, ca = filepath.Join(dir, "bundle.pem"), filepath.Join(dir, "ca.pem")
+	require.NoError(t, os.WriteFile(bundle, text, 0o600))
+	require.NoError(t, os.WriteFile(ca, l.LabCA(), 0o600))
+	return bundle, ca
+}
+
+var tlsRows = []string{"call-router-tls", "um-service-tls", "um-worker-tls"}
+
+// sipsak through stunnel, which verifies our certificate by chain and name, is
+// answered at every TLS listener.
+func TestSipsakThroughStunnel(t *testing.T) {
+	sipsak, stunnel := needPeer(t, "sipsak"), needPeer(t, "stunnel4")
+	l := startLab(t, "2013", 71, "", secured)
+	bundle, ca := papers(t, l)
+	for i, row := range tlsRows {
+		name := map[bool]string{true: "cas1.contoso.lab", false: "mbx1.contoso.lab"}[i == 0]
+		local := net.JoinHostPort(l.addr(50), strconv.Itoa(26360+i))
+		conf := filepath.Join(t.TempDir(), "stunnel.conf")
+		text := fmt.Sprintf("foreground = yes\npid =\n[sip]\nclient = yes\naccept = %s\nconnect = %s\ncert = %s\nCAfile = %s\nverifyChain = yes\ncheckHost = %s\n",
+			local, l.at(row), bundle, ca, name)
+		require.NoError(t, os.WriteFile(conf, []byte(text), 0o600))
+		runPeer(t, stunnel, conf)
+		require.Eventually(t, func() bool {
+			c, err := net.Dial("tcp", local)
+			if err == nil {
+				_ = c.Close()
+			}
+			return err == nil
+		}, 10*time.Second, 20*time.Millisecond)
+		out, err := command(t, "", 20*time.Second, sipsak, "-E", "tcp", "-v", "-s", "sip:um@"+local)
+		require.NoError(t, err, "%s: %s", row, out)
+	}
+}
+
+// openssl verifies what each TLS listener shows; without a certificate of its
+// own it is refused, and the event says so.
+func TestOpenSSLAtTLSListeners(t *testing.T) {
+	openssl := needPeer(t, "openssl")
+	l := startLab(t, "2013", 72, "", secured)
+	bundle, ca := papers(t, l)
+	for i, row := range tlsRows {
+		name := map[bool]string{true: "cas1.contoso.lab", false: "mbx1.contoso.lab"}[i == 0]
+		args := []string{"s_client", "-connect", l.at(row).String(), "-CAfile", ca, "-verify_hostname", name, "-verify_return_error", "-brief"}
+		out, err := command(t, "", 20*time.Second, openssl, append(args, "-cert", bundle, "-key", bundle)...)
+		require.NoError(t, err, out)
+		require.Contains(t, out, "Verification: OK")
+		_, _ = command(t, "", 20*time.Second, openssl, append(args, "-tls1_2")...)
+	}
+	require.Eventually(t, func() bool {
+		return len(tlsRows) == l.count(func(e *trace.Event) bool {
+			return e.Name == "tls.refused" && e.Text("why") == "no certificate was shown"
+		})
+	}, 10*time.Second, 20*time.Millisecond)
+}
+
+// baresip, with a certificate, follows both redirects over TLS and hears the
+// pilot's greeting.
+func TestBaresipOverTLS(t *testing.T) {
+	baresip := needPeer(t, "baresip")
+	l := startLab(t, "2013", 73, "", secured)
+	bundle, ca := papers(t, l)
+	more := fmt.Sprintf("sip_certificate %s\nsip_cafile %s", bundle, ca)
+	ctl := startBaresip(t, baresip, l, rtp.Quiet(rtp.PCMU, 20*time.Second), "tls", more)
+	ctl.send("dial", fmt.Sprintf("sip:4000@%s;transport=tls", l.at("call-router-tls")))
+	l.await("um.pilot_greeting", 15*time.Second)
+	ctl.send("hangup", "")
+	require.Equal(t, "bye", l.await("um.ended", 10*time.Second).Text("how"))
+	answered := l.await("um.answered", time.Second)
+	require.Equal(t, "gw1", answered.Text("gateway"))
+	for _, row := range tlsRows {
+		require.NotZero(t, l.count(func(e *trace.Event) bool {
+			return e.Name == "sip.received" && e.Listener == row && e.Text("method") == "INVITE" && e.Session == answered.Session
+		}), row)
+	}
+}
