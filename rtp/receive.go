@@ -9,6 +9,13 @@ import (
 
 // receiveRTP takes one datagram, on the receiving loop.
 func (s *Stream) receiveRTP(b []byte, from netip.AddrPort) {
+	b, why := s.open(b, false)
+	if b == nil {
+		if why != "" {
+			s.note(from, why)
+		}
+		return
+	}
 	var p pion.Packet
 	if err := p.Unmarshal(b); err != nil || p.Version != 2 {
 		s.note(from, "not RTP")

@@ -39,7 +39,11 @@ func (s *Stream) sendReport(now time.Time, bye bool) {
 	if bye {
 		packets = append(packets, &rtcp.Goodbye{Sources: []uint32{s.ssrc}})
 	}
-	if b, err := rtcp.Marshal(packets); err == nil {
+	b, err := rtcp.Marshal(packets)
+	if err == nil {
+		b, err = s.seal(b, true)
+	}
+	if err == nil {
 		_ = s.rtcp.send(b, netip.AddrPortFrom(s.params.Remote.Addr(), s.params.Remote.Port()+1))
 	}
 }
@@ -60,6 +64,13 @@ func (s *source) report(now time.Time) rtcp.ReceptionReport {
 
 // receiveRTCP takes one compound packet, on the receiving loop.
 func (s *Stream) receiveRTCP(b []byte, from netip.AddrPort) {
+	b, why := s.open(b, true)
+	if b == nil {
+		if why != "" {
+			s.note(from, why)
+		}
+		return
+	}
 	packets, err := rtcp.Unmarshal(b)
 	if err != nil {
 		s.note(from, "not RTCP")

@@ -2,12 +2,14 @@ package rtp
 
 import (
 	"bytes"
+	"context"
 	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	pion "github.com/pion/rtp"
+	"github.com/pion/srtp/v3"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -82,7 +84,21 @@ func TestPortPairs(t *testing.T) {
 
 // Two streams talk: audio arrives octet for octet, digits arrive once each,
 // both sides count the same.
-func TestTalk(t *testing.T) {
+func TestTalk(t *testing.T) { testTalk(t, nil, nil) }
+
+// The same over SRTP and SRTCP, over the wrap of the sequence number, with a
+// master key identifier in one direction.
+func TestTalkSRTP(t *testing.T) {
+	one, two := bytes.Repeat([]byte{1}, MasterLength), bytes.Repeat([]byte{2}, MasterLength)
+	for _, suite := range []string{"AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"} {
+		t.Run(suite, func(t *testing.T) {
+			testTalk(t, &Crypto{Suite: suite, Send: one, Receive: two}, &Crypto{Suite: suite, Send: two, Receive: one})
+		})
+	}
+}
+
+func testTalk(t *testing.T, ofA, ofB *Crypto) {
+	t.Helper()
 	log := trace.New(trace.Config{})
 	e := newTestEngine(t, 0, 0)
 	a, err := e.Open(loopback, trace.Session{Kind: "call", N: 1}, log.Source("a", "rtp"))
@@ -91,13 +107,14 @@ func TestTalk(t *testing.T) {
 	require.NoError(t, err)
 
 	digits := make(chan byte, 10)
-	b.Start(Params{Remote: a.Addr(), Codec: PCMU, EventsPT: 101, Send: true, Receive: true, OnDigit: func(d byte) { digits <- d }})
+	b.Start(Params{Remote: a.Addr(), Codec: PCMU, EventsPT: 101, Send: true, Receive: true, Crypto: ofB, OnDigit: func(d byte) { digits <- d }})
 	recorded := make(chan Recording, 1)
 	b.Record(Limits{Max: time.Minute, Idle: time.Minute}, func(r Recording, why Stopped) {
 		require.Equal(t, StoppedHere, why)
 		recorded <- r
 	})
-	a.Start(Params{Remote: b.Addr(), Codec: PCMU, EventsPT: 101, Send: true, Receive: true})
+	a.seq = 65530
+	a.Start(Params{Remote: b.Addr(), Codec: PCMU, EventsPT: 101, Send: true, Receive: true, Crypto: ofA})
 	speech := Tone(PCMU, 440, 400*time.Millisecond)
 	a.Play(PCMU, speech, nil)
 	a.SendDigits("1#D", nil)
@@ -250,4 +267,65 @@ func FuzzReceive(f *testing.F) {
 			t.Fatal("it grows without bound")
 		}
 	})
+}
+
+// A packet that comes again, is altered, has another key or none is not heard,
+// and the event says which; a good one with a master key identifier is.
+func TestSRTPRefusals(t *testing.T) {
+	ours, theirs := bytes.Repeat([]byte{1}, MasterLength), bytes.Repeat([]byte{2}, MasterLength)
+	log := trace.New(trace.Config{})
+	e := newTestEngine(t, 0, 0)
+	s, err := e.Open(loopback, trace.Session{Kind: "call", N: 1}, log.Source("mbx1", "um-worker"))
+	require.NoError(t, err)
+	peer, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer peer.Close()
+	remote := netip.MustParseAddrPort(peer.LocalAddr().String())
+	params := Params{Remote: remote, Codec: PCMU, Receive: true, Crypto: &Crypto{Suite: "AES_CM_128_HMAC_SHA1_80", Send: ours, Receive: theirs, ReceiveMKI: []byte{0, 1}}}
+	require.NoError(t, s.Start(params))
+
+	packet := func(seq uint16, key []byte, options ...srtp.ContextOption) []byte {
+		c, err := srtp.CreateContext(key[:16], key[16:], srtp.ProtectionProfileAes128CmHmacSha1_80, options...)
+		require.NoError(t, err)
+		p := pion.Packet{Header: pion.Header{Version: 2, SequenceNumber: seq, SSRC: 9}, Payload: make([]byte, 160)}
+		plain, err := p.Marshal()
+		require.NoError(t, err)
+		b, err := c.EncryptRTP(nil, plain, nil)
+		require.NoError(t, err)
+		return b
+	}
+	mki := srtp.MasterKeyIndicator([]byte{0, 1})
+	good := packet(1, theirs, mki)
+	altered := packet(2, theirs, mki)
+	altered[20] ^= 1
+	clear := append([]byte{0x80, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9}, make([]byte, 160)...)
+	for _, b := range [][]byte{good, good, altered, packet(3, ours, mki), clear, {0x80, 0}} {
+		_, err := peer.WriteTo(b, net.UDPAddrFromAddrPort(s.Addr()))
+		require.NoError(t, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var got []string
+	for e := range log.Follow(ctx) {
+		if e.Name == "rtp.ignored" {
+			got = append(got, e.Text("why"))
+		}
+		if len(got) == 4 {
+			break
+		}
+	}
+	require.Equal(t, []string{
+		"SRTP: a packet that was here before", "SRTP: not authentic: another key, in clear, or altered on the way",
+		"SRTP: a master key identifier that was not agreed on", "SRTP: too short or malformed",
+	}, got)
+	bad := params
+	bad.Crypto = &Crypto{Suite: "NULL", Send: ours, Receive: theirs}
+	require.ErrorContains(t, s.Start(bad), `suite "NULL" is not known`)
+	s.Close()
+	require.NoError(t, log.Close())
+	for e := range log.Events() {
+		if e.Name == "rtp.ended" && e.Text("direction") == "received" {
+			require.EqualValues(t, 1, e.Int("packets"))
+		}
+	}
 }

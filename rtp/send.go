@@ -138,7 +138,11 @@ func (s *Stream) header(pt uint8, marker bool, ts uint32) []byte {
 }
 
 func (s *Stream) put(b []byte, octets int) {
-	if err := s.rtp.send(b, s.params.Remote); err == nil {
+	b, err := s.seal(b, false)
+	if err == nil {
+		err = s.rtp.send(b, s.params.Remote)
+	}
+	if err == nil {
 		s.out.sent(octets, s.src.Log().Now())
 	}
 }

@@ -36,6 +36,7 @@ type Stream struct {
 	talking bool // the last frame was sent: the next needs no marker
 	packet  []byte
 
+	srtp   *protection // nil is RTP in clear
 	in     reception
 	out    Stats
 	record *recorder
@@ -52,6 +53,8 @@ type Params struct {
 	Send, Receive bool
 	// Continuous fills pauses with silence, as a telephone does.
 	Continuous bool
+	// Crypto is SRTP in place of RTP, nil for none.
+	Crypto *Crypto
 	// OnDigit is told each received digit once: 0-9, *, #, A-D.
 	OnDigit func(digit byte)
 }
@@ -59,12 +62,16 @@ type Params struct {
 // Addr is our end: the even port.
 func (s *Stream) Addr() netip.AddrPort { return s.addr }
 
-// Start begins to send and to listen, or changes what is sent from now on.
-func (s *Stream) Start(p Params) {
+// Start begins to send and to listen, or changes what is sent from now on. It
+// fails if the keys for SRTP are no keys.
+func (s *Stream) Start(p Params) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return
+		return nil
+	}
+	if err := s.key(p.Crypto); err != nil {
+		return err
 	}
 	s.params = p
 	if !s.started {
@@ -75,6 +82,7 @@ func (s *Stream) Start(p Params) {
 	if p.Continuous && p.Send {
 		s.resume()
 	}
+	return nil
 }
 
 // resume starts the frame clock; s.mu is held.

@@ -18,6 +18,7 @@ import (
 const (
 	otherTransport   = "other-transport"
 	otherCertificate = "other-certificate"
+	otherMedia       = "other-media"
 )
 
 // faultKinds are the faults that can be planted, with the setting that each
@@ -25,12 +26,12 @@ const (
 var faultKinds = map[string]string{
 	string(gateway.DropDiversion): "", string(gateway.NoMedia): "", string(gateway.OneRedirect): "",
 	string(gateway.OtherAddress): "address", string(gateway.AssumesPort): "port",
-	otherTransport: "transport", otherCertificate: "certificate",
+	otherTransport: "transport", otherCertificate: "certificate", otherMedia: "media",
 }
 
 // settings are those that a fault has.
 func (f *PlantedFault) settings() map[string]bool {
-	return map[string]bool{"address": f.Address.IsValid(), "port": f.Port != 0, "transport": f.Transport != "", "certificate": f.Certificate != ""}
+	return map[string]bool{"address": f.Address.IsValid(), "port": f.Port != 0, "transport": f.Transport != "", "certificate": f.Certificate != "", "media": f.Media != ""}
 }
 
 // good is a certificate with nothing wrong.
@@ -54,6 +55,8 @@ func (r *run) startActors() error {
 				a.Transport = f.Transport
 			case otherCertificate:
 				a.Certificate = f.Certificate
+			case otherMedia:
+				a.Media = f.Media
 			default:
 				conf.Faults = append(conf.Faults, gateway.Fault(f.Do))
 			}
@@ -63,7 +66,7 @@ func (r *run) startActors() error {
 			conf.Port = max(conf.Port, f.Port)
 			r.src.Record(trace.Session{}, trace.Session{}, faultEvent{f}, nil)
 		}
-		r.transports[name] = a.Transport
+		r.transports[name], conf.SRTP = a.Transport, a.Media == SRTP
 		if a.Transport == TLS {
 			if err := r.secure(&conf, a); err != nil {
 				return err

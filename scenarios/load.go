@@ -50,7 +50,7 @@ func (l *loader) check() {
 		if a.Role != "ip-gateway" {
 			l.f.Report(a.Pos, yamlfile.Suggest(a.Role, []string{"ip-gateway"}), "actor %q: unknown role %q", name, a.Role)
 		}
-		l.papers(a.Pos, a.Transport, a.Certificate)
+		l.papers(a.Pos, a.Transport, a.Media, a.Certificate)
 		if a.Transport == "" {
 			a.Transport = TCP
 		}
@@ -292,12 +292,15 @@ func (l *loader) faults(list []PlantedFault) {
 				l.f.Report(f.Pos, "", "fault %s: %s is %s", f.Do, setting, map[bool]string{true: "missing", false: "not its setting"}[needed])
 			}
 		}
-		l.papers(f.Pos, f.Transport, f.Certificate)
+		l.papers(f.Pos, f.Transport, f.Media, f.Certificate)
 	}
 }
 
-// papers checks a transport and a kind of certificate.
-func (l *loader) papers(at yamlfile.Pos, t Transport, certificate string) {
+// papers checks a transport, media and a kind of certificate.
+func (l *loader) papers(at yamlfile.Pos, t Transport, m Media, certificate string) {
+	if m != "" && m != RTP && m != SRTP {
+		l.f.Report(at, "rtp or srtp", "unknown media %q", m)
+	}
 	if t != "" && t != TCP && t != TLS {
 		l.f.Report(at, "tcp or tls", "unknown transport %q", t)
 	}

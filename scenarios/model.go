@@ -40,6 +40,8 @@ type Actor struct {
 	Address netip.Addr `yaml:"address,required"`
 	// Transport is tcp if empty.
 	Transport Transport `yaml:"transport"`
+	// Media is rtp if empty.
+	Media Media `yaml:"media"`
 	// Certificate is what it shows over TLS: good if empty, or what is wrong
 	// with it.
 	Certificate string `yaml:"certificate"`
@@ -54,6 +56,15 @@ const (
 	TLS Transport = "tls"
 )
 
+// Media of an actor.
+type Media string
+
+// The kinds of media.
+const (
+	RTP  Media = "rtp"
+	SRTP Media = "srtp"
+)
+
 // PlantedFault makes a simulated actor do something wrong.
 type PlantedFault struct {
 	Pos   yamlfile.Pos
@@ -64,6 +75,7 @@ type PlantedFault struct {
 	Port        uint16     `yaml:"port"`        // of assumes-port
 	Transport   Transport  `yaml:"transport"`   // of other-transport
 	Certificate string     `yaml:"certificate"` // of other-certificate
+	Media       Media      `yaml:"media"`       // of other-media
 }
 
 // Step is one line of a scenario: exactly one verb.

@@ -164,7 +164,7 @@ func TestLinkedModules(t *testing.T) {
 		"github.com/klauspost/compress",                             // the spilled timeline
 		"golang.org/x/crypto", "software.sslmate.com/src/go-pkcs12", // PFX files
 		"github.com/emiago/sipgo", "github.com/gobwas/httphead", "github.com/gobwas/pool", "github.com/gobwas/ws", "github.com/google/uuid", // SIP messages
-		"github.com/pion/randutil", "github.com/pion/rtcp", "github.com/pion/rtp", // media
+		"github.com/pion/logging", "github.com/pion/randutil", "github.com/pion/rtcp", "github.com/pion/rtp", "github.com/pion/srtp/v3", "github.com/pion/transport/v5", // media
 		"go.yaml.in/yaml/v4", "golang.org/x/sync", "golang.org/x/sys",
 	}
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "../sim/...", "../scenarios/...").Output()

@@ -204,7 +204,7 @@ func TestBaresipGateway(t *testing.T) {
 		divertingRelay(t, front, l.addr(30), l.at(row))
 	}
 	stream := append(rtp.Quiet(rtp.PCMU, time.Second), speechOf(t, 20*time.Second)...)
-	ctl := startBaresip(t, baresip, l, stream, "tcp", "")
+	ctl := startBaresip(t, baresip, l, stream, "tcp", "", "")
 	router := netip.AddrPortFrom(netip.MustParseAddr(front), l.at("call-router").Port())
 	ctl.send("dial", fmt.Sprintf("sip:4000@%s;transport=tcp", router))
 	l.await("um.recording", 15*time.Second)
@@ -220,14 +220,14 @@ func TestBaresipGateway(t *testing.T) {
 }
 
 // startBaresip brings up a baresip at .30 that plays a stream of mu-law.
-func startBaresip(t *testing.T, baresip string, l *lab, stream []byte, transport, more string) *control {
+func startBaresip(t *testing.T, baresip string, l *lab, stream []byte, transport, account, more string) *control {
 	t.Helper()
 	dir := t.TempDir()
 	writePCM(t, filepath.Join(dir, "speech.wav"), stream)
 	control := l.addr(30) + ":4444"
 	config := filepath.Join(dir, "config")
 	writeTemplate(t, config, "testdata/peers/baresip.tmpl", map[string]string{"Addr": l.addr(30), "Dir": dir, "Control": control, "More": more})
-	account := fmt.Sprintf("<sip:7125550123@%s;transport=%s>;regint=0;audio_codecs=PCMU/8000/1;catchall=yes\n", l.addr(30), transport)
+	account = fmt.Sprintf("<sip:7125550123@%s;transport=%s>;regint=0;audio_codecs=PCMU/8000/1;catchall=yes%s\n", l.addr(30), transport, account)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "accounts"), []byte(account), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "contacts"), nil, 0o600))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "rec"), 0o700))

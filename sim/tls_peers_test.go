@@ -7,7 +7,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,22 +100,36 @@ func TestOpenSSLAtTLSListeners(t *testing.T) {
 }
 
 // baresip, with a certificate, follows both redirects over TLS and hears the
-// pilot's greeting.
+// pilot's greeting, by RTP or by SRTP as the dial plan asks. Its keys are not
+// in the trace.
 func TestBaresipOverTLS(t *testing.T) {
 	baresip := needPeer(t, "baresip")
-	l := startLab(t, "2013", 73, "", secured)
-	bundle, ca := papers(t, l)
-	more := fmt.Sprintf("sip_certificate %s\nsip_cafile %s", bundle, ca)
-	ctl := startBaresip(t, baresip, l, rtp.Quiet(rtp.PCMU, 20*time.Second), "tls", more)
-	ctl.send("dial", fmt.Sprintf("sip:4000@%s;transport=tls", l.at("call-router-tls")))
-	l.await("um.pilot_greeting", 15*time.Second)
-	ctl.send("hangup", "")
-	require.Equal(t, "bye", l.await("um.ended", 10*time.Second).Text("how"))
-	answered := l.await("um.answered", time.Second)
-	require.Equal(t, "gw1", answered.Text("gateway"))
-	for _, row := range tlsRows {
-		require.NotZero(t, l.count(func(e *trace.Event) bool {
-			return e.Name == "sip.received" && e.Listener == row && e.Text("method") == "INVITE" && e.Session == answered.Session
-		}), row)
+	for i, security := range []org.VoIPSecurity{org.SIPSecured, org.Secured} {
+		t.Run(string(security), func(t *testing.T) {
+			l := startLab(t, "2013", 76+i, "", secured, func(o *org.Organisation) { o.DialPlans[0].VoIPSecurity = security })
+			bundle, ca := papers(t, l)
+			more, account := fmt.Sprintf("sip_certificate %s\nsip_cafile %s", bundle, ca), ""
+			if security == org.Secured {
+				more, account = more+"\nmodule srtp.so", ";mediaenc=srtp-mand"
+			}
+			ctl := startBaresip(t, baresip, l, append(rtp.Quiet(rtp.PCMU, time.Second), speechOf(t, 20*time.Second)...), "tls", account, more)
+			ctl.send("dial", fmt.Sprintf("sip:4000@%s;transport=tls", l.at("call-router-tls")))
+			l.await("um.pilot_greeting", 15*time.Second)
+			l.await("rtp.started", 10*time.Second)
+			ctl.send("hangup", "")
+			require.Equal(t, "bye", l.await("um.ended", 10*time.Second).Text("how"))
+			answered := l.await("um.answered", time.Second)
+			require.Equal(t, "gw1", answered.Text("gateway"))
+			require.Equal(t, security == org.Secured, answered.Text("srtp") != "")
+			for _, row := range tlsRows {
+				require.NotZero(t, l.count(func(e *trace.Event) bool {
+					return e.Name == "sip.received" && e.Listener == row && e.Text("method") == "INVITE" && e.Session == answered.Session
+				}), row)
+			}
+			key := regexp.MustCompile(`inline:[^*]`)
+			require.Zero(t, l.count(func(e *trace.Event) bool {
+				return e.Name == "rtp.ignored" && strings.HasPrefix(e.Text("why"), "SRTP:") || key.Match(e.Raw)
+			}))
+		})
 	}
 }

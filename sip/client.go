@@ -162,7 +162,7 @@ func (e *Endpoint) receiveResponse(c *conn, h *head) {
 	} else {
 		session = e.conf.Calls.find(h.callID.of(h.raw), h.fromTag.of(h.raw), false)
 	}
-	e.conf.Trace.Record(session, trace.Session{}, received{c}, h.raw)
+	e.conf.Trace.Record(session, trace.Session{}, received{c}, h.shown())
 	if h.problem.status != 0 {
 		e.conf.Trace.Record(session, trace.Session{}, malformed(c.name, h.problem.reason), nil)
 		return

@@ -190,7 +190,7 @@ func (c *conn) send(session trace.Session, raw []byte) {
 	c.write(func(out []byte) []byte {
 		var h head
 		h.scan(raw, max(headEnd(raw), 0))
-		c.ep.conf.Trace.Record(session, trace.Session{}, sent{&h, c.name}, raw)
+		c.ep.conf.Trace.Record(session, trace.Session{}, sent{&h, c.name}, h.shown())
 		return append(out, raw...)
 	})
 }

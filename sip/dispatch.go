@@ -16,7 +16,7 @@ func (e *Endpoint) receive(c *conn, h *head) {
 	}
 	d := e.dialogOf(h)
 	session := e.sessionOf(h, d)
-	e.conf.Trace.Record(session, trace.Session{}, received{c}, h.raw)
+	e.conf.Trace.Record(session, trace.Session{}, received{c}, h.shown())
 	if h.problem.status != 0 {
 		e.refuse(c, h, session, h.problem)
 		return
@@ -173,7 +173,7 @@ func (e *Endpoint) refuseLost(c *conn, h *head) {
 		return
 	}
 	session := e.sessionOf(h, nil)
-	e.conf.Trace.Record(session, trace.Session{}, received{c}, h.raw)
+	e.conf.Trace.Record(session, trace.Session{}, received{c}, h.shown())
 	e.refuse(c, h, session, h.problem)
 }
 

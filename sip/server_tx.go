@@ -142,7 +142,7 @@ func (tx *ServerTx) respond(r Response) bool {
 	tx.conn.write(func(out []byte) []byte {
 		begin := len(out)
 		out = tx.print(out, r)
-		tx.ep.conf.Trace.Record(tx.session, trace.Session{}, answered{tx.h, tx.conn.name, r.Status}, out[begin:])
+		tx.ep.conf.Trace.Record(tx.session, trace.Session{}, answered{tx.h, tx.conn.name, r.Status}, shown(out[begin:], len(r.Body)))
 		if keep {
 			if tx.last == nil {
 				tx.last = tx.ep.answers.take()

@@ -15,6 +15,7 @@ import (
 	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sip"
+	"github.com/exsim/exsim/sip/sdp"
 )
 
 // Fault is something that a gateway does wrong.
@@ -53,6 +54,8 @@ type Config struct {
 	Dial         func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
 	// Secure says that Listen and Dial speak TLS.
 	Secure bool
+	// SRTP offers SRTP and nothing else.
+	SRTP bool
 }
 
 // transport is the value of the URI parameter.
@@ -150,6 +153,8 @@ type Call struct {
 	ended   chan struct{}
 	once    sync.Once
 
+	keys []sdp.Crypto // ours, of SRTP
+
 	mu     sync.Mutex
 	talked []byte
 }
@@ -167,6 +172,9 @@ func (g *Gateway) Call(ctx context.Context, p CallParams) (*Call, error) {
 		return c, err
 	}
 	c.stream = stream
+	if g.conf.SRTP {
+		c.keys = newKeys()
+	}
 	inv := g.invite(p, c)
 	inv.CallID, inv.FromTag = callID, tag
 	answer, err := g.follow(ctx, inv)
@@ -193,7 +201,7 @@ func (g *Gateway) invite(p CallParams, c *Call) *sip.Invite {
 	inv := &sip.Invite{
 		To: p.To, URI: uri, From: from, ToURI: fmt.Sprintf("<sip:%s@%s>", p.Dial, p.To.Addr()),
 		Contact: fmt.Sprintf("<sip:%s@%s;transport=%s>", p.Caller, g.local, g.conf.transport()),
-		Body:    g.offer(c.stream.Addr().Port()), Handler: c,
+		Body:    c.offer(), Handler: c,
 		Headers: []string{"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY", "Supported: timer"},
 	}
 	if p.Diverted != "" {

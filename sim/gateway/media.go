@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -32,14 +33,25 @@ func Speech(length time.Duration) ([]byte, error) {
 // eventsPT is the payload type of telephone events that the gateway offers.
 const eventsPT = 101
 
-func (g *Gateway) description(port uint16) sdp.Local {
+func (c *Call) description() sdp.Local {
 	return sdp.Local{
-		Addr: g.addr, Port: port, Codecs: []sdp.Codec{sdp.PCMU, sdp.PCMA},
+		Addr: c.g.addr, Port: c.stream.Addr().Port(), Crypto: c.keys, Codecs: []sdp.Codec{sdp.PCMU, sdp.PCMA},
 		Events: "0-16", EventsPT: eventsPT, ID: 1, Name: "-", Ptime: 20,
 	}
 }
 
-func (g *Gateway) offer(port uint16) []byte { return sdp.Offer(g.description(port)).AppendTo(nil) }
+func (c *Call) offer() []byte { return sdp.Offer(c.description()).AppendTo(nil) }
+
+// newKeys makes a master key for each suite that a gateway offers.
+func newKeys() []sdp.Crypto {
+	var keys []sdp.Crypto
+	for _, suite := range []string{"AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"} {
+		key := make([]byte, rtp.MasterLength)
+		_, _ = rand.Read(key) // never fails
+		keys = append(keys, sdp.Crypto{Suite: suite, Key: key})
+	}
+	return keys
+}
 
 // startMedia sends silence from here on, as a telephone does.
 func (c *Call) startMedia(answer []byte) error {
@@ -47,15 +59,18 @@ func (c *Call) startMedia(answer []byte) error {
 	if err != nil {
 		return fmt.Errorf("the answer: %w", err)
 	}
-	agreed, err := sdp.Accepted(desc, c.g.description(c.stream.Addr().Port()))
+	agreed, err := sdp.Accepted(desc, c.description())
 	if err != nil {
 		return fmt.Errorf("the answer: %w", err)
 	}
-	c.stream.Start(rtp.Params{
+	p := rtp.Params{
 		Remote: agreed.Remote, Codec: rtp.Codec(agreed.Codec.PT), PT: agreed.PT, EventsPT: agreed.EventsPT,
 		Send: agreed.Send && !c.g.has(NoMedia), Receive: agreed.Receive, Continuous: true,
-	})
-	return nil
+	}
+	if k := agreed.Keys; k != nil {
+		p.Crypto = &rtp.Crypto{Suite: k.Suite, Send: k.Local, Receive: k.Remote, ReceiveMKI: k.RemoteMKI}
+	}
+	return c.stream.Start(p)
 }
 
 // errEnded means that the call was over before what was to be done.

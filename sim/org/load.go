@@ -162,9 +162,7 @@ func (c checker) dialPlans() {
 		switch d.VoIPSecurity {
 		case "":
 			d.VoIPSecurity = Unsecured
-		case Unsecured, SIPSecured:
-		case Secured:
-			c.f.Report(d.Pos, "SIPSecured is mutual TLS with RTP in clear", "dial plan %q: Secured (SRTP) is not simulated yet", d.Name)
+		case Unsecured, SIPSecured, Secured:
 		default:
 			c.f.Report(d.Pos, "Unsecured, SIPSecured or Secured", "dial plan %q: unknown voip-security %q", d.Name, d.VoIPSecurity)
 		}

@@ -130,6 +130,8 @@ type SDP struct {
 	Events      string
 	Ptime       int
 	Codecs      []string
+	// Suites of SRTP: those that are seen, and one that is assumed.
+	Suites, MoreSuites []string
 }
 
 // UM holds behaviour and limits of Unified Messaging.
@@ -155,7 +157,7 @@ type Status struct {
 
 // Refusals are the answers to calls that are not taken.
 type Refusals struct {
-	GatewayDisabled, UnknownGateway, NoHuntGroup, SecurityMismatch, NotUMEnabled, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts Status
+	GatewayDisabled, UnknownGateway, NoHuntGroup, SecurityMismatch, NoSRTP, NotUMEnabled, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts Status
 }
 
 // Message is the form of the messages that UM hands to transport.
@@ -241,7 +243,8 @@ func (p *Profile) bindings() []binding {
 		{"redirect.maddr-when-asked", &p.Redirect.Maddr},
 
 		{"sdp.session-name", &p.SDP.SessionName}, {"sdp.bandwidth", &p.SDP.Bandwidth}, {"sdp.label", &p.SDP.Label},
-		{"sdp.events", &p.SDP.Events}, {"sdp.ptime", &p.SDP.Ptime}, {"sdp.codecs", &p.SDP.Codecs},
+		{"sdp.events", &p.SDP.Events}, {"sdp.ptime", &p.SDP.Ptime}, {"sdp.codecs", &p.SDP.Codecs}, {"sdp.crypto-suites", &p.SDP.Suites},
+		{"sdp.more-crypto-suites", &p.SDP.MoreSuites},
 
 		{"um.diversion-order", &p.UM.DiversionOrder}, {"um.tone-hz", &p.UM.ToneHz}, {"um.tone-length", &p.UM.ToneLength},
 		{"um.rtp-silence", &p.UM.RTPSilence}, {"um.end-key", &p.UM.EndKey}, {"um.max-call-duration", &p.UM.MaxCall},
@@ -254,7 +257,7 @@ func (p *Profile) bindings() []binding {
 		{"tls.check.key-size", &p.TLS.KeySize}, {"tls.min-version", &p.TLS.MinVersion}, {"tls.min-rsa", &p.TLS.MinRSA},
 
 		{"refusal.gateway-disabled", &r.GatewayDisabled}, {"refusal.unknown-gateway", &r.UnknownGateway},
-		{"refusal.no-hunt-group", &r.NoHuntGroup}, {"refusal.security-mismatch", &r.SecurityMismatch}, {"refusal.not-um-enabled", &r.NotUMEnabled},
+		{"refusal.no-hunt-group", &r.NoHuntGroup}, {"refusal.security-mismatch", &r.SecurityMismatch}, {"refusal.no-srtp", &r.NoSRTP}, {"refusal.not-um-enabled", &r.NotUMEnabled},
 		{"refusal.bad-header", &r.BadHeader}, {"refusal.bad-party", &r.BadParty}, {"refusal.no-codec", &r.NoCodec},
 		{"refusal.max-calls", &r.MaxCalls}, {"refusal.no-server", &r.NoServer}, {"refusal.no-ports", &r.NoPorts},
 

@@ -1,10 +1,13 @@
 package um
 
 import (
+	"crypto/rand"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/exsim/exsim/rtp"
+	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sip"
 	"github.com/exsim/exsim/sip/sdp"
@@ -48,6 +51,9 @@ func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 		Addr: conf.Server.Public(), Codecs: c.w.codecs, Events: p.Events, ID: conf.Rand() % 1000, Name: p.SessionName, Bandwidth: p.Bandwidth,
 		Attrs: []sdp.Attr{{Key: "label", Value: p.Label}}, Ptime: p.Ptime,
 	}
+	if c.a.plan.VoIPSecurity == org.Secured {
+		c.local.Crypto = newKeys(slices.Concat(p.Suites, p.MoreSuites))
+	}
 	// The offer is judged before a port is taken.
 	answer, agreed, err := sdp.Answer(offer, c.local)
 	if err != nil {
@@ -64,6 +70,17 @@ func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 	c.local.Port = stream.Addr().Port()
 	answer.Media[agreed.Section].Port = c.local.Port
 	return answer.AppendTo(nil), nil
+}
+
+// newKeys makes a master key for each suite. They are never repeatable.
+func newKeys(suites []string) []sdp.Crypto {
+	var keys []sdp.Crypto
+	for _, s := range suites {
+		key := make([]byte, rtp.MasterLength)
+		_, _ = rand.Read(key) // never fails
+		keys = append(keys, sdp.Crypto{Suite: s, Key: key})
+	}
+	return keys
 }
 
 // offerFault is an error of the offer, not of the bench.
@@ -83,9 +100,20 @@ func (c *call) agree(offer *sdp.Session) ([]byte, error) {
 }
 
 func (c *call) params() rtp.Params {
-	return rtp.Params{
+	p := rtp.Params{
 		Remote: c.agreed.Remote, Codec: rtp.Codec(c.agreed.Codec.PT), PT: c.agreed.PT, EventsPT: c.agreed.EventsPT,
 		Send: c.agreed.Send, Receive: c.agreed.Receive, Continuous: c.w.conf.Profile.UM.RTPSilence, OnDigit: c.digit,
+	}
+	if k := c.agreed.Keys; k != nil {
+		p.Crypto = &rtp.Crypto{Suite: k.Suite, Send: k.Local, Receive: k.Remote, ReceiveMKI: k.RemoteMKI}
+	}
+	return p
+}
+
+// start begins or changes what the stream sends.
+func (c *call) start() {
+	if err := c.stream.Start(c.params()); err != nil {
+		c.note("bench.fault", "what", err.Error())
 	}
 }
 
@@ -102,7 +130,7 @@ func (c *call) Established() {
 	if c.stream == nil {
 		return // signalling only
 	}
-	c.stream.Start(c.params())
+	c.start()
 	if c.a.mailbox == nil {
 		c.note("um.pilot_greeting", "why", "the INVITE has no Diversion: no mailbox is named")
 		c.stream.Play(rtp.PCMU, c.w.conf.Prompts.Pilot, func() { c.hangUp("pilot greeting over") })
@@ -232,7 +260,7 @@ func (c *call) reoffer(tx *sip.ServerTx, body []byte) {
 		return
 	}
 	if c.stream != nil {
-		c.stream.Start(c.params())
+		c.start()
 	}
 	tx.Respond(c.w.response(tx, nil, answer))
 }

@@ -64,6 +64,9 @@ func (answeredEvent) EventName() string { return "um.answered" }
 func (e answeredEvent) AppendTo(f *trace.Fields) {
 	e.a.appendTo(f)
 	f.Text("codec", e.agreed.Codec.Name)
+	if k := e.agreed.Keys; k != nil {
+		f.Text("srtp", k.Suite)
+	}
 	f.Text("remote", e.agreed.Remote.String())
 }
 
@@ -133,7 +136,7 @@ func Events() []trace.EventType {
 		{Name: "um.redirected", Means: "a call was redirected", Fields: append([]trace.FieldType{
 			{Key: "to", Means: "server"}, {Key: "row", Means: "row of the port table"}, {Key: "contact", Means: "Contact of the answer"}}, call...)},
 		{Name: "um.answered", Means: "a worker answers a call", Fields: append(call[:len(call):len(call)],
-			trace.FieldType{Key: "codec", Means: "encoding agreed on"}, trace.FieldType{Key: "remote", Means: "where media go"})},
+			trace.FieldType{Key: "codec", Means: "encoding agreed on"}, trace.FieldType{Key: "srtp", Means: "suite of SRTP; absent where RTP is in clear"}, trace.FieldType{Key: "remote", Means: "where media go"})},
 		{Name: "um.greeting", Means: "the greeting begins", Fields: mailbox},
 		{Name: "um.pilot_greeting", Means: "no mailbox is named: the pilot's greeting begins", Fields: []trace.FieldType{why}},
 		{Name: "um.tone", Means: "the tone before the recording begins", Fields: []trace.FieldType{{Key: "length", Means: "its length"}}},

@@ -85,6 +85,10 @@ func (w *Worker) answer(tx *sip.ServerTx, a *admitted) *refusal {
 	if err != nil {
 		c.release()
 		var fault *offerFault
+		if errors.Is(err, sdp.ErrNoSecureAudio) || errors.Is(err, sdp.ErrNoKeys) {
+			return &refusal{"srtp", "refusal.no-srtp", r.NoSRTP, err.Error(),
+				"offer RTP/SAVP with a=crypto: AES_CM_128_HMAC_SHA1_80, or set voip-security: SIPSecured of dial plan " + a.plan.Name}
+		}
 		if errors.As(err, &fault) {
 			return &refusal{"codec", "refusal.no-codec", r.NoCodec, err.Error(), "offer PCMU or PCMA over RTP/AVP"}
 		}

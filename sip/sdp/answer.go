@@ -33,6 +33,16 @@ type Local struct {
 	Bandwidth []string // such as "CT:10000000"
 	Attrs     []Attr   // of the audio section, before the formats
 	Ptime     int      // milliseconds; 0 means not said
+	// Crypto are our keys, in the order of our preference; with any of them
+	// the media are SRTP, and RTP in clear is not taken.
+	Crypto []Crypto
+}
+
+func (l Local) proto() string {
+	if len(l.Crypto) > 0 {
+		return secure
+	}
+	return "RTP/AVP"
 }
 
 // Agreed is what offer and answer come to.
@@ -41,15 +51,20 @@ type Agreed struct {
 	PT       uint8 // payload type to send the codec with
 	EventsPT uint8 // payload type of telephone-event, 0 for none
 	Remote   netip.AddrPort
-	Send     bool // we may send
-	Receive  bool // the peer may send
-	Section  int  // that carries the audio, from 0
+	Send     bool  // we may send
+	Receive  bool  // the peer may send
+	Section  int   // that carries the audio, from 0
+	Keys     *Keys // of SRTP, nil for RTP in clear
 }
 
 // Errors of an answer.
 var (
 	// ErrNoAudio means that no section is audio over RTP/AVP.
 	ErrNoAudio = errors.New("sdp: no audio over RTP/AVP is offered")
+	// ErrNoSecureAudio means that no section is audio over RTP/SAVP.
+	ErrNoSecureAudio = errors.New("sdp: no audio over RTP/SAVP is offered")
+	// ErrNoKeys means that no a=crypto line has a suite that we know.
+	ErrNoKeys = errors.New("sdp: no a=crypto line with a known suite and one key")
 	// ErrNoCodec means that no encoding is common to both ends.
 	ErrNoCodec = errors.New("sdp: no common codec")
 )
@@ -65,6 +80,10 @@ func Offer(l Local) *Session {
 		m.add(l.EventsPT, "telephone-event/8000", l.Events)
 	}
 	m.end(l)
+	for i, c := range l.Crypto {
+		c.Tag = i + 1
+		m.Attrs = append(m.Attrs, Attr{"crypto", c.value()})
+	}
 	s.Media = []Media{m}
 	return s
 }
@@ -75,11 +94,11 @@ func Offer(l Local) *Session {
 func Answer(offer *Session, l Local) (*Session, Agreed, error) {
 	s := l.session()
 	var agreed Agreed
-	failure := ErrNoAudio
+	failure := l.noAudio()
 	for i := range offer.Media {
 		o := &offer.Media[i]
-		if agreed.PT == 0 && agreed.Codec.Name == "" && o.Kind == "audio" && o.Proto == "RTP/AVP" && o.Port != 0 {
-			a, err := agree(offer, o, l)
+		if agreed.PT == 0 && agreed.Codec.Name == "" && o.Kind == "audio" && o.Proto == l.proto() && o.Port != 0 {
+			a, err := agree(offer, o, l, false)
 			if err == nil {
 				agreed = a
 				agreed.Section = i
@@ -99,15 +118,22 @@ func Answer(offer *Session, l Local) (*Session, Agreed, error) {
 // Accepted reads what an answer to our offer agrees to.
 func Accepted(answer *Session, l Local) (Agreed, error) {
 	for i := range answer.Media {
-		if m := &answer.Media[i]; m.Kind == "audio" && m.Port != 0 {
-			return agree(answer, m, l)
+		if m := &answer.Media[i]; m.Kind == "audio" && m.Proto == l.proto() && m.Port != 0 {
+			return agree(answer, m, l, true)
 		}
 	}
-	return Agreed{}, ErrNoAudio
+	return Agreed{}, l.noAudio()
+}
+
+func (l Local) noAudio() error {
+	if len(l.Crypto) > 0 {
+		return ErrNoSecureAudio
+	}
+	return ErrNoAudio
 }
 
 // agree picks the codec of a section and where to send.
-func agree(s *Session, m *Media, l Local) (Agreed, error) {
+func agree(s *Session, m *Media, l Local, answered bool) (Agreed, error) {
 	remote, err := s.Remote(m)
 	if err != nil {
 		return Agreed{}, err
@@ -134,6 +160,11 @@ func agree(s *Session, m *Media, l Local) (Agreed, error) {
 	}
 	if a.Codec.Name == "" {
 		return Agreed{}, ErrNoCodec
+	}
+	if len(l.Crypto) > 0 {
+		if a.Keys = l.keys(m, answered); a.Keys == nil {
+			return Agreed{}, ErrNoKeys
+		}
 	}
 	return a, nil
 }
@@ -166,7 +197,7 @@ func (l Local) session() *Session {
 }
 
 func (l Local) media(conn string, d Direction) Media {
-	m := Media{Kind: "audio", Port: l.Port, Proto: "RTP/AVP", Conn: conn}
+	m := Media{Kind: "audio", Port: l.Port, Proto: l.proto(), Conn: conn}
 	m.Attrs = append(m.Attrs, l.Attrs...)
 	m.Attrs = append(m.Attrs, Attr{Key: string(d)})
 	return m
@@ -194,5 +225,8 @@ func (l Local) answerMedia(conn string, d Direction, a Agreed) Media {
 		m.add(a.EventsPT, "telephone-event/8000", l.Events)
 	}
 	m.end(l)
+	if a.Keys != nil {
+		m.Attrs = append(m.Attrs, Attr{"crypto", Crypto{Tag: a.Keys.Tag, Suite: a.Keys.Suite, Key: a.Keys.Local}.value()})
+	}
 	return m
 }

@@ -1,7 +1,11 @@
 package sdp
 
 import (
+	"bytes"
+	"encoding/base64"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,7 +23,7 @@ func TestAnswerShape(t *testing.T) {
 	require.NoError(t, err)
 	answer, agreed, err := Answer(offer, local)
 	require.NoError(t, err)
-	require.Equal(t, Agreed{PCMU, 0, 101, netip.MustParseAddrPort("192.0.2.1:31182"), true, true, 0}, agreed)
+	require.Equal(t, Agreed{PCMU, 0, 101, netip.MustParseAddrPort("192.0.2.1:31182"), true, true, 0, nil}, agreed)
 	require.Equal(t, "v=0\r\no=- 85 0 IN IP4 192.0.2.20\r\ns=session\r\nc=IN IP4 192.0.2.20\r\nb=CT:10000000\r\nt=0 0\r\n"+
 		"m=audio 20000 RTP/AVP 0 101\r\nc=IN IP4 192.0.2.20\r\na=label:main-audio\r\na=sendrecv\r\n"+
 		"a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16,36\r\na=ptime:20\r\n",
@@ -34,11 +38,11 @@ func TestAnswerRules(t *testing.T) {
 		ports       []uint16
 		err         error
 	}{
-		{"order of the offer", "m=audio 4000 RTP/AVP 18 8 0\n", Agreed{PCMA, 8, 0, netip.MustParseAddrPort("192.0.2.1:4000"), true, true, 0}, []uint16{20000}, nil},
+		{"order of the offer", "m=audio 4000 RTP/AVP 18 8 0\n", Agreed{PCMA, 8, 0, netip.MustParseAddrPort("192.0.2.1:4000"), true, true, 0, nil}, []uint16{20000}, nil},
 		{"dynamic types", "m=audio 4000 RTP/AVP 99 110\na=rtpmap:110 telephone-event/8000\na=rtpmap:99 pcmu/8000/1\n",
-			Agreed{PCMU, 99, 110, netip.MustParseAddrPort("192.0.2.1:4000"), true, true, 0}, []uint16{20000}, nil},
-		{"video is refused", "m=video 4002 RTP/AVP 31\nm=audio 4000 RTP/AVP 0\n", Agreed{PCMU, 0, 0, netip.MustParseAddrPort("192.0.2.1:4000"), true, true, 1}, []uint16{0, 20000}, nil},
-		{"media address and hold", "m=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.9\na=sendonly\n", Agreed{PCMU, 0, 0, netip.MustParseAddrPort("192.0.2.9:4000"), false, true, 0}, []uint16{20000}, nil},
+			Agreed{PCMU, 99, 110, netip.MustParseAddrPort("192.0.2.1:4000"), true, true, 0, nil}, []uint16{20000}, nil},
+		{"video is refused", "m=video 4002 RTP/AVP 31\nm=audio 4000 RTP/AVP 0\n", Agreed{PCMU, 0, 0, netip.MustParseAddrPort("192.0.2.1:4000"), true, true, 1, nil}, []uint16{0, 20000}, nil},
+		{"media address and hold", "m=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.9\na=sendonly\n", Agreed{PCMU, 0, 0, netip.MustParseAddrPort("192.0.2.9:4000"), false, true, 0, nil}, []uint16{20000}, nil},
 		{"T.38 alone", "m=image 4000 udptl t38\na=T38FaxVersion:0\n", Agreed{}, nil, ErrNoAudio},
 		{"SRTP only", "m=audio 4000 RTP/SAVP 0\n", Agreed{}, nil, ErrNoAudio},
 		{"G.729 only", "m=audio 4000 RTP/AVP 18\n", Agreed{}, nil, ErrNoCodec},
@@ -79,4 +83,66 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("our answer does not parse: %v", err)
 		}
 	})
+}
+
+// An a=crypto line is taken with its lifetime and its master key identifier,
+// as Lync writes them; what we could not obey is passed over.
+func TestCrypto(t *testing.T) {
+	key := strings.Repeat("QUJD", 10) // 30 octets
+	for value, want := range map[string]Crypto{
+		"1 AES_CM_128_HMAC_SHA1_80 inline:" + key:                   {Tag: 1, Suite: "AES_CM_128_HMAC_SHA1_80"},
+		"2 AES_CM_128_HMAC_SHA1_32 inline:" + key + "|2^31|1:1":     {Tag: 2, Suite: "AES_CM_128_HMAC_SHA1_32", MKI: []byte{1}},
+		"3 AES_CM_128_HMAC_SHA1_80 inline:" + key + "|2^31":         {Tag: 3, Suite: "AES_CM_128_HMAC_SHA1_80"},
+		"4 AES_CM_128_HMAC_SHA1_80 inline:" + key + "|258:4 WSH=64": {Tag: 4, Suite: "AES_CM_128_HMAC_SHA1_80", MKI: []byte{0, 0, 1, 2}},
+	} {
+		got, ok := crypto(value)
+		require.True(t, ok, value)
+		want.Key = bytes.Repeat([]byte("ABC"), 10)
+		require.Equal(t, want, got)
+	}
+	for _, value := range []string{
+		"", "1", "x AES inline:QUJD", "1 AES_CM_128_HMAC_SHA1_80 " + key, "1 AES_CM_128_HMAC_SHA1_80 inline:***",
+		"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + " UNENCRYPTED_SRTP", "1 A inline:" + key + ";inline:" + key,
+		"1 A inline:" + key + "|1:129", "1 A inline:" + key + "|256:1", "1 A inline:" + key + "|x:1",
+	} {
+		_, ok := crypto(value)
+		require.False(t, ok, value)
+	}
+}
+
+// Offer and answer come to the same keys; the answer has one line with the tag
+// of the offer, without lifetime and identifier. RTP in clear is not taken.
+func TestAnswerSRTP(t *testing.T) {
+	keys := func(b byte) []Crypto {
+		return []Crypto{{Suite: "AES_CM_128_HMAC_SHA1_80", Key: bytes.Repeat([]byte{b}, 30)}, {Suite: "AES_CM_128_HMAC_SHA1_32", Key: bytes.Repeat([]byte{b + 1}, 30)}}
+	}
+	caller, callee := local, local
+	caller.Crypto, callee.Crypto = keys(1), keys(11)
+	offer := Offer(caller)
+	require.Contains(t, string(offer.AppendTo(nil)), "m=audio 20000 RTP/SAVP 0")
+	offer.Media[0].Attrs = slices.DeleteFunc(offer.Media[0].Attrs, func(a Attr) bool { return strings.HasPrefix(a.Value, "1 AES") }) // _32 alone is left
+	answer, agreed, err := Answer(offer, callee)
+	require.NoError(t, err)
+	require.Equal(t, &Keys{2, "AES_CM_128_HMAC_SHA1_32", callee.Crypto[1].Key, caller.Crypto[1].Key, nil}, agreed.Keys)
+	text := string(answer.AppendTo(nil))
+	require.Equal(t, 1, strings.Count(text, "a=crypto:2 AES_CM_128_HMAC_SHA1_32 inline:"))
+	require.NotContains(t, text, "|")
+	back, err := Accepted(answer, caller)
+	require.NoError(t, err)
+	require.Equal(t, &Keys{2, "AES_CM_128_HMAC_SHA1_32", caller.Crypto[1].Key, callee.Crypto[1].Key, nil}, back.Keys)
+
+	_, _, err = Answer(Offer(local), callee)
+	require.ErrorIs(t, err, ErrNoSecureAudio)
+	_, _, err = Answer(offer, local)
+	require.ErrorIs(t, err, ErrNoAudio)
+	offer.Media[0].Attrs = nil
+	_, _, err = Answer(offer, callee)
+	require.ErrorIs(t, err, ErrNoKeys)
+
+	masked := string(MaskKeys([]byte(text)))
+	require.Len(t, masked, len(text))
+	require.Contains(t, masked, "inline:****************************************\r\n")
+	require.NotContains(t, masked, base64.StdEncoding.EncodeToString(callee.Crypto[1].Key))
+	clear := []byte("v=0\r\na=label:inline:x\r\n")
+	require.Equal(t, &clear[0], &MaskKeys(clear)[0])
 }
