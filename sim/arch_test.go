@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 	"scenarios/report": {"sim/trace"},
 
 	"cmd/exsim": {"sim", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},
-	"cmd/bench": {"sim", "sim/trace", "sim/org"},
+	"cmd/bench": {"sim", "sim/admit", "sim/trace", "sim/org"},
 }
 
 // source is one Go file of ours that is no test.

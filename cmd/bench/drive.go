@@ -29,6 +29,7 @@ type load struct {
 	hold    chan struct{} // if set, answered calls wait for it before BYE
 	held    *sync.WaitGroup
 	pilot   bool // no Diversion: a call that leaves no mail
+	hops    bool // a new connection for each hop of each call
 	body    string
 }
 
@@ -67,16 +68,27 @@ func (l load) drive(ctx context.Context) (times, error) {
 	defer d.close()
 	for t := range d.targets {
 		for range l.conns {
-			nc, err := sim.Dial(ctx, l.from, l.targets[t])
+			s, err := d.connect(ctx, t)
 			if err != nil {
 				return times{}, err
 			}
-			s := &stream{nc: nc, addr: nc.LocalAddr().String()}
 			d.streams[t] = append(d.streams[t], s)
-			go d.read(nc)
 		}
 	}
 	return d.all(ctx)
+}
+
+func (d *driver) connect(ctx context.Context, t int) (*stream, error) {
+	dial := func() (net.Conn, error) { return sim.Dial(ctx, d.from, d.targets[t]) }
+	if d.hops { // the system's own address: a chosen one would use up its ports
+		dial = func() (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", d.targets[t].String()) }
+	}
+	nc, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	go d.read(nc)
+	return &stream{nc: nc, addr: nc.LocalAddr().String()}, nil
 }
 
 func (d *driver) close() {
@@ -132,7 +144,15 @@ func (d *driver) call(ctx context.Context, i int) (time.Duration, error) {
 	for t := range d.targets {
 		begin := time.Now()
 		last := t == len(d.targets)-1
-		if err := d.send(t, i, "INVITE", t+1, ""); err != nil {
+		s := d.streams[t][i%d.conns]
+		if d.hops {
+			var err error
+			if s, err = d.connect(ctx, t); err != nil {
+				return 0, err
+			}
+			defer func() { _ = s.nc.Close() }()
+		}
+		if err := d.send(s, t, i, "INVITE", t+1, ""); err != nil {
 			return 0, err
 		}
 		a, err := d.wait(ctx, i)
@@ -145,22 +165,22 @@ func (d *driver) call(ctx context.Context, i int) (time.Duration, error) {
 		if want := map[bool]int{false: 302, true: 200}[last]; a.status != want {
 			return took, fmt.Errorf("INVITE %d was answered %d", t+1, a.status)
 		}
-		if err := d.send(t, i, "ACK", t+1, a.toTag); err != nil {
+		if err := d.send(s, t, i, "ACK", t+1, a.toTag); err != nil {
 			return took, err
 		}
 		if last {
-			return took, d.hangUp(ctx, t, i, a.toTag)
+			return took, d.hangUp(ctx, s, t, i, a.toTag)
 		}
 	}
 	return took, nil
 }
 
-func (d *driver) hangUp(ctx context.Context, t, i int, toTag string) error {
+func (d *driver) hangUp(ctx context.Context, s *stream, t, i int, toTag string) error {
 	if d.hold != nil {
 		d.held.Done()
 		<-d.hold
 	}
-	if err := d.send(t, i, "BYE", t+2, toTag); err != nil {
+	if err := d.send(s, t, i, "BYE", t+2, toTag); err != nil {
 		return err
 	}
 	a, err := d.wait(ctx, i)
@@ -182,8 +202,7 @@ func (d *driver) wait(ctx context.Context, i int) (answer, error) {
 }
 
 // send writes one request. An ACK of a 302 has the branch of its INVITE.
-func (d *driver) send(t, i int, method string, seq int, toTag string) error {
-	s := d.streams[t][i%d.conns]
+func (d *driver) send(s *stream, t, i int, method string, seq int, toTag string) error {
 	branch := fmt.Sprintf("z9hG4bK%s.%d.%d", d.run, i, t)
 	if t == 2 && method != "INVITE" {
 		branch += method

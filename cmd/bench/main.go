@@ -29,16 +29,20 @@ type bench struct {
 func main() {
 	reps := flag.Int("reps", 21, "repetitions; each runs every peer in turn")
 	calls := flag.Int("calls", 5000, "calls in one repetition")
-	only := flag.String("only", "", "run the parts whose name contains this: calls, ports, memory")
+	only := flag.String("only", "", "run the parts whose name contains this: calls, hops, ports, tls, memory")
 	hold := flag.Int("hold", 0, "be the driver of the memory part: hold so many calls")
 	at := flag.String("targets", "", "of -hold")
+	bare := flag.String("bare-tls", "", "be the bare listener of the TLS part, with the authority of this folder")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	err := error(nil)
-	if *hold > 0 {
+	switch {
+	case *hold > 0:
 		err = holdCalls(ctx, *hold, *at)
-	} else {
+	case *bare != "":
+		err = bareTLS(ctx, *bare)
+	default:
 		err = run(ctx, *reps, *calls, *only)
 	}
 	if err != nil {
@@ -62,7 +66,7 @@ func run(ctx context.Context, reps, calls int, only string) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"calls", b.callsRow}, {"ports", b.portsRow}, {"memory", b.memoryRow}} {
+	}{{"calls", b.callsRow}, {"hops", b.hopsRow}, {"ports", b.portsRow}, {"tls", b.tlsRow}, {"memory", b.memoryRow}} {
 		if !strings.Contains(part.name, only) {
 			continue
 		}
@@ -86,8 +90,8 @@ const organisation = `version: "2016"
 domain: bench.lab
 servers: [{name: EX1, fqdn: ex1.bench.lab, address: 127.0.0.60, roles: [client-access, mailbox]}]
 dial-plans: [{name: Bench, digits: 4}]
-gateways: [{name: driver, address: 127.0.0.62, dial-plan: Bench}]
-hunt-groups: [{name: All, gateway: driver, dial-plan: Bench}]
+gateways: [{name: driver, address: 127.0.0.62, dial-plan: Bench}, {name: hops, address: 127.0.0.1, dial-plan: Bench}]
+hunt-groups: [{name: All, gateway: driver, dial-plan: Bench}, {name: Hops, gateway: hops, dial-plan: Bench}]
 mailboxes: [{name: Ada, address: ada@bench.lab, extension: "4021", dial-plan: Bench, server: EX1}]
 limits: {max-calls-allowed: 200}
 `
@@ -157,29 +161,41 @@ func (b *bench) measure(ctx context.Context, l load, up func() (*servers, error)
 
 // callsRow compares the full flow without media with SIPp.
 func (b *bench) callsRow(ctx context.Context) error {
+	return b.beside(ctx, "kept TCP connections", b.load(), " (target at most 1.0)")
+}
+
+// hopsRow is the same with a new connection for each hop, as gateways do that
+// keep none.
+func (b *bench) hopsRow(ctx context.Context) error {
+	l := b.load()
+	l.hops = true
+	return b.beside(ctx, "a new TCP connection for each hop", l, "")
+}
+
+func (b *bench) beside(ctx context.Context, what string, l load, target string) error {
 	if _, err := exec.LookPath("sipp"); err != nil {
 		return errNoSIPp
 	}
 	var ours, theirs []sample
 	for range b.reps {
-		o, err := b.measure(ctx, b.load(), func() (*servers, error) { return b.exsimServer(ctx, "--signalling-only") })
+		o, err := b.measure(ctx, l, func() (*servers, error) { return b.exsimServer(ctx, "--signalling-only") })
 		if err != nil {
 			return fmt.Errorf("exsim: %w", err)
 		}
-		t, err := b.measure(ctx, b.load(), func() (*servers, error) { return b.sippServer(ctx) })
+		t, err := b.measure(ctx, l, func() (*servers, error) { return b.sippServer(ctx) })
 		if err != nil {
 			return fmt.Errorf("SIPp: %w", err)
 		}
 		ours, theirs = append(ours, o), append(theirs, t)
 	}
-	fmt.Printf("Exchange flow, kept TCP connections, no media, every event recorded; %d calls, %d repetitions: median (min..max)\n", b.calls, b.reps)
+	fmt.Printf("Exchange flow, %s, no media, every event recorded; %d calls, %d repetitions: median (min..max)\n", what, b.calls, b.reps)
 	printRow("exsim", ours)
 	printRow("SIPp x 3", theirs)
 	var ratios []float64
 	for i := range ours {
 		ratios = append(ratios, ours[i].cpu/theirs[i].cpu)
 	}
-	fmt.Printf("  CPU exsim / SIPp: %s (target at most 1.0)\n\n", spread(ratios, "%.2f"))
+	fmt.Printf("  CPU exsim / SIPp: %s%s\n\n", spread(ratios, "%.2f"), target)
 	return nil
 }
 
