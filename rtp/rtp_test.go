@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/rtcp"
 	pion "github.com/pion/rtp"
 	"github.com/pion/srtp/v3"
 	"github.com/stretchr/testify/require"
@@ -281,7 +282,7 @@ func TestSRTPRefusals(t *testing.T) {
 	require.NoError(t, err)
 	defer peer.Close()
 	remote := netip.MustParseAddrPort(peer.LocalAddr().String())
-	params := Params{Remote: remote, Codec: PCMU, Receive: true, Crypto: &Crypto{Suite: "AES_CM_128_HMAC_SHA1_80", Send: ours, Receive: theirs, ReceiveMKI: []byte{0, 1}}}
+	params := Params{Remote: remote, Codec: PCMU, Send: true, Receive: true, Continuous: true, Crypto: &Crypto{Suite: "AES_CM_128_HMAC_SHA1_80", Send: ours, Receive: theirs, ReceiveMKI: []byte{0, 1}}}
 	require.NoError(t, s.Start(params))
 
 	packet := func(seq uint16, key []byte, options ...srtp.ContextOption) []byte {
@@ -294,6 +295,15 @@ func TestSRTPRefusals(t *testing.T) {
 		require.NoError(t, err)
 		return b
 	}
+	b := make([]byte, 1500) // what we send opens with our key
+	require.NoError(t, peer.SetReadDeadline(time.Now().Add(10*time.Second)))
+	n, _, err := peer.ReadFrom(b)
+	require.NoError(t, err)
+	c, err := srtp.CreateContext(ours[:16], ours[16:], srtp.ProtectionProfileAes128CmHmacSha1_80)
+	require.NoError(t, err)
+	_, err = c.DecryptRTP(nil, b[:n], nil)
+	require.NoError(t, err)
+
 	mki := srtp.MasterKeyIndicator([]byte{0, 1})
 	good := packet(1, theirs, mki)
 	altered := packet(2, theirs, mki)
@@ -327,5 +337,41 @@ func TestSRTPRefusals(t *testing.T) {
 		if e.Name == "rtp.ended" && e.Text("direction") == "received" {
 			require.EqualValues(t, 1, e.Int("packets"))
 		}
+	}
+}
+
+// A new key of the peer does not begin our own counters anew, neither those of
+// SRTP nor of SRTCP: the same key must never cover two packets in one way.
+func TestRekey(t *testing.T) {
+	s := &Stream{ssrc: 9}
+	keys := func(send, receive byte) *Crypto {
+		return &Crypto{Suite: "AES_CM_128_HMAC_SHA1_80", Send: bytes.Repeat([]byte{send}, MasterLength), Receive: bytes.Repeat([]byte{receive}, MasterLength)}
+	}
+	report, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 9}})
+	require.NoError(t, err)
+	start := func(c *Crypto) {
+		require.NoError(t, s.key(c))
+		s.params.Crypto = c
+	}
+	start(keys(1, 2))
+	send := func(seq uint16) {
+		p := pion.Packet{Header: pion.Header{Version: 2, SequenceNumber: seq, SSRC: 9}, Payload: make([]byte, 160)}
+		plain, err := p.Marshal()
+		require.NoError(t, err)
+		_, err = s.seal(plain, false)
+		require.NoError(t, err)
+	}
+	send(65535)
+	send(0)
+	_, err = s.seal(report, true)
+	require.NoError(t, err)
+	before, _ := s.srtp.out.Index(9)
+	start(keys(1, 3))
+	after, _ := s.srtp.out.Index(9)
+	require.Equal(t, before, after)
+	for _, c := range []*Crypto{keys(1, 3), keys(4, 3)} {
+		start(c)
+		roc, _ := s.srtp.out.ROC(9)
+		require.EqualValues(t, 1, roc)
 	}
 }

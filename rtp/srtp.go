@@ -1,6 +1,7 @@
 package rtp
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,6 +29,7 @@ func (c *Crypto) equal(o *Crypto) bool {
 
 // protection is SRTP and SRTCP of both directions; the stream's lock guards it.
 type protection struct {
+	keys    Crypto
 	out, in *srtp.Context
 	sealed  []byte // buffers of one packet
 	opened  []byte
@@ -62,17 +64,25 @@ func newProtection(c *Crypto) (*protection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rtp: %w", err)
 	}
-	return &protection{out: out, in: in}, nil
+	return &protection{keys: *c, out: out, in: in}, nil
 }
 
-// carryOn takes over the rollover counters: a new key does not begin a stream
-// anew (RFC 3711 §3.3.1).
+// carryOn goes on where the old keys were. A direction whose key stays keeps
+// its context: an index of SRTP or SRTCP must never come again under one key
+// (RFC 3711 §9.1). Under a new key the rollover counters go on (§3.3.1).
 func (p *protection) carryOn(old *protection, sending uint32, receiving map[uint32]*source) {
 	if old == nil {
 		return
 	}
-	if roc, ok := old.out.ROC(sending); ok {
+	same := old.keys.Suite == p.keys.Suite
+	if same && bytes.Equal(old.keys.Send, p.keys.Send) {
+		p.out = old.out
+	} else if roc, ok := old.out.ROC(sending); ok {
 		p.out.SetROC(sending, roc)
+	}
+	if same && bytes.Equal(old.keys.Receive, p.keys.Receive) && bytes.Equal(old.keys.ReceiveMKI, p.keys.ReceiveMKI) {
+		p.in = old.in
+		return
 	}
 	for ssrc := range receiving {
 		if roc, ok := old.in.ROC(ssrc); ok {

@@ -54,6 +54,9 @@ func (l *loader) check() {
 		if a.Transport == "" {
 			a.Transport = TCP
 		}
+		if a.Certificate != "" && a.Transport != TLS {
+			l.f.Report(a.Pos, "transport: tls", "actor %q: a certificate is shown over TLS alone", name)
+		}
 		if a.Certificate == "" {
 			a.Certificate = good
 		}
@@ -287,7 +290,9 @@ func (l *loader) faults(list []PlantedFault) {
 		if !slices.Contains(known, f.Do) {
 			l.f.Report(f.Pos, yamlfile.Suggest(f.Do, known), "unknown fault %q", f.Do)
 		}
-		for setting, given := range f.settings() {
+		settings := f.settings()
+		for _, setting := range slices.Sorted(maps.Keys(settings)) {
+			given := settings[setting]
 			if needed := faultKinds[f.Do] == setting; needed != given && slices.Contains(known, f.Do) {
 				l.f.Report(f.Pos, "", "fault %s: %s is %s", f.Do, setting, map[bool]string{true: "missing", false: "not its setting"}[needed])
 			}

@@ -18,7 +18,7 @@ func (x *Exchange) certificate(s *org.Server) (tls.Certificate, error) {
 	}
 	c, kept, err := x.lab.Kept(s.FQDN)
 	if err == nil && !kept {
-		c, err = x.lab.Issue(admit.Request{Names: []string{s.FQDN, s.Name}, Addrs: []netip.Addr{s.Address}})
+		c, err = x.lab.Issue(admit.Request{Names: []string{s.FQDN, s.Name}, Addrs: []netip.Addr{s.Address}, RSA: x.conf.Org.TLS.Legacy})
 	}
 	x.certs[s.Name] = c
 	return c, err
@@ -95,7 +95,7 @@ func (x *Exchange) expecting(t admit.TLS, at netip.Addr) admit.TLS {
 func anyOf(expected []string) func([]string) (string, bool) {
 	return func(names []string) (string, bool) {
 		for _, e := range expected {
-			if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, e) }) {
+			if slices.ContainsFunc(names, func(n string) bool { return len(n) == len(e) && strings.EqualFold(n, e) }) { // no fold of Unicode
 				return e, true
 			}
 		}

@@ -114,7 +114,9 @@ func (x *Exchange) load() error {
 		return err
 	}
 	if dir := x.conf.Org.TLS.Authority; dir != "" {
-		x.lab, err = admit.OpenAuthority(dir)
+		if x.lab, err = admit.OpenAuthority(dir); err == nil {
+			x.lab.ReadOnly()
+		}
 	} else {
 		x.lab, err = admit.NewAuthority()
 	}

@@ -11,14 +11,7 @@ import (
 )
 
 // shown is the message as it may be recorded: without the keys of its media.
-func (h *head) shown() []byte { return shown(h.raw, h.length) }
-
-func shown(raw []byte, body int) []byte {
-	if body <= 0 {
-		return raw
-	}
-	return sdp.MaskKeys(raw)
-}
+func (h *head) shown() []byte { return sdp.MaskKeys(h.raw) }
 
 // request is the message as handlers see it, with the headers that the scan
 // has not read as text, under their long names: nothing is read twice, and the

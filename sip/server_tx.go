@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sip/sdp"
 )
 
 // Response is an answer as its handler words it.
@@ -142,7 +143,7 @@ func (tx *ServerTx) respond(r Response) bool {
 	tx.conn.write(func(out []byte) []byte {
 		begin := len(out)
 		out = tx.print(out, r)
-		tx.ep.conf.Trace.Record(tx.session, trace.Session{}, answered{tx.h, tx.conn.name, r.Status}, shown(out[begin:], len(r.Body)))
+		tx.ep.conf.Trace.Record(tx.session, trace.Session{}, answered{tx.h, tx.conn.name, r.Status}, sdp.MaskKeys(out[begin:]))
 		if keep {
 			if tx.last == nil {
 				tx.last = tx.ep.answers.take()

@@ -165,7 +165,7 @@ func (p *pki) badCommand() *cobra.Command {
 
 func (p *pki) revokeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke FILE", Short: "Put a certificate on the revocation list", Args: cobra.ExactArgs(1),
+		Use: "revoke FILE", Short: "Put a certificate on the revocation list; an exsim that runs reads it at its next start", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a, err := p.open()
 			if err != nil {
@@ -259,10 +259,14 @@ func (p *pki) exportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if word == "" {
+				return input(fmt.Errorf("%s is empty: a PFX with a private key needs a password", secret))
+			}
 			content, err := admit.PFX(c, word)
 			if err != nil {
 				return bench(err)
 			}
+			_ = os.Remove(out) // what was there may be readable by others
 			return told(cmd)(out, os.WriteFile(out, content, 0o600))
 		},
 	}

@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -26,6 +27,8 @@ type Authority struct {
 	key     crypto.Signer
 	dir     string              // "" is in memory
 	trusted []*x509.Certificate // authorities beside it
+
+	readOnly bool // the folder stays as it is
 
 	mu    sync.Mutex
 	lists []*x509.RevocationList
@@ -142,6 +145,9 @@ func (a *Authority) chained(cert *x509.Certificate, key crypto.Signer) tls.Certi
 
 // Revoke puts a certificate on the authority's revocation list.
 func (a *Authority) Revoke(cert *x509.Certificate) error {
+	if signed(a.cert, cert) != nil || !bytes.Equal(cert.RawIssuer, a.cert.RawSubject) || cert.Equal(a.cert) {
+		return fmt.Errorf("admit: %s was not issued by this authority; its own authority revokes it", printable(cert.Subject.String()))
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	list := &x509.RevocationList{Number: big.NewInt(time.Now().UnixNano()), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().AddDate(5, 0, 0)}
@@ -165,7 +171,7 @@ func (a *Authority) Revoke(cert *x509.Certificate) error {
 	} else {
 		a.lists[own] = made
 	}
-	if a.dir == "" {
+	if a.dir == "" || a.readOnly {
 		return nil
 	}
 	return a.writeList(der)

@@ -11,8 +11,12 @@ import (
 	"fmt"
 )
 
-// maxChain bounds a chain; real ones have two to four certificates.
-const maxChain = 8
+// A real chain has two to four certificates. The bounds keep the signatures few
+// that a stranger can let us check.
+const (
+	maxChain = 8
+	maxSent  = 10
+)
 
 // chain leads from the first certificate to a trusted one, both included. A
 // certificate that is itself trusted is a chain. Without a way the error says
@@ -22,7 +26,7 @@ func (p *Policy) chain(certs []*x509.Certificate) ([]*x509.Certificate, error) {
 	for len(chain) <= maxChain {
 		last := chain[len(chain)-1]
 		if contains(p.Roots, last) {
-			return chain, nil
+			return chain, limits(chain)
 		}
 		next := issuer(last, p.Roots)
 		if next == nil {
@@ -39,6 +43,33 @@ func (p *Policy) chain(certs []*x509.Certificate) ([]*x509.Certificate, error) {
 		chain = append(chain, next)
 	}
 	return chain, fmt.Errorf("its chain is longer than %d", maxChain)
+}
+
+// limits checks what the authorities of a chain are limited to (RFC 5280
+// §4.2.1.9, §6.1.4). Constraints on names are not judged, so that an authority
+// with any is not taken.
+func limits(chain []*x509.Certificate) error {
+	for i, c := range chain {
+		below := i - 1 // authorities between it and the peer
+		switch {
+		case len(c.UnhandledCriticalExtensions) > 0:
+			return fmt.Errorf("%s has a critical extension that is not known (%s)", c.Subject, c.UnhandledCriticalExtensions[0])
+		case i > 0 && (c.MaxPathLen > 0 || c.MaxPathLenZero) && below > c.MaxPathLen:
+			return fmt.Errorf("%s allows %d authorities below it, and there are %d", c.Subject, c.MaxPathLen, below)
+		case i > 0 && constrained(c):
+			return fmt.Errorf("%s has name constraints, which are not judged here", c.Subject)
+		}
+	}
+	return nil
+}
+
+func constrained(c *x509.Certificate) bool {
+	for _, list := range [][]string{c.PermittedDNSDomains, c.ExcludedDNSDomains, c.PermittedEmailAddresses, c.ExcludedEmailAddresses, c.PermittedURIDomains, c.ExcludedURIDomains} {
+		if len(list) > 0 {
+			return true
+		}
+	}
+	return len(c.PermittedIPRanges)+len(c.ExcludedIPRanges) > 0
 }
 
 // issuer finds the authority that signed a certificate, by its name and by the
@@ -84,7 +115,7 @@ func contains(list []*x509.Certificate, c *x509.Certificate) bool {
 }
 
 // revoked reports whether a list of the certificate's own authority names it.
-func (p *Policy) revoked(c *x509.Certificate, chain []*x509.Certificate) bool {
+func (p *Policy) revoked(c, by *x509.Certificate) bool {
 	if p.Revoked == nil {
 		return false
 	}
@@ -92,8 +123,7 @@ func (p *Policy) revoked(c *x509.Certificate, chain []*x509.Certificate) bool {
 		if !bytes.Equal(list.RawIssuer, c.RawIssuer) {
 			continue
 		}
-		by := issuer(c, append(chain[:len(chain):len(chain)], p.Roots...))
-		if by == nil || list.CheckSignatureFrom(by) != nil {
+		if list.CheckSignatureFrom(by) != nil {
 			continue
 		}
 		for _, e := range list.RevokedCertificateEntries {

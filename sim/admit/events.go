@@ -18,9 +18,9 @@ func certificate(f *trace.Fields, c *x509.Certificate) {
 	if c == nil {
 		return
 	}
-	f.Text("subject", c.Subject.String())
-	f.Text("issuer", c.Issuer.String())
-	f.Text("names", strings.Join(Names(c), ", "))
+	f.Text("subject", printable(c.Subject.String()))
+	f.Text("issuer", printable(c.Issuer.String()))
+	f.Text("names", printable(strings.Join(Names(c), ", ")))
 }
 
 type established struct {

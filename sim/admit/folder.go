@@ -2,6 +2,7 @@ package admit
 
 import (
 	"crypto"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -78,6 +79,10 @@ func OpenAuthority(dir string) (*Authority, error) {
 	return a, nil
 }
 
+// ReadOnly lets the authority leave its folder as it is: what is revoked from
+// now on is remembered by this process alone.
+func (a *Authority) ReadOnly() { a.readOnly = true }
+
 // trust takes the certificates and revocation lists of a PEM text.
 func (a *Authority) trust(name string, text []byte) error {
 	found := false
@@ -139,7 +144,8 @@ func Import(dir, name string, content []byte, password string) (Imported, error)
 	if err := a.trust(name, text); err != nil {
 		return Imported{}, err
 	}
-	base := strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)) + ".pem"
+	sum := sha256.Sum256(text) // an authority and its list often have one name
+	base := fmt.Sprintf("%s-%x.pem", strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)), sum[:4])
 	path := filepath.Join(dir, trustedFolder, base)
 	return Imported{"trusted", path}, os.WriteFile(path, text, 0o600)
 }
@@ -183,6 +189,9 @@ func (a *Authority) KeepCertificate(name string, c *x509.Certificate) (string, e
 	base, err := a.file(name)
 	if err != nil {
 		return "", err
+	}
+	if _, err := os.Stat(base + ".key"); err == nil {
+		return "", fmt.Errorf("admit: %s.pem has its key beside it and is kept; remove both, or use another name", base)
 	}
 	return base + ".pem", os.WriteFile(base+".pem", append(certPEM(c.Raw), a.PEM()...), 0o644) //nolint:gosec // a certificate is public
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Check is one property of a peer's certificate.
@@ -78,38 +80,44 @@ func (p *Policy) judge(certs []*x509.Certificate, s side, names func([]string) (
 			level = Require
 		}
 		if level != Ignore {
-			found = append(found, Finding{c, level, fmt.Sprintf(format, args...)})
+			found = append(found, Finding{c, level, printable(fmt.Sprintf(format, args...))})
 		}
 	}
 	if len(certs) == 0 {
 		fail(CheckChain, "no certificate was shown")
 		return "", found
 	}
+	if len(certs) > maxSent {
+		fail(CheckChain, "%d certificates are sent along, more than %d", len(certs), maxSent)
+		return "", append(found, Finding{CheckChain, Require, "they are not looked at"})
+	}
 	leaf, now := certs[0], time.Now()
 	chain, err := p.chain(certs)
 	if err != nil {
 		fail(CheckChain, "%v", err)
 	}
-	for _, c := range chain {
+	for i, c := range chain {
 		switch {
 		case now.After(c.NotAfter):
 			fail(CheckDates, "%s expired on %s", c.Subject, c.NotAfter.Format(time.RFC3339))
 		case now.Before(c.NotBefore):
 			fail(CheckDates, "%s is not valid before %s", c.Subject, c.NotBefore.Format(time.RFC3339))
 		}
-		if p.revoked(c, chain) {
+		if i+1 < len(chain) && p.revoked(c, chain[i+1]) {
 			fail(CheckRevocation, "%s is revoked (serial %s)", c.Subject, c.SerialNumber.Text(16))
 		}
 	}
-	if !fits(leaf, s.usage) {
-		fail(CheckUsage, "its extended key usage is not for a %s: %s", s.name, usages(leaf))
+	for _, c := range chain {
+		if !fits(c, s.usage) {
+			fail(CheckUsage, "the extended key usage of %s is not for a %s: %s", c.Subject, s.name, usages(c))
+		}
 	}
 	who, ok := names(Names(leaf))
 	if !ok {
 		fail(CheckName, "it names %s", orNobody(Names(leaf)))
 	}
 	for _, c := range chain {
-		if weak(c.SignatureAlgorithm) && !selfIssued(c) {
+		if weak(c.SignatureAlgorithm) && !contains(p.Roots, c) {
 			fail(CheckAlgorithm, "%s is signed with %s", c.Subject, c.SignatureAlgorithm)
 		}
 		if bits, enough := p.keySize(c); !enough {
@@ -121,11 +129,28 @@ func (p *Policy) judge(certs []*x509.Certificate, s side, names func([]string) (
 
 // refusal is the first finding that refuses the peer.
 func refusal(found []Finding) (Finding, bool) {
-	i := slices.IndexFunc(found, func(f Finding) bool { return f.Level == Require })
+	i := slices.IndexFunc(found, func(f Finding) bool { return f.Level != Warn }) // a level that nobody knows refuses
 	if i < 0 {
 		return Finding{}, false
 	}
 	return found[i], true
+}
+
+// maxText bounds what a stranger's certificate writes into an event.
+const maxText = 300
+
+// printable is text of a certificate as it may be shown: bounded, and without
+// what steers a terminal.
+func printable(s string) string {
+	if len(s) > maxText {
+		s = s[:maxText] + "..."
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return '.'
+		}
+		return r
+	}, s)
 }
 
 // Names are all that a certificate says it is: its DNS names, addresses and,

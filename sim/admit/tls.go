@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,7 +80,9 @@ func (t TLS) shake(ctx context.Context, nc net.Conn, peer side, end func(*tls.Co
 	}
 	if t.Legacy {
 		for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-			conf.CipherSuites = append(conf.CipherSuites, s.ID)
+			if !strings.Contains(s.Name, "RC4") {
+				conf.CipherSuites = append(conf.CipherSuites, s.ID)
+			}
 		}
 	}
 	conf.VerifyConnection = func(cs tls.ConnectionState) error {

@@ -292,3 +292,69 @@ func TestHandshakeFlood(t *testing.T) {
 	l.end(bad)
 	require.True(t, l.begin(bad))
 }
+
+// An authority is held to what it is limited to: no authority below it, none
+// at all, or some names.
+func TestLimitedAuthorities(t *testing.T) {
+	root, err := NewAuthority()
+	require.NoError(t, err)
+	for name, change := range map[string]func(*x509.Certificate){
+		"allows 0 authorities below it":   func(c *x509.Certificate) { c.MaxPathLen, c.MaxPathLenZero = 0, true },
+		"has name constraints":            func(c *x509.Certificate) { c.PermittedDNSDomains = []string{"fabrikam.lab"} },
+		"its authority CN=middle is not":  func(c *x509.Certificate) { c.IsCA = false },
+		"its authority CN=middle is not ": func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature },
+		"":                                func(*x509.Certificate) {},
+	} {
+		middle := ca(t, "middle", root, change)
+		lower := ca(t, "lower", middle, func(*x509.Certificate) {})
+		for by, between := range map[*Authority][]*x509.Certificate{middle: {middle.cert}, lower: {lower.cert, middle.cert}} {
+			c, err := by.Issue(Request{Names: []string{"gw1.contoso.lab"}})
+			require.NoError(t, err)
+			p := &Policy{Roots: root.Roots()}
+			_, found := p.judge(append([]*x509.Certificate{c.Leaf}, between...), asClient, expect("gw1.contoso.lab"))
+			if name == "" || by == middle && strings.HasPrefix(name, "allows") {
+				require.Empty(t, found)
+				continue
+			}
+			require.NotEmpty(t, found, name)
+			require.Equal(t, CheckChain, found[0].Check)
+			require.Contains(t, found[0].What, strings.TrimSpace(name))
+		}
+	}
+}
+
+// ca is an authority below another one.
+func ca(t *testing.T, name string, by *Authority, change func(*x509.Certificate)) *Authority {
+	t.Helper()
+	a, err := newAuthority(name)
+	require.NoError(t, err)
+	template := *a.cert
+	change(&template)
+	a.cert, err = by.sign(&template, a.key.Public())
+	require.NoError(t, err)
+	return a
+}
+
+// What a stranger sends along is bounded, and so is what it writes into events.
+func TestManyCertificates(t *testing.T) {
+	lab, err := NewAuthority()
+	require.NoError(t, err)
+	c, err := lab.Issue(Request{Names: []string{"gw1.contoso.lab"}})
+	require.NoError(t, err)
+	many := make([]*x509.Certificate, maxSent+1)
+	for i := range many {
+		many[i] = c.Leaf
+	}
+	p := &Policy{Roots: lab.Roots(), Levels: map[Check]Level{CheckChain: Ignore}}
+	_, found := p.judge(many, asClient, expect("gw1.contoso.lab"))
+	_, no := refusal(found)
+	require.True(t, no, "also where the chain is not judged")
+
+	odd, err := lab.Issue(Request{Names: []string{"x\x1b[2J\r\n" + strings.Repeat("y", 5000)}})
+	require.NoError(t, err)
+	_, found = (&Policy{Roots: lab.Roots()}).judge(certsOf(t, odd), asClient, expect("gw1.contoso.lab"))
+	require.Equal(t, CheckName, found[0].Check)
+	require.Less(t, len(found[0].What), maxText+10)
+	require.NotContains(t, found[0].What, "\x1b")
+	require.NotContains(t, found[0].What, "\n")
+}

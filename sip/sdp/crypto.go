@@ -99,27 +99,20 @@ func (l Local) keys(m *Media, answered bool) *Keys {
 	return nil
 }
 
-var (
-	cryptoLine = []byte("a=crypto:")
-	inline     = []byte("inline:")
-)
-
-// MaskKeys puts asterisks in place of the keys in a=crypto lines, so that a
-// message can be shown. A text without such lines is returned as it is, any
-// other copied.
+// MaskKeys puts asterisks in place of the keys of SDES, however the line
+// around them is spelled, so that a message can be shown. A text without keys
+// is returned as it is, any other copied.
 func MaskKeys(text []byte) []byte {
-	if !bytes.Contains(text, cryptoLine) {
-		return text
-	}
-	text = bytes.Clone(text)
-	for line := range bytes.Lines(text) { // parts of the copy
-		if !bytes.HasPrefix(line, cryptoLine) {
+	for _, before := range [...][]byte{[]byte("inline:"), []byte("INLINE:")} {
+		at := bytes.Index(text, before)
+		if at < 0 {
 			continue
 		}
-		for at := bytes.Index(line, inline); at >= 0; at = bytes.Index(line, inline) {
-			line = line[at+len(inline):]
-			for i := 0; i < len(line) && line[i] > ' ' && line[i] != '|' && line[i] != ';'; i++ {
-				line[i] = '*'
+		text = bytes.Clone(text)
+		for rest := text; at >= 0; at = bytes.Index(rest, before) {
+			rest = bytes.TrimLeft(rest[at+len(before):], " \t")
+			for i := 0; i < len(rest) && rest[i] > ' ' && rest[i] != '|' && rest[i] != ';'; i++ {
+				rest[i] = '*'
 			}
 		}
 	}

@@ -143,6 +143,6 @@ func TestAnswerSRTP(t *testing.T) {
 	require.Len(t, masked, len(text))
 	require.Contains(t, masked, "inline:****************************************\r\n")
 	require.NotContains(t, masked, base64.StdEncoding.EncodeToString(callee.Crypto[1].Key))
-	clear := []byte("v=0\r\na=label:inline:x\r\n")
+	clear := []byte("v=0\r\na=label:inline\r\n")
 	require.Equal(t, &clear[0], &MaskKeys(clear)[0])
 }
