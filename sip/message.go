@@ -11,7 +11,12 @@ import (
 )
 
 // shown is the message as it may be recorded: without the keys of its media.
-func (h *head) shown() []byte { return sdp.MaskKeys(h.raw) }
+func (h *head) shown() []byte {
+	if h.length == 0 && h.problem.status == 0 {
+		return h.raw // no body, and no body taken for a message
+	}
+	return sdp.MaskKeys(h.raw)
+}
 
 // request is the message as handlers see it, with the headers that the scan
 // has not read as text, under their long names: nothing is read twice, and the

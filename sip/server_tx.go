@@ -143,7 +143,11 @@ func (tx *ServerTx) respond(r Response) bool {
 	tx.conn.write(func(out []byte) []byte {
 		begin := len(out)
 		out = tx.print(out, r)
-		tx.ep.conf.Trace.Record(tx.session, trace.Session{}, answered{tx.h, tx.conn.name, r.Status}, sdp.MaskKeys(out[begin:]))
+		shown := out[begin:]
+		if len(r.Body) > 0 {
+			shown = sdp.MaskKeys(shown)
+		}
+		tx.ep.conf.Trace.Record(tx.session, trace.Session{}, answered{tx.h, tx.conn.name, r.Status}, shown)
 		if keep {
 			if tx.last == nil {
 				tx.last = tx.ep.answers.take()

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/exsim/exsim/scenarios"
+	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/yamlfile"
@@ -55,6 +56,9 @@ func check(name string) (kind string, err error) {
 		var o *org.Organisation
 		if o, err = org.Load(name, text); err == nil && o.Facts != "" {
 			err = checkFacts(o.Version, o.Facts)
+		}
+		if err == nil && o.TLS.Authority != "" {
+			_, err = admit.OpenAuthority(o.TLS.Authority)
 		}
 	case "facts":
 		for _, v := range profile.Versions() {

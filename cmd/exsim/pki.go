@@ -47,6 +47,19 @@ func (p *pki) open() (*admit.Authority, error) {
 	return a, nil
 }
 
+// openWith reads a file besides.
+func (p *pki) openWith(file string) (*admit.Authority, []byte, error) {
+	a, err := p.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, nil, input(err)
+	}
+	return a, text, nil
+}
+
 func (p *pki) initCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "init", Short: "Make an authority", Args: cobra.NoArgs,
@@ -54,7 +67,11 @@ func (p *pki) initCommand() *cobra.Command {
 			if _, err := admit.CreateAuthority(p.dir); err != nil {
 				return input(err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: give it to every device's trust store\nin the organisation: tls: {authority: %s}\n", filepath.Join(p.dir, "ca.pem"), p.dir)
+			dir, err := filepath.Abs(p.dir) // the organisation may lie elsewhere
+			if err != nil {
+				return bench(err)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: give it to every device's trust store\nin the organisation: tls: {authority: %s}\n", filepath.Join(p.dir, "ca.pem"), dir)
 			return nil
 		},
 	}
@@ -106,13 +123,9 @@ func (p *pki) signCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sign CSR", Short: "Sign the certificate request of a device (PEM)", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := p.open()
+			a, text, err := p.openWith(args[0])
 			if err != nil {
 				return err
-			}
-			text, err := os.ReadFile(args[0])
-			if err != nil {
-				return input(err)
 			}
 			c, err := a.SignRequest(text, names)
 			if err != nil {
@@ -167,13 +180,9 @@ func (p *pki) revokeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "revoke FILE", Short: "Put a certificate on the revocation list; an exsim that runs reads it at its next start", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := p.open()
+			a, text, err := p.openWith(args[0])
 			if err != nil {
 				return err
-			}
-			text, err := os.ReadFile(args[0])
-			if err != nil {
-				return input(err)
 			}
 			block, _ := pem.Decode(text)
 			if block == nil || block.Type != "CERTIFICATE" {
@@ -206,8 +215,9 @@ func (p *pki) importCommand() *cobra.Command {
 		Use:   "import FILE",
 		Short: "Take in a PEM or PFX file: an authority, a certificate with its key, a revocation list",
 		Long: `An authority with its key becomes that of a new folder. An authority without
-its key, and a revocation list, are trusted beside the lab's. A certificate with
-its key is shown by the server whose fqdn is its common name.`,
+its key, the very certificate of one device, and a revocation list are trusted
+beside the lab's (PEM or DER). A certificate with its key is shown by the server
+whose fqdn is its common name.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			content, err := os.ReadFile(args[0])

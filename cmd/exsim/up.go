@@ -55,11 +55,7 @@ type upOptions struct {
 }
 
 func up(cmd *cobra.Command, o upOptions) error {
-	name, text, err := org.Default(o.version)
-	if o.config != "" {
-		name = o.config
-		text, err = os.ReadFile(o.config)
-	}
+	name, text, err := o.organisation()
 	if err != nil {
 		return input(err)
 	}
@@ -67,20 +63,9 @@ func up(cmd *cobra.Command, o upOptions) error {
 		_, err := cmd.OutOrStdout().Write(text)
 		return err
 	}
-	if err := wantKind(name, text, "organisation"); err != nil {
-		return input(err)
-	}
-	organisation, err := org.Load(name, text)
+	conf, err := o.load(name, text)
 	if err != nil {
 		return input(err)
-	}
-	conf := sim.Config{Org: organisation, Ports: o.ports, Seed: o.seed, SignallingOnly: o.signalling}
-	for _, f := range o.facts {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			return input(err)
-		}
-		conf.Overrides = append(conf.Overrides, profile.Override{Name: f, Data: b})
 	}
 	if conf.Dir, err = workDir(o.dir, "up"); err != nil {
 		return err
@@ -92,6 +77,40 @@ func up(cmd *cobra.Command, o upOptions) error {
 		}
 		return startFailure(err)
 	}
+	return o.serve(cmd, x)
+}
+
+// organisation is the text of the file, or of the default organisation.
+func (o *upOptions) organisation() (name string, text []byte, err error) {
+	if o.config == "" {
+		return org.Default(o.version)
+	}
+	text, err = os.ReadFile(o.config)
+	return o.config, text, err
+}
+
+// load reads the organisation and the facts.
+func (o *upOptions) load(name string, text []byte) (sim.Config, error) {
+	if err := wantKind(name, text, "organisation"); err != nil {
+		return sim.Config{}, err
+	}
+	organisation, err := org.Load(name, text)
+	if err != nil {
+		return sim.Config{}, err
+	}
+	conf := sim.Config{Org: organisation, Ports: o.ports, Seed: o.seed, SignallingOnly: o.signalling}
+	for _, f := range o.facts {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return sim.Config{}, err
+		}
+		conf.Overrides = append(conf.Overrides, profile.Override{Name: f, Data: b})
+	}
+	return conf, nil
+}
+
+// serve tells what happens until the interrupt.
+func (o *upOptions) serve(cmd *cobra.Command, x *sim.Exchange) (err error) {
 	// Behind the interrupt the calls are ended; what happens then is told, too.
 	closed := make(chan error, 1)
 	go func() {
@@ -103,7 +122,7 @@ func up(cmd *cobra.Command, o upOptions) error {
 	case o.json:
 		err = upJSON(cmd, x)
 	default:
-		upText(cmd, x, conf.Dir)
+		upText(cmd, x, x.Dir())
 	}
 	if cerr := <-closed; err == nil && cerr != nil {
 		err = bench(cerr)

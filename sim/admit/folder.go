@@ -50,7 +50,7 @@ func (a *Authority) keep(dir string) error {
 func OpenAuthority(dir string) (*Authority, error) {
 	pair, err := readPair(filepath.Join(dir, "ca"))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("admit: %s has no authority; make one with: exsim pki init --dir %s", dir, dir)
+		return nil, fmt.Errorf("admit: %s has no authority; make one with: exsim pki init --dir %s (%w)", dir, dir, os.ErrNotExist)
 	}
 	if err != nil {
 		return nil, err
@@ -154,9 +154,12 @@ func Import(dir, name string, content []byte, password string) (Imported, error)
 // a key.
 func parse(name string, content []byte, password string) (*tls.Certificate, []byte, error) {
 	if block, _ := pem.Decode(content); block == nil {
+		if text := fromDER(content); text != nil {
+			return nil, text, nil
+		}
 		key, leaf, others, err := pkcs12.DecodeChain(content, password)
 		if err != nil {
-			return nil, nil, fmt.Errorf("admit: %s is neither PEM nor a PFX that this password opens: %w", name, err)
+			return nil, nil, fmt.Errorf("admit: %s is no certificate or revocation list in PEM or DER, and no PFX that this password opens (%w)", name, err)
 		}
 		pair := &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
 		for _, c := range others {
@@ -172,6 +175,22 @@ func parse(name string, content []byte, password string) (*tls.Certificate, []by
 		return nil, nil, fmt.Errorf("admit: %s: %w", name, err)
 	}
 	return &pair, nil, nil
+}
+
+// fromDER writes a certificate or a revocation list as PEM, nil if it is
+// neither.
+func fromDER(content []byte) []byte {
+	if _, err := x509.ParseCertificate(content); err == nil {
+		return certPEM(content)
+	}
+	if _, err := x509.ParseRevocationList(content); err == nil {
+		return listPEM(content)
+	}
+	return nil
+}
+
+func listPEM(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
 }
 
 // Keep writes a certificate and its key into the folder and returns the
@@ -233,8 +252,7 @@ func PFX(c tls.Certificate, password string) ([]byte, error) {
 }
 
 func (a *Authority) writeList(der []byte) error {
-	text := pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
-	return os.WriteFile(filepath.Join(a.dir, "crl.pem"), text, 0o644) //nolint:gosec // a revocation list is public
+	return os.WriteFile(filepath.Join(a.dir, "crl.pem"), listPEM(der), 0o644) //nolint:gosec // a revocation list is public
 }
 
 // writePair writes base.pem and base.key; the key is readable by its owner

@@ -173,7 +173,7 @@ func (g *Gateway) Call(ctx context.Context, p CallParams) (*Call, error) {
 	}
 	c.stream = stream
 	if g.conf.SRTP {
-		c.keys = newKeys()
+		c.keys = sdp.NewKeys("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
 	}
 	inv := g.invite(p, c)
 	inv.CallID, inv.FromTag = callID, tag

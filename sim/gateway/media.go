@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -41,17 +40,6 @@ func (c *Call) description() sdp.Local {
 }
 
 func (c *Call) offer() []byte { return sdp.Offer(c.description()).AppendTo(nil) }
-
-// newKeys makes a master key for each suite that a gateway offers.
-func newKeys() []sdp.Crypto {
-	var keys []sdp.Crypto
-	for _, suite := range []string{"AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"} {
-		key := make([]byte, rtp.MasterLength)
-		_, _ = rand.Read(key) // never fails
-		keys = append(keys, sdp.Crypto{Suite: suite, Key: key})
-	}
-	return keys
-}
 
 // startMedia sends silence from here on, as a telephone does.
 func (c *Call) startMedia(answer []byte) error {

@@ -1,7 +1,6 @@
 package um
 
 import (
-	"crypto/rand"
 	"slices"
 	"sync"
 	"time"
@@ -52,7 +51,7 @@ func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 		Attrs: []sdp.Attr{{Key: "label", Value: p.Label}}, Ptime: p.Ptime,
 	}
 	if c.a.plan.VoIPSecurity == org.Secured {
-		c.local.Crypto = newKeys(slices.Concat(p.Suites, p.MoreSuites))
+		c.local.Crypto = sdp.NewKeys(slices.Concat(p.Suites, p.MoreSuites)...)
 	}
 	// The offer is judged before a port is taken.
 	answer, agreed, err := sdp.Answer(offer, c.local)
@@ -70,17 +69,6 @@ func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 	c.local.Port = stream.Addr().Port()
 	answer.Media[agreed.Section].Port = c.local.Port
 	return answer.AppendTo(nil), nil
-}
-
-// newKeys makes a master key for each suite. They are never repeatable.
-func newKeys(suites []string) []sdp.Crypto {
-	var keys []sdp.Crypto
-	for _, s := range suites {
-		key := make([]byte, rtp.MasterLength)
-		_, _ = rand.Read(key) // never fails
-		keys = append(keys, sdp.Crypto{Suite: s, Key: key})
-	}
-	return keys
 }
 
 // offerFault is an error of the offer, not of the bench.

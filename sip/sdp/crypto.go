@@ -2,6 +2,7 @@ package sdp
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/base64"
 	"strconv"
 	"strings"
@@ -15,6 +16,21 @@ type Crypto struct {
 	Key   []byte
 	MKI   []byte // that the packets carry, nil for none
 }
+
+// NewKeys makes a master key for each suite. They are never repeatable.
+func NewKeys(suites ...string) []Crypto {
+	var keys []Crypto
+	for _, s := range suites {
+		key := make([]byte, masterLength)
+		_, _ = rand.Read(key) // never fails
+		keys = append(keys, Crypto{Suite: s, Key: key})
+	}
+	return keys
+}
+
+// masterLength is that of a key with its salt in the AES_CM_128 suites
+// (RFC 4568 §6.2).
+const masterLength = 30
 
 // secure is the profile of SRTP (RFC 3711 §12).
 const secure = "RTP/SAVP"

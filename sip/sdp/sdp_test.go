@@ -70,12 +70,21 @@ func TestParseRefuses(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("v=0\r\no=x 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 1 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n"))
+	f.Add([]byte("v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 1 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + strings.Repeat("QUJD", 10) + "|2^31|1:1\r\n"))
+	keyed := local
+	keyed.Crypto = NewKeys("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := Parse(data)
 		if err != nil {
 			return
 		}
+		if len(MaskKeys(data)) != len(data) {
+			t.Fatal("masking changes the length: parts of the message would be others")
+		}
 		answer, _, err := Answer(s, local)
+		if err != nil {
+			answer, _, err = Answer(s, keyed)
+		}
 		if err != nil {
 			return
 		}
