@@ -141,8 +141,7 @@ func HasTag(req *Request, name, tag string) bool {
 
 // headerParam finds a header parameter of a name-addr or addr-spec value.
 func headerParam(value, name string) string {
-	h := head{raw: []byte(value)}
-	i := paramsStart(h.raw)
-	v, _ := h.param(span{int32(i), int32(len(value) - i)}, name)
-	return strings.Trim(string(v.of(h.raw)), `"`)
+	params := value[paramsStart(value):]
+	v, _ := findParam(params, name)
+	return strings.Trim(params[v.off:v.off+v.n], `"`)
 }

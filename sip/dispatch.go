@@ -2,7 +2,6 @@ package sip
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 
 	"github.com/exsim/exsim/sim/trace"
@@ -129,11 +128,12 @@ func (e *Endpoint) receiveCancel(c *conn, h *head, key uint64, session trace.Ses
 
 func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Session, d *Dialog) {
 	tx := e.newTx(c, h, key, session)
-	if answer, ok := validateURI(string(h.uri.of(h.raw))); !ok {
+	uri := string(h.uri.of(h.raw))
+	if answer, ok := validateURI(uri); !ok {
 		tx.Respond(answer)
 		return
 	}
-	req, err := h.request()
+	req, err := h.request(uri)
 	if err != nil {
 		e.refuse(c, h, session, problem{status: 400, reason: "Bad Request"})
 		return
@@ -327,7 +327,12 @@ func wellFormed(v []byte) bool {
 		uri = bytes.TrimSuffix(uri[open+1:], []byte(">"))
 	}
 	colon := bytes.IndexByte(uri, ':')
-	return colon > 0 && colon < len(uri)-1 && !slices.ContainsFunc(uri, func(c byte) bool { return isSpace(c) || c == '<' || c == '>' || c == '"' })
+	for _, c := range uri {
+		if isSpace(c) || c == '<' || c == '>' || c == '"' {
+			return false
+		}
+	}
+	return colon > 0 && colon < len(uri)-1
 }
 
 // balanced reports whether quotes and angle brackets are closed.

@@ -12,19 +12,27 @@ import (
 
 // shown is the message as it may be recorded: without the keys of its media.
 func (h *head) shown() []byte {
-	if h.length == 0 && h.problem.status == 0 {
-		return h.raw // no body, and no body taken for a message
+	if h.problem.status != 0 {
+		return sdp.MaskKeys(h.raw) // what is taken for the head may be a body
 	}
-	return sdp.MaskKeys(h.raw)
+	return masked(h.raw, h.raw[h.bodyOff:])
+}
+
+// masked is a message without the keys that its body has.
+func masked(message, body []byte) []byte {
+	if !sdp.HasKeys(body) {
+		return message
+	}
+	return sdp.MaskKeys(message)
 }
 
 // request is the message as handlers see it, with the headers that the scan
 // has not read as text, under their long names: nothing is read twice, and the
 // body stays where it is.
-func (h *head) request() (*Request, error) {
+func (h *head) request(uri string) (*Request, error) {
 	req := &Request{Method: sipgo.RequestMethod(h.method.of(h.raw))}
 	req.SipVersion = "SIP/2.0"
-	if err := sipgo.ParseUri(string(h.uri.of(h.raw)), &req.Recipient); err != nil {
+	if err := sipgo.ParseUri(uri, &req.Recipient); err != nil {
 		return nil, err
 	}
 	for _, s := range h.others {

@@ -14,9 +14,18 @@ func (h *head) tag(value span) span {
 	return t
 }
 
+// param finds ;name=value in a run of parameters of the head.
+func (h *head) param(in span, name string) (value span, found bool) {
+	value, found = findParam(in.of(h.raw), name)
+	if value.set() {
+		value.off += in.off
+	}
+	return value, found
+}
+
 // paramsStart is where the header parameters of a name-addr or addr-spec begin
 // (RFC 3261 §20: without brackets, parameters belong to the header).
-func paramsStart(v []byte) int {
+func paramsStart[T string | []byte](v T) int {
 	quoted := false
 	for i := 0; i < len(v); i++ {
 		switch {
@@ -26,11 +35,11 @@ func paramsStart(v []byte) int {
 			quoted = !quoted
 		case quoted:
 		case v[i] == '<':
-			k := bytes.IndexByte(v[i:], '>')
-			if k < 0 {
-				return len(v)
+			for i++; i < len(v); i++ {
+				if v[i] == '>' {
+					return i + 1
+				}
 			}
-			return i + k + 1
 		case v[i] == ';':
 			return i
 		}
@@ -55,9 +64,8 @@ func emptyParam(v []byte) bool {
 	return false
 }
 
-// param finds ;name=value in a run of parameters.
-func (h *head) param(in span, name string) (value span, found bool) {
-	v := in.of(h.raw)
+// findParam finds ;name=value in a run of parameters.
+func findParam[T string | []byte](v T, name string) (value span, found bool) {
 	for i := 0; i < len(v); {
 		if v[i] != ';' {
 			i++
@@ -75,7 +83,7 @@ func (h *head) param(in span, name string) (value span, found bool) {
 			vb := i
 			i = valueEnd(v, i)
 			if equalFold(key, name) {
-				return span{in.off + int32(vb), int32(i - vb)}, true
+				return span{int32(vb), int32(i - vb)}, true
 			}
 		} else if equalFold(key, name) {
 			return span{}, true
@@ -84,7 +92,7 @@ func (h *head) param(in span, name string) (value span, found bool) {
 	return span{}, false
 }
 
-func valueEnd(v []byte, i int) int {
+func valueEnd[T string | []byte](v T, i int) int {
 	if i < len(v) && v[i] == '"' {
 		for i++; i < len(v) && v[i] != '"'; i++ {
 			if v[i] == '\\' {

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/exsim/exsim/sim/trace"
-	"github.com/exsim/exsim/sip/sdp"
 )
 
 // Response is an answer as its handler words it.
@@ -143,11 +142,7 @@ func (tx *ServerTx) respond(r Response) bool {
 	tx.conn.write(func(out []byte) []byte {
 		begin := len(out)
 		out = tx.print(out, r)
-		shown := out[begin:]
-		if len(r.Body) > 0 {
-			shown = sdp.MaskKeys(shown)
-		}
-		tx.ep.conf.Trace.Record(tx.session, trace.Session{}, answered{tx.h, tx.conn.name, r.Status}, shown)
+		tx.ep.conf.Trace.Record(tx.session, trace.Session{}, answered{tx.h, tx.conn.name, r.Status}, masked(out[begin:], r.Body))
 		if keep {
 			if tx.last == nil {
 				tx.last = tx.ep.answers.take()

@@ -38,7 +38,7 @@ type Log struct {
 	next    uint64   // sequence number of the next event
 	ids     map[string]uint64
 	words   []string // ids turned round
-	recent  [256]recentWord
+	recent  [1024]recentWord
 	wake    chan struct{} // closed at the next append; nil while nobody waits
 	closed  bool
 	inMem   int // chunks not yet on disk
@@ -189,10 +189,10 @@ func newBuffer() []byte { return make([]byte, 0, chunkSize+chunkSize/8) }
 
 // id interns a word. Names, keys, hosts and listeners are few; values are
 // never interned. Nearly all are constants, which a small table finds by their
-// place in memory without hashing them.
+// place in memory without hashing them; constants lie side by side, unaligned.
 func (l *Log) id(word string) uint64 {
 	p := unsafe.StringData(word)
-	slot := &l.recent[uintptr(unsafe.Pointer(p))/8%uintptr(len(l.recent))]
+	slot := &l.recent[uintptr(unsafe.Pointer(p))%uintptr(len(l.recent))]
 	if slot.at == p && slot.n == len(word) && p != nil {
 		return slot.id
 	}

@@ -34,6 +34,7 @@ type Worker struct {
 	conf   WorkerConfig
 	src    *trace.Source
 	codecs []sdp.Codec
+	lines  string // of every answer
 	wg     sync.WaitGroup // messages on their way to transport
 
 	mu    sync.Mutex
@@ -43,6 +44,7 @@ type Worker struct {
 // NewWorker makes a worker without calls.
 func NewWorker(conf WorkerConfig) *Worker {
 	w := &Worker{conf: conf, src: conf.Trace.Source(conf.Server.Name, UMWorker), calls: map[*call]struct{}{}}
+	w.lines = strings.Join(slices.Concat(conf.Profile.SIP.AnswerLines, conf.Profile.SIP.SupportedLines, conf.Profile.SIP.AllowLines), "\r\n")
 	for _, name := range conf.Profile.SDP.Codecs {
 		for _, known := range []sdp.Codec{sdp.PCMU, sdp.PCMA} {
 			if known.Name == name {
@@ -108,7 +110,7 @@ func (w *Worker) answer(tx *sip.ServerTx, a *admitted) *refusal {
 func (w *Worker) response(tx *sip.ServerTx, a *admitted, body []byte) sip.Response {
 	p := w.conf.Profile
 	at := w.conf.Address(w.conf.Server.Name, row(UMWorker, tx.Secure()))
-	headers := slices.Concat(p.SIP.AnswerLines, p.SIP.SupportedLines, p.SIP.AllowLines)
+	headers := append(make([]string, 0, 4), w.lines)
 	if a != nil {
 		headers = append(headers, "P-ASSERTED-IDENTITY: <sip:"+a.pilot+"@"+at.Addr().String()+">")
 	}

@@ -115,11 +115,19 @@ func (l Local) keys(m *Media, answered bool) *Keys {
 	return nil
 }
 
+// keyMarks stand before the keys of SDES.
+var keyMarks = [...][]byte{[]byte("inline:"), []byte("INLINE:")}
+
+// HasKeys reports whether MaskKeys would change a text.
+func HasKeys(text []byte) bool {
+	return bytes.Contains(text, keyMarks[0]) || bytes.Contains(text, keyMarks[1])
+}
+
 // MaskKeys puts asterisks in place of the keys of SDES, however the line
 // around them is spelled, so that a message can be shown. A text without keys
 // is returned as it is, any other copied.
 func MaskKeys(text []byte) []byte {
-	for _, before := range [...][]byte{[]byte("inline:"), []byte("INLINE:")} {
+	for _, before := range keyMarks {
 		at := bytes.Index(text, before)
 		if at < 0 {
 			continue
