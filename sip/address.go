@@ -102,18 +102,15 @@ type Diversion struct {
 	Reason string // "no-answer", "user-busy", "unconditional", ... "" if none
 }
 
-// Diversions reads the Diversion headers from the top: the first is the most
+// Diversions reads the values of Diversion from the top: the first is the most
 // recent diverting party (RFC 5806 §4), the last the one originally called.
-func Diversions(req *Request) ([]Diversion, error) {
+func Diversions(headers []string) ([]Diversion, error) {
 	var list []Diversion
-	for _, hd := range req.Headers() {
-		if !strings.EqualFold(hd.Name(), "Diversion") {
-			continue
+	for _, hd := range headers {
+		if !balanced(hd) {
+			return nil, errors.New("mismatched quote or bracket in Diversion " + hd)
 		}
-		if !balanced(hd.Value()) {
-			return nil, errors.New("mismatched quote or bracket in Diversion " + hd.Value())
-		}
-		for _, value := range splitList(hd.Value()) {
+		for _, value := range splitList(hd) {
 			p, err := ParseParty(value)
 			if err != nil {
 				return nil, fmt.Errorf("Diversion: %w", err)
@@ -124,13 +121,11 @@ func Diversions(req *Request) ([]Diversion, error) {
 	return list, nil
 }
 
-// HasTag reports whether a header of option tags, such as Supported, lists one.
-func HasTag(req *Request, name, tag string) bool {
-	for _, hd := range req.Headers() {
-		if !strings.EqualFold(hd.Name(), name) {
-			continue
-		}
-		for t := range strings.SplitSeq(hd.Value(), ",") {
+// HasTag reports whether the values of a header of option tags, such as
+// Supported, list one.
+func HasTag(headers []string, tag string) bool {
+	for _, hd := range headers {
+		for t := range strings.SplitSeq(hd, ",") {
 			if strings.EqualFold(strings.TrimSpace(t), tag) {
 				return true
 			}

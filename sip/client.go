@@ -29,7 +29,7 @@ type clientTx struct {
 	ep      *Endpoint
 	conn    *conn
 	branch  string
-	req     *Request
+	req     *sipgo.Request
 	session trace.Session
 	timer   entry
 
@@ -43,7 +43,7 @@ type clientTx struct {
 
 // do sends a request and waits for the final answer. provisional, if not nil,
 // sees the answers before it.
-func (e *Endpoint) do(ctx context.Context, c *conn, req *Request, session trace.Session, provisional func(Reply)) (Reply, error) {
+func (e *Endpoint) do(ctx context.Context, c *conn, req *sipgo.Request, session trace.Session, provisional func(Reply)) (Reply, error) {
 	tx, err := e.start(c, req, session)
 	if err != nil {
 		return Reply{}, err
@@ -80,7 +80,7 @@ func (e *Endpoint) do(ctx context.Context, c *conn, req *Request, session trace.
 }
 
 // start sends a request and registers its transaction.
-func (e *Endpoint) start(c *conn, req *Request, session trace.Session) (*clientTx, error) {
+func (e *Endpoint) start(c *conn, req *sipgo.Request, session trace.Session) (*clientTx, error) {
 	branch, _ := req.Via().Params.Get("branch")
 	tx := &clientTx{ep: e, conn: c, branch: branch, req: req, session: session, replies: make(chan Reply, 16)}
 	e.mu.Lock()
@@ -240,7 +240,7 @@ func (e *Endpoint) repeatACK(h *head) {
 
 // ackOf is the ACK of an answer other than 2xx: the INVITE's branch, the
 // answer's To (RFC 3261 §17.1.1.3).
-func (e *Endpoint) ackOf(invite *Request, resp *sipgo.Response) []byte {
+func (e *Endpoint) ackOf(invite *sipgo.Request, resp *sipgo.Response) []byte {
 	ack := sipgo.NewRequest("ACK", *invite.Recipient.Clone())
 	ack.AppendHeader(sipgo.HeaderClone(invite.Via()))
 	for _, r := range invite.GetHeaders("Route") {
@@ -294,7 +294,7 @@ type requestParts struct {
 	body     []byte
 }
 
-func (e *Endpoint) buildRequest(c *conn, p requestParts) *Request {
+func (e *Endpoint) buildRequest(c *conn, p requestParts) *sipgo.Request {
 	req := sipgo.NewRequest(sipgo.RequestMethod(p.method), p.uri)
 	via := &sipgo.ViaHeader{ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: e.conf.Transport, Params: sipgo.NewParams()}
 	via.Host, via.Port = c.local.Addr().String(), int(c.local.Port())

@@ -21,9 +21,6 @@ import (
 	"github.com/exsim/exsim/sim/trace"
 )
 
-// Request is a parsed request.
-type Request = sipgo.Request
-
 // URI is a parsed SIP URI.
 type URI = sipgo.Uri
 

@@ -36,7 +36,7 @@ type conn struct {
 }
 
 func (e *Endpoint) newConn(nc net.Conn) *conn {
-	c := &conn{ep: e, nc: nc, peer: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
+	c := &conn{ep: e, nc: quick(nc), peer: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
 	c.name, c.host = c.peer.String(), []byte(c.peer.Addr().String())
 	return c
 }

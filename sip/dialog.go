@@ -255,7 +255,7 @@ func (d *Dialog) Request(ctx context.Context, method string, headers []string, b
 }
 
 // request builds a request in the dialog (RFC 3261 §12.2.1.1).
-func (d *Dialog) request(c *conn, method string, seq uint32, headers []string, body []byte) (*Request, error) {
+func (d *Dialog) request(c *conn, method string, seq uint32, headers []string, body []byte) (*sipgo.Request, error) {
 	var uri URI
 	if err := sipgo.ParseUri(d.target, &uri); err != nil {
 		return nil, fmt.Errorf("sip: the peer's Contact %q is no URI: %w", d.target, err)

@@ -2,7 +2,10 @@ package sip
 
 import (
 	"bytes"
+	"slices"
 	"strings"
+
+	sipgo "github.com/emiago/sipgo/sip"
 
 	"github.com/exsim/exsim/sim/trace"
 )
@@ -133,13 +136,11 @@ func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Se
 		tx.Respond(answer)
 		return
 	}
-	req, err := h.request(uri)
-	if err != nil {
+	if err := sipgo.ParseUri(uri, &tx.uri); err != nil {
 		e.refuse(c, h, session, problem{status: 400, reason: "Bad Request"})
 		return
 	}
-	tx.req = req
-	if answer, ok := e.validate(h, req); !ok {
+	if answer, ok := e.validate(h); !ok {
 		tx.Respond(answer)
 		return
 	}
@@ -197,8 +198,8 @@ func validateURI(uri string) (Response, bool) {
 
 // validate is the one place where a well-formed request is held against what
 // this endpoint serves (RFC 3261 §8.2). It returns the refusal, if any.
-func (e *Endpoint) validate(h *head, req *Request) (Response, bool) {
-	if answer, ok := e.validateMethod(req); !ok {
+func (e *Endpoint) validate(h *head) (Response, bool) {
+	if answer, ok := e.validateMethod(h); !ok {
 		return answer, false
 	}
 	for _, party := range [...]struct {
@@ -209,21 +210,17 @@ func (e *Endpoint) validate(h *head, req *Request) (Response, bool) {
 			return Response{Status: 400, Reason: "Bad " + party.name}, false
 		}
 	}
-	v := collect(req)
-	if tags := e.unsupported(v.require); tags != "" {
+	if tags := e.unsupported(h.values("Require")); tags != "" {
 		return Response{Status: 420, Reason: "Bad Extension", Headers: []string{"Unsupported: " + tags}}, false
 	}
-	return validateBody(h, req, &v)
+	return validateBody(h)
 }
 
-func (e *Endpoint) validateMethod(req *Request) (Response, bool) {
-	method := string(req.Method)
-	for _, a := range e.conf.Allow {
-		if a == method {
-			return Response{}, true
-		}
+func (e *Endpoint) validateMethod(h *head) (Response, bool) {
+	if slices.ContainsFunc(e.conf.Allow, h.is) {
+		return Response{}, true
 	}
-	if known[method] {
+	if known[string(h.method.of(h.raw))] {
 		return Response{Status: 405, Reason: "Method Not Allowed", Headers: []string{"Allow: " + strings.Join(e.conf.Allow, ",")}}, false
 	}
 	return Response{Status: 501, Reason: "Not Implemented", Headers: []string{"Allow: " + strings.Join(e.conf.Allow, ",")}}, false
@@ -260,44 +257,24 @@ func (e *Endpoint) unsupported(require []string) string {
 
 // validateBody refuses a body or an answer type that is not SDP
 // (RFC 3261 §8.2.3, §21.4.7).
-func validateBody(h *head, req *Request, v *judged) (Response, bool) {
+func validateBody(h *head) (Response, bool) {
 	if h.length > 0 {
-		if !mediaType(v.contentType, "application/sdp") {
-			switch string(req.Method) {
+		if !mediaType(h.value("Content-Type"), "application/sdp") {
+			switch string(h.method.of(h.raw)) {
 			case "INVITE", "MESSAGE", "UPDATE", "PRACK":
 				return Response{Status: 415, Reason: "Unsupported Media Type", Headers: []string{"Accept: application/sdp"}}, false
 			}
 		}
-		if v.encoding != "" && !strings.EqualFold(v.encoding, "identity") {
+		if v := h.value("Content-Encoding"); v != "" && !strings.EqualFold(v, "identity") {
 			return Response{Status: 415, Reason: "Unsupported Media Type", Headers: []string{"Accept-Encoding: identity"}}, false
 		}
 	}
-	if string(req.Method) == "INVITE" && len(v.accept) > 0 && !acceptsSDP(v.accept) {
-		return Response{Status: 406, Reason: "Not Acceptable"}, false
-	}
-	return Response{}, true
-}
-
-// judged are the headers that a request is judged by.
-type judged struct {
-	require, accept       []string
-	contentType, encoding string
-}
-
-func collect(req *Request) (v judged) {
-	for _, hd := range req.Headers() {
-		switch name := hd.Name(); {
-		case strings.EqualFold(name, "Require"):
-			v.require = append(v.require, hd.Value())
-		case strings.EqualFold(name, "Accept"):
-			v.accept = append(v.accept, hd.Value())
-		case strings.EqualFold(name, "Content-Type"):
-			v.contentType = hd.Value()
-		case strings.EqualFold(name, "Content-Encoding"):
-			v.encoding = hd.Value()
+	if h.is("INVITE") {
+		if accept := h.values("Accept"); len(accept) > 0 && !acceptsSDP(accept) {
+			return Response{Status: 406, Reason: "Not Acceptable"}, false
 		}
 	}
-	return v
+	return Response{}, true
 }
 
 func acceptsSDP(accepts []string) bool {

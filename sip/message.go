@@ -26,36 +26,41 @@ func masked(message, body []byte) []byte {
 	return sdp.MaskKeys(message)
 }
 
-// request is the message as handlers see it, with the headers that the scan
-// has not read as text, under their long names: nothing is read twice, and the
-// body stays where it is.
-func (h *head) request(uri string) (*Request, error) {
-	req := &Request{Method: sipgo.RequestMethod(h.method.of(h.raw))}
-	req.SipVersion = "SIP/2.0"
-	if err := sipgo.ParseUri(uri, &req.Recipient); err != nil {
-		return nil, err
-	}
+// values lists the values of a header that the scan has not read: the bytes
+// stay where they are until somebody asks.
+func (h *head) values(name string) []string {
+	var list []string
 	for _, s := range h.others {
-		name, value, _ := bytes.Cut(s.of(h.raw), []byte(":"))
-		req.AppendHeader(sipgo.NewHeader(longName(string(trimEnd(name))), unfold(value)))
+		line := s.of(h.raw)
+		n := len(name)
+		switch {
+		case len(line) > n && equalFold(line[:n], name):
+		case compact[line[0]|0x20] == name:
+			n = 1
+		default:
+			continue
+		}
+		if n = skipSpace(line, n); line[n] == ':' {
+			list = append(list, unfold(line[n+1:]))
+		}
 	}
-	return req, nil
+	return list
+}
+
+// value is the last value of a header, "" without one.
+func (h *head) value(name string) string {
+	list := h.values(name)
+	if len(list) == 0 {
+		return ""
+	}
+	return list[len(list)-1]
 }
 
 // compact are the short names of the headers that the scan does not read
 // (RFC 3261 §7.3.3, RFC 3515, RFC 3892, RFC 4028, RFC 6665).
-var compact = map[string]string{
-	"b": "Referred-By", "c": "Content-Type", "e": "Content-Encoding", "k": "Supported", "o": "Event",
-	"r": "Refer-To", "s": "Subject", "u": "Allow-Events", "x": "Session-Expires",
-}
-
-func longName(name string) string {
-	if len(name) == 1 {
-		if long, ok := compact[string(name[0]|0x20)]; ok {
-			return long
-		}
-	}
-	return name
+var compact = [256]string{
+	'b': "Referred-By", 'c': "Content-Type", 'e': "Content-Encoding", 'k': "Supported", 'o': "Event",
+	'r': "Refer-To", 's': "Subject", 'u': "Allow-Events", 'x': "Session-Expires",
 }
 
 // unfold trims a header value and makes each fold in it a space
@@ -81,7 +86,12 @@ func newParser() *sipgo.Parser {
 	for _, name := range []string{"from", "f", "to", "t", "cseq", "max-forwards", "route", "record-route", "refer-to", "referred-by"} {
 		delete(m, name)
 	}
-	names := maps.Clone(compact)
+	names := map[string]string{}
+	for short, name := range compact {
+		if name != "" {
+			names[string(rune(short))] = name
+		}
+	}
 	// sipgo itself turns their compact forms into the long ones
 	for _, name := range []string{"From", "To", "Via", "Call-ID", "Content-Length", "Content-Type", "Contact"} {
 		names[strings.ToLower(name)] = name

@@ -35,7 +35,7 @@ type ServerTx struct {
 	conn    *conn
 	key     uint64
 	session trace.Session
-	req     *Request
+	uri     URI
 	h       *head // the reader's while the handler runs, our own once deferred
 	tag     string
 	timer   entry
@@ -52,10 +52,14 @@ func (e *Endpoint) newTx(c *conn, h *head, key uint64, session trace.Session) *S
 	return &ServerTx{ep: e, conn: c, key: key, session: session, h: h}
 }
 
-// Request is the parsed request, without its body and without the headers that
-// have methods here or that belong to the transaction: Via, From, To, Call-ID,
-// CSeq, Contact, Record-Route, Max-Forwards and Content-Length.
-func (tx *ServerTx) Request() *Request { return tx.req }
+// Recipient is the Request-URI.
+func (tx *ServerTx) Recipient() *URI { return &tx.uri }
+
+// Header lists the values of a header in the order of the message, under its
+// long name. It knows every header but those that belong to the transaction or
+// that have methods here: Via, From, To, Call-ID, CSeq, Contact, Record-Route,
+// Max-Forwards and Content-Length. It is good for as long as Body.
+func (tx *ServerTx) Header(name string) []string { return tx.h.values(name) }
 
 // Method is the request's method.
 func (tx *ServerTx) Method() string { return string(tx.h.method.of(tx.h.raw)) }
@@ -179,7 +183,6 @@ func (tx *ServerTx) awaitACK() {
 	e.mu.Lock()
 	e.pending.put(tx.key, tx)
 	e.mu.Unlock()
-	tx.req = nil
 	tx.timer.fire = func() {
 		tx.forget()
 		e.conf.Trace.Record(tx.session, trace.Session{}, timedOut(tx.conn.name, "ACK of the answer "+strconv.Itoa(tx.final)), nil)

@@ -44,7 +44,7 @@ type refusal struct {
 // party.
 func (c *Config) judge(tx *sip.ServerTx) (*admitted, *refusal) {
 	r := &c.Profile.Refusals
-	a := &admitted{pilot: userOf(&tx.Request().Recipient)}
+	a := &admitted{pilot: userOf(tx.Recipient())}
 	peer := tx.Peer().Addr()
 
 	if a.gateway = c.Org.GatewayAt(peer, tx.Identity()); a.gateway == nil {
@@ -60,7 +60,7 @@ func (c *Config) judge(tx *sip.ServerTx) (*admitted, *refusal) {
 		return nil, &refusal{"gateway-status", "refusal.gateway-disabled", r.GatewayDisabled,
 			fmt.Sprintf("gateway %s is %s", a.gateway.Name, a.gateway.Status), "status: Enabled"}
 	}
-	diversions, err := sip.Diversions(tx.Request())
+	diversions, err := sip.Diversions(tx.Header("Diversion"))
 	if err != nil {
 		return nil, &refusal{"headers", "refusal.bad-header", r.BadHeader, err.Error(), "correct the header at the gateway"}
 	}

@@ -95,7 +95,7 @@ func (c *Config) redirect(tx *sip.ServerTx, src *trace.Source, a *admitted, host
 			fmt.Sprintf("%s has no listener %s", to.Name, listener), "um-startup-mode: Dual at the server " + to.Name})
 		return
 	}
-	contact := c.redirectContact(&tx.Request().Recipient, host, to, at.Port(), tx.Secure())
+	contact := c.redirectContact(tx.Recipient(), host, to, at.Port(), tx.Secure())
 	src.Record(tx.Session(), trace.Session{}, redirected{to: to.Name, row: listener, contact: contact, a: a}, nil)
 	tx.Respond(sip.Response{Status: r.Status.Code, Reason: r.Status.Reason, Contact: contact})
 }

@@ -34,7 +34,7 @@ type Worker struct {
 	conf   WorkerConfig
 	src    *trace.Source
 	codecs []sdp.Codec
-	lines  string // of every answer
+	lines  string         // of every answer
 	wg     sync.WaitGroup // messages on their way to transport
 
 	mu    sync.Mutex
@@ -114,7 +114,7 @@ func (w *Worker) response(tx *sip.ServerTx, a *admitted, body []byte) sip.Respon
 	if a != nil {
 		headers = append(headers, "P-ASSERTED-IDENTITY: <sip:"+a.pilot+"@"+at.Addr().String()+">")
 	}
-	if sip.HasTag(tx.Request(), "Supported", "timer") {
+	if sip.HasTag(tx.Header("Supported"), "timer") {
 		headers = append(headers, fmt.Sprintf("Session-Expires: %d;refresher=uac", p.SIP.SessionExpires), fmt.Sprintf("Min-SE: %d", p.SIP.SessionExpires))
 	}
 	return sip.Response{
