@@ -24,7 +24,7 @@ const (
 // faultKinds are the faults that can be planted, with the setting that each
 // needs, if any.
 var faultKinds = map[string]string{
-	string(gateway.DropDiversion): "", string(gateway.NoMedia): "", string(gateway.OneRedirect): "",
+	string(gateway.DropDiversion): "", string(gateway.NoMedia): "", string(gateway.OneRedirect): "", string(gateway.RemembersWorker): "",
 	string(gateway.OtherAddress): "address", string(gateway.AssumesPort): "port",
 	otherTransport: "transport", otherCertificate: "certificate", otherMedia: "media",
 }

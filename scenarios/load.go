@@ -78,7 +78,7 @@ func (l *loader) check() {
 }
 
 // verbs are the steps of the language.
-var verbs = []string{"call", "dtmf", "expect", "hangup", "mail", "talk"}
+var verbs = []string{"call", "dtmf", "expect", "hangup", "mail", "recycle", "talk"}
 
 func (l *loader) step(v yamlfile.Value) {
 	if v.Kind != yamlfile.Map || len(v.Pairs) != 1 {
@@ -121,6 +121,15 @@ func (l *loader) step(v yamlfile.Value) {
 		s.Mail = &MailStep{}
 		l.f.Decode(p.Value, s.Mail)
 		l.mailStep(&s)
+	case "recycle":
+		s.Recycle = &RecycleStep{}
+		l.f.Decode(p.Value, s.Recycle)
+		if o := l.s.Organisation; o != nil {
+			if srv := o.ServerNamed(s.Recycle.Server); srv == nil || !srv.Has(org.MailboxRole) {
+				l.f.Report(p.Pos, "", "recycle: no Mailbox server is named %q", s.Recycle.Server)
+			}
+		}
+		s.Text = "the worker process of " + s.Recycle.Server + " is recycled"
 	default:
 		l.f.Report(p.Pos, yamlfile.Suggest(p.Key, verbs), "unknown verb %q", p.Key)
 	}

@@ -90,6 +90,8 @@ type Step struct {
 	DTMF   *DTMFStep
 	Hangup *HangupStep
 	Mail   *MailStep
+	// Recycle replaces the worker process of a server.
+	Recycle *RecycleStep
 }
 
 // CallStep places a call and waits for its final answer.
@@ -124,6 +126,12 @@ type HangupStep struct {
 	Call   string        `yaml:"call,required"`
 	After  string        `yaml:"after"`  // event that it waits for; at once if empty
 	Within time.Duration `yaml:"within"` // of that event: 30s if zero
+}
+
+// RecycleStep lets the second worker process of a server take the place of the
+// first.
+type RecycleStep struct {
+	Server string `yaml:"server,required"`
 }
 
 // MailStep waits for a message in a mailbox.

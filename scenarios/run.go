@@ -186,6 +186,8 @@ func (r *run) step(ctx context.Context, n int, s *Step) bool {
 		return r.mail(ctx, n, s.Mail)
 	case s.Call != nil:
 		err = r.call(ctx, s.Call)
+	case s.Recycle != nil:
+		err = r.x.Recycle(s.Recycle.Server)
 	case s.Talk != nil:
 		if err = r.after(ctx, s.Talk.Call, s.Talk.After, s.Talk.Within); err == nil {
 			err = r.calls[s.Talk.Call].Talk(ctx, s.Talk.For)

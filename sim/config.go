@@ -99,8 +99,10 @@ func Chance(seed uint64) func() uint64 {
 	}
 }
 
-// bindErrors words what kept listeners from being bound, all in one error.
-func bindErrors(failed []failedBind) error {
+// bindErrors are what kept listeners from being bound, all in one error.
+type bindErrors []failedBind
+
+func (failed bindErrors) Error() string {
 	var lines, denied []string
 	for _, f := range failed {
 		at := netip.AddrPortFrom(f.addr, f.bound)
@@ -119,7 +121,7 @@ func bindErrors(failed []failedBind) error {
 		lines = append(lines, "no privilege for "+strings.Join(denied, ", ")+
 			"; use --low-port-offset 10000, or once: sudo setcap cap_net_bind_service=+ep PATH-OF-EXSIM")
 	}
-	return errors.New("sim: " + strings.Join(lines, "\n"))
+	return "sim: " + strings.Join(lines, "\n")
 }
 
 type failedBind struct {

@@ -13,13 +13,71 @@ import (
 	"github.com/exsim/exsim/smtp"
 )
 
+type workerStarted struct{ row, ports, why string }
+
+func (workerStarted) EventName() string { return "um.worker_started" }
+func (e workerStarted) AppendTo(f *trace.Fields) {
+	f.Text("row", e.row)
+	f.Text("ports", e.ports)
+	f.Text("why", e.why)
+}
+
+type workerDraining struct {
+	row   string
+	calls int
+}
+
+func (workerDraining) EventName() string { return "um.worker_draining" }
+func (e workerDraining) AppendTo(f *trace.Fields) {
+	f.Text("row", e.row)
+	f.Int("calls", int64(e.calls))
+}
+
+type workerStopped struct {
+	row, why string
+	calls    int
+}
+
+func (workerStopped) EventName() string { return "um.worker_stopped" }
+func (e workerStopped) AppendTo(f *trace.Fields) {
+	f.Text("row", e.row)
+	f.Text("why", e.why)
+	f.Int("calls", int64(e.calls))
+}
+
+type workerFailed struct {
+	row string
+	err error
+}
+
+func (workerFailed) EventName() string { return "um.worker_failed" }
+func (e workerFailed) AppendTo(f *trace.Fields) {
+	f.Text("row", e.row)
+	f.Text("why", e.err.Error())
+}
+
+// workerEvents are the life of a worker process.
+func workerEvents() []trace.EventType {
+	row := trace.FieldType{Key: "row", Means: "its row of the port table: um-worker or um-worker-b"}
+	why := trace.FieldType{Key: "why", Means: "the reason"}
+	return []trace.EventType{
+		{Name: "um.worker_started", Means: "a worker process takes new calls (Exchange's event 1000)", Fields: []trace.FieldType{
+			row, {Key: "ports", Means: "that it listens on"}, why}},
+		{Name: "um.worker_failed", Means: "a worker process cannot be started; the old one goes on (Exchange's event 1001)", Fields: []trace.FieldType{row, why}},
+		{Name: "um.worker_draining", Means: "a worker process takes no new calls any more", Fields: []trace.FieldType{
+			row, {Key: "calls", Means: "that it still has"}}},
+		{Name: "um.worker_stopped", Means: "a worker process has ended and its ports are closed", Fields: []trace.FieldType{
+			row, why, {Key: "calls", Means: "that it had to end"}}},
+	}
+}
+
 // Events lists every event that a run records, sorted by name. Names and
 // fields are a contract with scenarios.
 func Events() []trace.EventType {
 	list := []trace.EventType{{Name: "bench.fault", Means: "exsim itself failed: the run proves nothing", Fields: []trace.FieldType{
 		{Key: "where", Means: "part of exsim"}, {Key: "what", Means: "what happened"}}}}
 	for _, more := range [][]trace.EventType{
-		trace.Events(), admit.Events(), sip.Events(), rtp.Events(), smtp.Events(), um.Events(), transport.Events(),
+		trace.Events(), admit.Events(), sip.Events(), rtp.Events(), smtp.Events(), um.Events(), workerEvents(), transport.Events(),
 	} {
 		list = append(list, more...)
 	}

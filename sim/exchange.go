@@ -43,10 +43,14 @@ type Exchange struct {
 	media    *rtp.Engine
 	shared   *rtp.Stream
 
-	listeners []*Listener
-	handlers  map[string]sip.Handler // of Unified Messaging, by server and service
-	workers   []*um.Worker
-	pickups   map[string]*transport.Pickup // by server
+	routers map[string]*um.Router        // by server
+	workers map[string]*workers          // by server
+	pickups map[string]*transport.Pickup // by server
+
+	mu        sync.Mutex
+	listeners []*Listener // replaced, never changed in place
+	closed    bool
+
 	ctx       context.Context
 	stop      context.CancelFunc
 	wg        sync.WaitGroup
@@ -79,7 +83,7 @@ func (l *Listener) Addr() netip.AddrPort { return netip.AddrPortFrom(l.Server.Ad
 func Start(conf Config) (*Exchange, error) {
 	x := &Exchange{
 		conf: conf, sessions: &smtp.Sessions{}, causes: transport.NewCauses(), pickups: map[string]*transport.Pickup{},
-		handlers: map[string]sip.Handler{}, certs: map[string]tls.Certificate{},
+		routers: map[string]*um.Router{}, workers: map[string]*workers{}, certs: map[string]tls.Certificate{},
 	}
 	x.conf.Net = conf.Net.filled()
 	for x.conf.Seed == 0 {
@@ -92,7 +96,7 @@ func Start(conf Config) (*Exchange, error) {
 			return nil, errors.Join(err, x.Close())
 		}
 	}
-	x.serve()
+	x.begin()
 	return x, nil
 }
 
@@ -162,29 +166,52 @@ func (x *Exchange) rows(s *org.Server) []profile.Port {
 	return rows
 }
 
-// bind opens every listener, or none.
+// bind opens the listeners of every server, with its first worker process.
 func (x *Exchange) bind() error {
-	var failed []failedBind
+	var failed bindErrors
 	for i := range x.conf.Org.Servers {
-		s := &x.conf.Org.Servers[i]
-		for _, row := range x.rows(s) {
-			port := x.conf.Ports.bound(row.Port)
-			ln, err := x.conf.Net.Listen(netip.AddrPortFrom(s.Address, port))
-			if err != nil {
-				failed = append(failed, failedBind{s.Name, s.Address, port, row, err})
-				continue
-			}
-			ap, err := netip.ParseAddrPort(ln.Addr().String())
-			if err != nil {
-				return fmt.Errorf("sim: listener of %s: %w", row.ID, err)
-			}
-			x.listeners = append(x.listeners, &Listener{Server: s, Row: row, Documented: row.Port, Bound: ap.Port(), ln: ln})
+		list, err := x.open(&x.conf.Org.Servers[i], func(r profile.Port) bool { return r.Process != "b" })
+		x.listeners = append(x.listeners, list...)
+		var some bindErrors
+		if errors.As(err, &some) {
+			failed = append(failed, some...)
+		} else if err != nil {
+			return err
 		}
 	}
 	if len(failed) > 0 {
-		return bindErrors(failed)
+		return failed
 	}
 	return nil
+}
+
+// open binds some rows of a server, or none.
+func (x *Exchange) open(s *org.Server, which func(r profile.Port) bool) ([]*Listener, error) {
+	var list []*Listener
+	var failed bindErrors
+	for _, row := range x.rows(s) {
+		if !which(row) {
+			continue
+		}
+		port := x.conf.Ports.bound(row.Port)
+		ln, err := x.conf.Net.Listen(netip.AddrPortFrom(s.Address, port))
+		if err != nil {
+			failed = append(failed, failedBind{s.Name, s.Address, port, row, err})
+			continue
+		}
+		l := &Listener{Server: s, Row: row, Documented: row.Port, ln: ln}
+		list = append(list, l)
+		ap, err := netip.ParseAddrPort(ln.Addr().String())
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("sim: listener of %s: %w", row.ID, err), closeAll(list))
+		}
+		l.Bound = ap.Port()
+	}
+	if len(failed) > 0 {
+		_ = closeAll(list)
+		return nil, failed
+	}
+	return list, nil
 }
 
 func (x *Exchange) openMedia() error {
@@ -212,7 +239,7 @@ func (x *Exchange) address(serverName, row string) netip.AddrPort {
 
 // Listener finds a bound row of a server, nil if there is none.
 func (x *Exchange) Listener(serverName, row string) *Listener {
-	for _, l := range x.listeners {
+	for _, l := range x.Listeners() {
 		if l.Server.Name == serverName && l.Row.ID == row {
 			return l
 		}
@@ -227,7 +254,7 @@ func (x *Exchange) build() error {
 		var err error
 		switch l.Row.Protocol {
 		case "sip":
-			l.serv, err = x.sipEndpoint(l, shared)
+			l.serv, err = x.unifiedMessaging(l, shared)
 		case "smtp":
 			l.serv, err = x.connector(l)
 		}
@@ -235,7 +262,6 @@ func (x *Exchange) build() error {
 			return err
 		}
 	}
-	x.watch()
 	return nil
 }
 
@@ -299,14 +325,26 @@ func (x *Exchange) openPickups() error {
 	return nil
 }
 
-// serve starts every listener.
-func (x *Exchange) serve() {
+// begin puts everything to work.
+func (x *Exchange) begin() {
 	for _, l := range x.listeners {
-		x.wg.Go(func() {
-			if err := l.serv.Serve(l.ln); err != nil {
-				x.log.Source(l.Server.Name, l.Row.ID).Record(trace.Session{}, trace.Session{}, listenerFailed{err}, nil)
-			}
-		})
+		x.wg.Go(func() { x.serve(l) })
+	}
+	for i := range x.conf.Org.Servers {
+		s := &x.conf.Org.Servers[i]
+		if r := x.routers[s.Name]; r != nil {
+			x.wg.Go(func() { r.Watch(x.ctx, x.probe(s)) })
+		}
+		if w := x.workers[s.Name]; w != nil {
+			w.began()
+		}
+	}
+}
+
+// serve serves a listener until it is closed.
+func (x *Exchange) serve(l *Listener) {
+	if err := l.serv.Serve(l.ln); err != nil {
+		x.log.Source(l.Server.Name, l.Row.ID).Record(trace.Session{}, trace.Session{}, listenerFailed{err}, nil)
 	}
 }
 
@@ -329,8 +367,12 @@ func (x *Exchange) Seed() uint64 { return x.conf.Seed }
 // Dir keeps mailboxes and messages on their way.
 func (x *Exchange) Dir() string { return x.conf.Dir }
 
-// Listeners lists what is bound.
-func (x *Exchange) Listeners() []*Listener { return x.listeners }
+// Listeners lists what is bound now.
+func (x *Exchange) Listeners() []*Listener {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.listeners
+}
 
 // MediaLateness is how far behind the sending clock was.
 func (x *Exchange) MediaLateness() rtp.Lateness { return x.media.Lateness() }
@@ -357,19 +399,23 @@ func (x *Exchange) Close() error {
 
 func (x *Exchange) close() error {
 	var errs []error
+	x.mu.Lock()
+	x.closed = true
+	x.mu.Unlock()
 	x.stop()
-	x.hangUp()
-	errs = append(errs, x.closeListeners(func(l *Listener) bool { return l.Row.Protocol == "sip" }))
+	signalling := x.remove(func(l *Listener) bool { return l.Row.Protocol == "sip" })
+	hangUp(signalling)
+	errs = append(errs, closeAll(signalling))
 	if x.media != nil {
 		errs = append(errs, x.media.Close())
 	}
 	for _, w := range x.workers {
-		w.Wait()
+		w.wait()
 	}
 	for _, p := range x.pickups {
 		errs = append(errs, p.Close())
 	}
-	errs = append(errs, x.closeListeners(func(l *Listener) bool { return l.Row.Protocol != "sip" }))
+	errs = append(errs, closeAll(x.remove(func(*Listener) bool { return true })))
 	x.wg.Wait()
 	if x.calls != nil {
 		x.calls.Close()
@@ -381,35 +427,6 @@ func (x *Exchange) close() error {
 		errs = append(errs, x.log.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// closeListeners ends some listeners; a server that never ran does not know
-// its own.
-func (x *Exchange) closeListeners(which func(l *Listener) bool) error {
-	var errs []error
-	for _, l := range x.listeners {
-		if !which(l) {
-			continue
-		}
-		if l.serv != nil {
-			errs = append(errs, l.serv.Close())
-		}
-		_ = l.ln.Close()
-	}
-	return errors.Join(errs...)
-}
-
-// hangUp lets the peers of running calls know that they are over.
-func (x *Exchange) hangUp() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	var wg sync.WaitGroup
-	for _, l := range x.listeners {
-		if ep, ok := l.serv.(*sip.Endpoint); ok {
-			wg.Go(func() { ep.HangUp(ctx) })
-		}
-	}
-	wg.Wait()
 }
 
 type listenerFailed struct{ err error }

@@ -31,14 +31,31 @@ func (x *Exchange) sipPort(s *org.Server, r *profile.Port) bool {
 	return mode.Listens(r.Transport)
 }
 
+// unifiedMessaging is the service behind a listener; those for TCP and for TLS
+// share it.
+func (x *Exchange) unifiedMessaging(l *Listener, shared um.Config) (server, error) {
+	s := l.Server
+	switch l.Row.Service {
+	case um.CallRouter:
+		if x.routers[s.Name] == nil {
+			x.routers[s.Name] = um.NewRouter(shared, s)
+		}
+		return x.sipEndpoint(l, x.routers[s.Name])
+	case um.UMService:
+		return x.sipEndpoint(l, um.NewService(shared, s, func() string { return x.workers[s.Name].row() }))
+	case um.UMWorker:
+		if x.workers[s.Name] == nil {
+			x.workers[s.Name] = x.newWorkers(s, shared)
+		}
+		return x.sipEndpoint(l, x.workers[s.Name].takes.worker)
+	}
+	return nil, fmt.Errorf("sim: row %s of the port table: no service %q", l.Row.ID, l.Row.Service)
+}
+
 // sipEndpoint makes the endpoint of a listener that redirects or answers. Over
 // TCP a gateway is known by its address, over TLS by its certificate.
-func (x *Exchange) sipEndpoint(l *Listener, shared um.Config) (*sip.Endpoint, error) {
+func (x *Exchange) sipEndpoint(l *Listener, handler sip.Handler) (server, error) {
 	src := x.log.Source(l.Server.Name, l.Row.ID)
-	handler, err := x.unifiedMessaging(l, shared)
-	if err != nil {
-		return nil, err
-	}
 	conf := sip.Config{
 		Handler:   handler,
 		Dialect:   um.Dialect(x.profile, l.Row.Listens == "redirect"),
@@ -70,38 +87,6 @@ func (x *Exchange) sipEndpoint(l *Listener, shared um.Config) (*sip.Endpoint, er
 		return x.expecting(mutual, to.Addr()).Client(ctx, nc, "")
 	}
 	return sip.New(conf), nil
-}
-
-// unifiedMessaging is the service behind a listener; those for TCP and for TLS
-// share it.
-func (x *Exchange) unifiedMessaging(l *Listener, shared um.Config) (sip.Handler, error) {
-	key := l.Server.Name + " " + l.Row.Service
-	if h, ok := x.handlers[key]; ok {
-		return h, nil
-	}
-	switch l.Row.Service {
-	case um.CallRouter:
-		x.handlers[key] = um.NewRouter(shared, l.Server)
-	case um.UMService:
-		x.handlers[key] = um.NewService(shared, l.Server)
-	case um.UMWorker:
-		w := um.NewWorker(um.WorkerConfig{Config: shared, Server: l.Server, Media: x.media, Shared: x.shared, Prompts: x.prompts, Submit: x.submit(l.Server)})
-		x.workers = append(x.workers, w)
-		x.handlers[key] = w
-	default:
-		return nil, fmt.Errorf("sim: row %s of the port table: no service %q", l.Row.ID, l.Row.Service)
-	}
-	return x.handlers[key], nil
-}
-
-// watch lets every call router look after the UM services.
-func (x *Exchange) watch() {
-	for i := range x.conf.Org.Servers {
-		s := &x.conf.Org.Servers[i]
-		if router, ok := x.handlers[s.Name+" "+um.CallRouter].(*um.Router); ok {
-			x.wg.Go(func() { router.Watch(x.ctx, x.probe(s)) })
-		}
-	}
 }
 
 // probe asks a UM service for OPTIONS, from a router's own address and over a

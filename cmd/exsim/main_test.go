@@ -139,8 +139,8 @@ steps:
 	}
 }
 
-// up --json says where everything listens, then one event a line, and ends in
-// order when interrupted.
+// up --json says where everything listens, then one event a line; it does what
+// is typed, and ends in order when interrupted.
 func TestUpJSON(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -149,6 +149,8 @@ func TestUpJSON(t *testing.T) {
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	require.NoError(t, err)
+	typed, err := c.StdinPipe()
+	require.NoError(t, err)
 	require.NoError(t, c.Start())
 	d := json.NewDecoder(out)
 	var ready readyLine
@@ -156,9 +158,13 @@ func TestUpJSON(t *testing.T) {
 	require.Equal(t, "up.ready", ready.Name)
 	require.Len(t, ready.Listeners, 5)
 	require.EqualValues(t, 5060, ready.Listeners[0].Documented)
-	require.NoError(t, c.Process.Signal(syscall.SIGINT))
+	_, err = typed.Write([]byte("recycle EX1\n"))
+	require.NoError(t, err)
 	last := ""
 	for {
+		if last == "um.worker_stopped" {
+			require.NoError(t, c.Process.Signal(syscall.SIGINT))
+		}
 		var e struct{ Name string }
 		err := d.Decode(&e)
 		if err == io.EOF {

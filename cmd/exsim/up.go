@@ -23,10 +23,12 @@ func upCommand() *cobra.Command {
 		Short: "Bring up an organisation, until interrupted",
 		Long: `up starts the organisation of a file, or the default one of a version, and
 prints what happens until it is interrupted. Everything binds to the addresses in
-the organisation; the default one is on loopback.`,
+the organisation; the default one is on loopback. Commands are typed into it, or
+piped: help lists them.`,
 		Example: `  exsim up --low-port-offset 10000
   exsim up --version 2016 --port-offset 20000
-  exsim up -c org.yaml --json | jq .name`,
+  exsim up -c org.yaml --json | jq .name
+  (sleep 60; echo recycle MBX1; cat) | exsim up`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return up(cmd, o) },
 	}
@@ -112,6 +114,7 @@ func (o *upOptions) load(name string, text []byte) (sim.Config, error) {
 // serve tells what happens until the interrupt.
 func (o *upOptions) serve(cmd *cobra.Command, x *sim.Exchange) (err error) {
 	// Behind the interrupt the calls are ended; what happens then is told, too.
+	go control(cmd.InOrStdin(), cmd.ErrOrStderr(), x)
 	closed := make(chan error, 1)
 	go func() {
 		<-cmd.Context().Done()
@@ -139,7 +142,7 @@ func (o *upOptions) serve(cmd *cobra.Command, x *sim.Exchange) (err error) {
 func upText(cmd *cobra.Command, x *sim.Exchange, dir string) {
 	out := cmd.OutOrStdout()
 	banner(out, x, false)
-	fmt.Fprintf(out, "mailboxes: %s\nseed: %d\nready; stop with Ctrl-C\n\n", dir, x.Seed())
+	fmt.Fprintf(out, "mailboxes: %s\nseed: %d\nready; stop with Ctrl-C, type help for commands\n\n", dir, x.Seed())
 	for e := range x.Trace().Follow(context.Background()) {
 		if line := upLine(&e); line != "" {
 			fmt.Fprintf(out, "%9.3f  %-7s %-16s %s\n", e.At.Seconds(), e.Session, e.Listener, line)
@@ -180,6 +183,12 @@ func upLine(e *trace.Event) string {
 		return "RTP " + words("direction") + " " + e.Text("packets") + " packets, " + e.Text("lost") + " lost"
 	case "mail.delivered":
 		return "mail to " + e.Text("mailbox") + ": " + words("subject", "path")
+	case "um.worker_started", "um.worker_draining", "um.worker_stopped", "um.worker_failed":
+		line := strings.TrimSpace(strings.ReplaceAll(e.Name[3:], "_", " ") + " " + words("row", "ports", "why"))
+		if n := e.Int("calls"); n > 0 {
+			line += fmt.Sprintf(", calls left: %d", n)
+		}
+		return line
 	case "um.submit_failed", "um.server_down", "um.server_up", "sip.malformed", "sip.timeout", "smtp.tls_failed", "bench.fault":
 		return e.Name + " " + words("server", "peer", "why", "what")
 	}

@@ -31,6 +31,9 @@ const (
 	NoMedia Fault = "no-media"
 	// OneRedirect gives up at the second redirect.
 	OneRedirect Fault = "one-redirect"
+	// RemembersWorker sends the INVITE of a later call straight to the worker
+	// that took the last one.
+	RemembersWorker Fault = "remembers-worker"
 	// AssumesPort sends the INVITE behind the second redirect to Config.Port,
 	// whatever the Contact says.
 	AssumesPort Fault = "assumes-port"
@@ -75,6 +78,9 @@ type Gateway struct {
 	media *rtp.Engine
 	src   *trace.Source
 	wg    sync.WaitGroup
+
+	mu     sync.Mutex
+	worker string // Request-URI that was answered last, for RemembersWorker
 }
 
 // Start brings up a gateway.
@@ -187,6 +193,9 @@ func (g *Gateway) Call(ctx context.Context, p CallParams) (*Call, error) {
 		return c, err
 	}
 	c.dialog = answer.Dialog
+	g.mu.Lock()
+	g.worker = inv.URI
+	g.mu.Unlock()
 	g.src.Record(c.session, trace.Session{}, answered{contact: answer.Contact, hops: int(inv.CSeq)}, nil)
 	return c, c.startMedia(answer.Body)
 }
@@ -215,6 +224,9 @@ const diversion = "Diversion:"
 // follow sends the INVITE and follows redirects, each to the Contact's address
 // with the same Call-ID and From tag.
 func (g *Gateway) follow(ctx context.Context, inv *sip.Invite) (sip.Answer, error) {
+	if err := g.skip(inv); err != nil {
+		return sip.Answer{}, err
+	}
 	for hops := 0; ; hops++ {
 		a, err := g.ep.Invite(ctx, inv)
 		if err != nil || a.Status/100 != 3 {
@@ -235,6 +247,18 @@ func (g *Gateway) follow(ctx context.Context, inv *sip.Invite) (sip.Answer, erro
 			inv.Headers = slices.DeleteFunc(inv.Headers, func(h string) bool { return strings.HasPrefix(h, diversion) })
 		}
 	}
+}
+
+// skip sends an INVITE to the worker of the last call, with the fault for it.
+func (g *Gateway) skip(inv *sip.Invite) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.has(RemembersWorker) || g.worker == "" {
+		return nil
+	}
+	to, err := sip.URIAddr(g.worker)
+	inv.To, inv.URI = to, g.worker
+	return err
 }
 
 // Established is part of sip.DialogHandler; the caller's dialog is established

@@ -331,6 +331,9 @@ func (c checker) ranges() {
 			c.f.Report(l.Pos, "the range of Set-UMDialPlan", "%s: %s is not within %s to %s", r.name, r.got, r.min, r.max)
 		}
 	}
+	if r := o.Recycling; r.Interval < 0 || r.AfterCalls < 0 || r.DrainLimit < 0 {
+		c.f.Report(r.Pos, "leave it out for the profile's", "recycling: a negative value")
+	}
 	if l.MaxCallsAllowed < 0 || l.MaxCallsAllowed > 200 {
 		c.f.Report(l.Pos, "the range of Set-UMService", "max-calls-allowed: %d is not within 0 to 200", l.MaxCallsAllowed)
 	}

@@ -35,6 +35,8 @@ type Organisation struct {
 	// WorkerPorts picks one of Microsoft's two readings of the workers' ports
 	// on a server that listens for TLS alone; WorkerPortsDocumented if empty.
 	WorkerPorts WorkerPorts `yaml:"worker-ports"`
+	// Recycling says when a worker process is replaced.
+	Recycling Recycling `yaml:"recycling"`
 	// TLS changes which certificates are taken.
 	TLS TLS `yaml:"tls"`
 	// RTP narrows the UDP ports of media.
@@ -208,6 +210,15 @@ type FixedPorts struct {
 	Pos                 yamlfile.Pos
 	SipTCPListeningPort uint16 `yaml:"sip-tcp-listening-port"`
 	SipTLSListeningPort uint16 `yaml:"sip-tls-listening-port"`
+}
+
+// Recycling is when the second worker process of a server takes the place of
+// the first, and how long the first may go on; zero means the profile's.
+type Recycling struct {
+	Pos        yamlfile.Pos
+	Interval   time.Duration `yaml:"interval"`
+	AfterCalls int           `yaml:"after-calls"` // 0: however many
+	DrainLimit time.Duration `yaml:"drain-limit"`
 }
 
 // PortRange is a range of ports, both ends included.

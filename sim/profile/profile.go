@@ -67,7 +67,10 @@ type Port struct {
 	Beside uint16 `yaml:"beside-client-access"`
 	// TLSOnly is the port where the service listens for TLS alone, 0 if the
 	// same.
-	TLSOnly  uint16   `yaml:"tls-only"`
+	TLSOnly uint16 `yaml:"tls-only"`
+	// Process is which of a service's two processes, a or b, listens: the
+	// other one is started to take its place. "" where there is one only.
+	Process  string   `yaml:"process"`
 	Listens  string   `yaml:"listens"`  // redirect, answer, receive; "" is not opened
 	Settable bool     `yaml:"settable"` // the documented value may be changed
 	Standing Standing `yaml:"standing,required"`
@@ -147,6 +150,9 @@ type UM struct {
 	MaxCalls       int
 	ProbeInterval  time.Duration
 	StartupModes   []string // that the version knows
+	// RecycleInterval is the age at which a worker process is replaced, and
+	// DrainLimit how long its calls may then go on.
+	RecycleInterval, DrainLimit time.Duration
 }
 
 // Status is a SIP status with its reason phrase.
@@ -157,7 +163,7 @@ type Status struct {
 
 // Refusals are the answers to calls that are not taken.
 type Refusals struct {
-	GatewayDisabled, UnknownGateway, NoHuntGroup, SecurityMismatch, NoSRTP, NotUMEnabled, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts Status
+	GatewayDisabled, UnknownGateway, NoHuntGroup, SecurityMismatch, NoSRTP, NotUMEnabled, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts, Draining Status
 }
 
 // Message is the form of the messages that UM hands to transport.
@@ -251,6 +257,7 @@ func (p *Profile) bindings() []binding {
 		{"um.max-recording-duration", &p.UM.MaxRecording}, {"um.recording-idle-timeout", &p.UM.RecordingIdle},
 		{"um.max-calls", &p.UM.MaxCalls}, {"um.probe-interval", &p.UM.ProbeInterval},
 		{"um.startup-modes", &p.UM.StartupModes},
+		{"um.recycle-interval", &p.UM.RecycleInterval}, {"um.drain-limit", &p.UM.DrainLimit},
 
 		{"tls.check.chain", &p.TLS.Chain}, {"tls.check.dates", &p.TLS.Dates}, {"tls.check.revocation", &p.TLS.Revocation},
 		{"tls.check.usage", &p.TLS.Usage}, {"tls.check.name", &p.TLS.Name}, {"tls.check.algorithm", &p.TLS.Algorithm},
@@ -259,7 +266,7 @@ func (p *Profile) bindings() []binding {
 		{"refusal.gateway-disabled", &r.GatewayDisabled}, {"refusal.unknown-gateway", &r.UnknownGateway},
 		{"refusal.no-hunt-group", &r.NoHuntGroup}, {"refusal.security-mismatch", &r.SecurityMismatch}, {"refusal.no-srtp", &r.NoSRTP}, {"refusal.not-um-enabled", &r.NotUMEnabled},
 		{"refusal.bad-header", &r.BadHeader}, {"refusal.bad-party", &r.BadParty}, {"refusal.no-codec", &r.NoCodec},
-		{"refusal.max-calls", &r.MaxCalls}, {"refusal.no-server", &r.NoServer}, {"refusal.no-ports", &r.NoPorts},
+		{"refusal.max-calls", &r.MaxCalls}, {"refusal.no-server", &r.NoServer}, {"refusal.no-ports", &r.NoPorts}, {"refusal.draining", &r.Draining},
 
 		{"message.voice-class", &p.Message.VoiceClass}, {"message.missed-class", &p.Message.MissedClass},
 		{"message.voice-subject", &p.Message.VoiceSubject}, {"message.missed-subject", &p.Message.MissedSubject},

@@ -121,17 +121,19 @@ func (r *Router) health(s *org.Server, err error) {
 	}
 }
 
-// Service is the UM service of a Mailbox server: it redirects each call to a
-// worker.
+// Service is the UM service of a Mailbox server: it redirects each call to the
+// worker process that takes new calls.
 type Service struct {
 	conf   Config
 	src    *trace.Source
 	server *org.Server
+	worker func() string
 }
 
-// NewService makes the UM service of a server.
-func NewService(conf Config, server *org.Server) *Service {
-	return &Service{conf, conf.Trace.Source(server.Name, UMService), server}
+// NewService makes the UM service of a server; worker names the row of the
+// process that takes new calls now.
+func NewService(conf Config, server *org.Server, worker func() string) *Service {
+	return &Service{conf, conf.Trace.Source(server.Name, UMService), server, worker}
 }
 
 // ServeSIP redirects calls and answers OPTIONS.
@@ -145,5 +147,5 @@ func (s *Service) ServeSIP(tx *sip.ServerTx) {
 		s.conf.refuse(tx, s.src, no)
 		return
 	}
-	s.conf.redirect(tx, s.src, a, s.conf.Profile.Redirect.ServiceHost, s.server, UMWorker)
+	s.conf.redirect(tx, s.src, a, s.conf.Profile.Redirect.ServiceHost, s.server, s.worker())
 }

@@ -36,7 +36,7 @@ const (
 	UMWorker   = "um-worker"
 )
 
-// row is the id of a service's row in the port table.
+// row is the id of a service's or process's row in the port table.
 func row(service string, secure bool) string {
 	if secure {
 		return service + "-tls"

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/exsim/exsim/rtp"
@@ -19,7 +20,13 @@ import (
 type WorkerConfig struct {
 	Config
 	Server *org.Server
-	Media  *rtp.Engine
+	// Row of the port table: UMWorker, or that of the second process.
+	Row string
+	// Running counts the calls of all processes of the server; Taken, if set,
+	// is told how many calls this one has taken.
+	Running *atomic.Int64
+	Taken   func(calls int)
+	Media   *rtp.Engine
 	// Shared, if set, is one stream whose port every answer names: calls then
 	// have no media of their own and are not limited in number. It is for
 	// signalling load.
@@ -39,11 +46,13 @@ type Worker struct {
 
 	mu    sync.Mutex
 	calls map[*call]struct{}
+	taken int
+	idle  chan struct{} // closed behind the last call; nil unless draining
 }
 
 // NewWorker makes a worker without calls.
 func NewWorker(conf WorkerConfig) *Worker {
-	w := &Worker{conf: conf, src: conf.Trace.Source(conf.Server.Name, UMWorker), calls: map[*call]struct{}{}}
+	w := &Worker{conf: conf, src: conf.Trace.Source(conf.Server.Name, conf.Row), calls: map[*call]struct{}{}}
 	w.lines = strings.Join(slices.Concat(conf.Profile.SIP.AnswerLines, conf.Profile.SIP.SupportedLines, conf.Profile.SIP.AllowLines), "\r\n")
 	for _, name := range conf.Profile.SDP.Codecs {
 		for _, known := range []sdp.Codec{sdp.PCMU, sdp.PCMA} {
@@ -74,9 +83,8 @@ func (w *Worker) ServeSIP(tx *sip.ServerTx) {
 func (w *Worker) answer(tx *sip.ServerTx, a *admitted) *refusal {
 	r := &w.conf.Profile.Refusals
 	c := &call{w: w, a: a, session: tx.Session(), callID: tx.CallID()}
-	if !w.add(c) {
-		return &refusal{"max-calls", "refusal.max-calls", r.MaxCalls,
-			fmt.Sprintf("%d calls are running", w.maxCalls()), "limits: {max-calls-allowed: N}"}
+	if no := w.add(c); no != nil {
+		return no
 	}
 	offer, err := sdp.Parse(tx.Body())
 	if err != nil {
@@ -109,7 +117,7 @@ func (w *Worker) answer(tx *sip.ServerTx, a *admitted) *refusal {
 // response is the 200 in the form of the one public trace.
 func (w *Worker) response(tx *sip.ServerTx, a *admitted, body []byte) sip.Response {
 	p := w.conf.Profile
-	at := w.conf.Address(w.conf.Server.Name, row(UMWorker, tx.Secure()))
+	at := w.conf.Address(w.conf.Server.Name, row(w.conf.Row, tx.Secure()))
 	headers := append(make([]string, 0, 4), w.lines)
 	if a != nil {
 		headers = append(headers, "P-ASSERTED-IDENTITY: <sip:"+a.pilot+"@"+at.Addr().String()+">")
@@ -130,23 +138,57 @@ func (w *Worker) maxCalls() int {
 	return w.conf.Profile.UM.MaxCalls
 }
 
-func (w *Worker) add(c *call) bool {
+// add counts a call in, or says why not.
+func (w *Worker) add(c *call) *refusal {
+	r := &w.conf.Profile.Refusals
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.calls) >= w.maxCalls() && w.conf.Shared == nil {
-		return false
+	if w.idle != nil {
+		return &refusal{"worker", "refusal.draining", r.Draining, "this worker process is being recycled: it takes no new call",
+			"send each call to the call router first, and follow its redirects"}
+	}
+	if running := w.conf.Running.Add(1); running > int64(w.maxCalls()) && w.conf.Shared == nil {
+		w.conf.Running.Add(-1)
+		return &refusal{"max-calls", "refusal.max-calls", r.MaxCalls,
+			fmt.Sprintf("%d calls are running", running-1), "limits: {max-calls-allowed: N}"}
 	}
 	w.calls[c] = struct{}{}
-	return true
+	w.taken++
+	if w.conf.Taken != nil {
+		w.conf.Taken(w.taken)
+	}
+	return nil
 }
 
 func (w *Worker) remove(c *call) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.calls, c)
-	if len(w.calls) == 0 {
-		w.calls = map[*call]struct{}{} // a map keeps the room of its busiest time
+	if _, known := w.calls[c]; !known {
+		return
 	}
+	delete(w.calls, c)
+	w.conf.Running.Add(-1)
+	if len(w.calls) > 0 {
+		return
+	}
+	w.calls = map[*call]struct{}{} // a map keeps the room of its busiest time
+	if w.idle != nil {
+		close(w.idle)
+	}
+}
+
+// Drain refuses new calls from now on. The channel is closed once the last
+// running one is over.
+func (w *Worker) Drain() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.idle == nil {
+		w.idle = make(chan struct{})
+		if len(w.calls) == 0 {
+			close(w.idle)
+		}
+	}
+	return w.idle
 }
 
 // Calls counts the running calls.

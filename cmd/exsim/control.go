@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/exsim/exsim/sim"
+)
+
+// order is what can be typed while an organisation is up.
+type order struct {
+	name, args, means string
+	do                func(x *sim.Exchange, args []string) error
+}
+
+// orders are found by their first word.
+var orders = []order{
+	{"recycle", "SERVER", "a second worker process takes the new calls, the old one ends behind its last",
+		func(x *sim.Exchange, args []string) error { return x.Recycle(args[0]) }},
+}
+
+// control carries out what is typed, a line each, until the input ends.
+func control(in io.Reader, out io.Writer, x *sim.Exchange) {
+	leaveTerminal()
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		if words := strings.Fields(lines.Text()); len(words) > 0 {
+			obey(out, x, words)
+		}
+	}
+}
+
+func obey(out io.Writer, x *sim.Exchange, words []string) {
+	for _, o := range orders {
+		if o.name != words[0] {
+			continue
+		}
+		if want := len(strings.Fields(o.args)); want != len(words)-1 {
+			fmt.Fprintf(out, "exsim: %s wants %s\n", o.name, o.args)
+		} else if err := o.do(x, words[1:]); err != nil {
+			fmt.Fprintln(out, "exsim: "+err.Error())
+		}
+		return
+	}
+	if words[0] != "help" {
+		fmt.Fprintf(out, "exsim: no command %q; there are\n", words[0])
+	}
+	for _, o := range orders {
+		fmt.Fprintf(out, "  %s %s: %s\n", o.name, o.args, o.means)
+	}
+}

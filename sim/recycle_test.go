@@ -1,0 +1,140 @@
+package sim_test
+
+import (
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// The second process takes the new calls over both transports; the first
+// serves its last call, refuses a new one, and closes its ports behind the
+// last BYE. The next recycling is on the first ports again.
+func TestRecycle(t *testing.T) {
+	l := startLab(t, "2013", 81, "", func(o *org.Organisation) {
+		o.Servers[1].UMStartupMode = org.ModeDual
+	})
+	g := startGateway(t, l)
+	old, oldTLS := l.at("um-worker"), l.at("um-worker-tls")
+	first, err := g.Call(t.Context(), params(l))
+	require.NoError(t, err)
+
+	require.NoError(t, l.Recycle("MBX1"))
+	require.ErrorContains(t, l.Recycle("MBX1"), "still has 1 calls")
+	second, err := g.Call(t.Context(), params(l))
+	require.NoError(t, err)
+	require.Equal(t, 1, l.count(func(e *trace.Event) bool { return e.Name == "um.answered" && e.Listener == "um-worker-b" }))
+
+	direct := params(l)
+	direct.To = old
+	_, err = g.Call(t.Context(), direct)
+	require.ErrorContains(t, err, "503")
+	require.Equal(t, "worker", l.await("um.refused", time.Second).Text("check"))
+
+	require.NoError(t, first.Hangup(t.Context()))
+	require.Equal(t, "um-worker", l.await("um.worker_stopped", 5*time.Second).Text("row"))
+	for _, at := range []netip.AddrPort{old, oldTLS} {
+		_, err = net.Dial("tcp", at.String())
+		require.Error(t, err, "%s is closed", at)
+	}
+
+	require.NoError(t, second.Hangup(t.Context()))
+	require.NoError(t, l.Recycle("MBX1"))
+	third, err := g.Call(t.Context(), params(l))
+	require.NoError(t, err)
+	require.Equal(t, 2, l.count(func(e *trace.Event) bool { return e.Name == "um.answered" && e.Listener == "um-worker" }))
+	require.NoError(t, third.Hangup(t.Context()))
+
+	require.ErrorContains(t, l.Recycle("CAS1"), "CAS1")
+}
+
+// Behind the drain limit the old process hangs up.
+func TestDrainLimit(t *testing.T) {
+	l := startLab(t, "2016", 82, "", func(o *org.Organisation) { o.Recycling.DrainLimit = 100 * time.Millisecond })
+	c, err := startGateway(t, l).Call(t.Context(), params(l))
+	require.NoError(t, err)
+	require.NoError(t, l.Recycle("EX1"))
+	require.NoError(t, c.Wait(t.Context()))
+	stopped := l.await("um.worker_stopped", 5*time.Second)
+	require.Equal(t, "1", stopped.Text("calls"))
+	require.Contains(t, stopped.Text("why"), "drain limit")
+}
+
+// A process is also replaced by its age, and by the calls that it has taken.
+func TestRecycleByItself(t *testing.T) {
+	t.Run("age", func(t *testing.T) {
+		l := startLab(t, "2016", 83, "", func(o *org.Organisation) { o.Recycling.Interval = 200 * time.Millisecond })
+		require.Contains(t, l.await("um.worker_draining", 5*time.Second).Text("row"), "um-worker")
+	})
+	t.Run("calls", func(t *testing.T) {
+		l := startLab(t, "2016", 84, "", func(o *org.Organisation) { o.Recycling.AfterCalls = 2 })
+		g := startGateway(t, l)
+		for range 2 {
+			require.Zero(t, l.count(func(e *trace.Event) bool { return e.Name == "um.worker_draining" }))
+			c, err := g.Call(t.Context(), params(l))
+			require.NoError(t, err)
+			require.NoError(t, c.Hangup(t.Context()))
+		}
+		l.await("um.worker_stopped", 5*time.Second)
+	})
+}
+
+// A second process that cannot listen is an event, and the first goes on.
+func TestRecycleFails(t *testing.T) {
+	o := startLab(t, "2016", 85, "").Organisation()
+	busy := atomic.Bool{}
+	x, err := sim.Start(sim.Config{Org: o, Dir: t.TempDir(), Ports: sim.Ports{Free: true}, Net: sim.Net{
+		Listen: func(at netip.AddrPort) (net.Listener, error) {
+			if busy.Load() {
+				return nil, syscall.EADDRINUSE
+			}
+			return net.Listen("tcp", at.String())
+		},
+	}})
+	require.NoError(t, err)
+	l := &lab{x, t, 85}
+	defer func() { require.NoError(t, x.Close()) }()
+	busy.Store(true)
+	require.ErrorContains(t, x.Recycle("EX1"), "um-worker-b of EX1")
+	require.Contains(t, l.await("um.worker_failed", time.Second).Text("why"), "is taken")
+	busy.Store(false)
+	c, err := startGateway(t, l).Call(t.Context(), params(l))
+	require.NoError(t, err)
+	require.NoError(t, c.Hangup(t.Context()))
+	require.NoError(t, x.Recycle("EX1"))
+}
+
+// The ports of both processes, by start-up mode.
+func TestProcessPorts(t *testing.T) {
+	for mode, want := range map[org.StartupMode][2][]uint16{
+		org.ModeTCP:  {{5065}, {5067}},
+		org.ModeTLS:  {{5065}, {5067}},
+		org.ModeDual: {{5065, 5066}, {5067, 5068}},
+	} {
+		t.Run(string(mode), func(t *testing.T) {
+			l := startLab(t, "2013", 86, "", func(o *org.Organisation) {
+				o.Router.UMStartupMode, o.Servers[1].UMStartupMode = org.ModeDual, mode
+			})
+			ports := func() (list []uint16) {
+				for _, k := range l.Listeners() {
+					if k.Row.Service == "um-worker" {
+						list = append(list, k.Documented)
+					}
+				}
+				return list
+			}
+			require.Equal(t, want[0], ports())
+			require.NoError(t, l.Recycle("MBX1"))
+			l.await("um.worker_stopped", 5*time.Second)
+			require.Equal(t, want[1], ports())
+		})
+	}
+}

@@ -1,0 +1,283 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sim/um"
+	"github.com/exsim/exsim/sip"
+)
+
+// workers are the worker processes of one server. One takes the new calls; one
+// that did so before may still be serving its last ones:
+//
+//	started ──▶ takes calls ──recycle──▶ draining ──last call over, or limit──▶ stopped
+//	                 ▲                                                            │
+//	                 └──────────────── the next recycling, on its ports ──────────┘
+type workers struct {
+	x       *Exchange
+	server  *org.Server
+	conf    um.Config
+	running atomic.Int64
+
+	mu       sync.Mutex
+	takes    *process
+	draining *process
+	timer    *time.Timer
+}
+
+// process is one worker process with its listeners.
+type process struct {
+	name   string // of its rows: a or b
+	worker *um.Worker
+}
+
+// row is the process's row of the port table for TCP; that for TLS has the
+// same name and a suffix.
+func (p *process) row() string {
+	if p.name == "b" {
+		return um.UMWorker + "-b"
+	}
+	return um.UMWorker
+}
+
+// newWorkers makes the first process of a server.
+func (x *Exchange) newWorkers(s *org.Server, conf um.Config) *workers {
+	w := &workers{x: x, server: s, conf: conf}
+	w.takes = w.process("a")
+	return w
+}
+
+// process makes a worker process that listens nowhere yet.
+func (w *workers) process(name string) *process {
+	p := &process{name: name}
+	limit := w.x.conf.Org.Recycling.AfterCalls
+	p.worker = um.NewWorker(um.WorkerConfig{
+		Config: w.conf, Server: w.server, Row: p.row(), Running: &w.running, Media: w.x.media, Shared: w.x.shared,
+		Prompts: w.x.prompts, Submit: w.x.submit(w.server),
+		Taken: func(calls int) {
+			if limit > 0 && calls%limit == 0 {
+				w.x.spawn(func() { _ = w.recycle(fmt.Sprintf("it has taken %d calls", calls)) })
+			}
+		},
+	})
+	return p
+}
+
+// row is where new calls go.
+func (w *workers) row() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.takes.row()
+}
+
+// Recycle replaces the worker process of a Mailbox server: a second one, on
+// the other ports, takes the new calls, and the old one ends behind its last
+// call, at the latest at the drain limit.
+func (x *Exchange) Recycle(server string) error {
+	w := x.workers[server]
+	if w == nil {
+		return fmt.Errorf("sim: no Mailbox server is named %q", server)
+	}
+	return w.recycle("by command")
+}
+
+func (w *workers) recycle(why string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.draining != nil {
+		return fmt.Errorf("sim: worker process %s of %s still has %d calls; wait for um.worker_stopped",
+			w.draining.row(), w.server.Name, w.draining.worker.Calls())
+	}
+	next := w.process(map[string]string{"a": "b", "b": "a"}[w.takes.name])
+	if err := w.start(next, why); err != nil {
+		w.record(workerFailed{next.row(), err})
+		return err
+	}
+	old := w.takes
+	w.takes, w.draining = next, old
+	idle := old.worker.Drain()
+	w.record(workerDraining{old.row(), old.worker.Calls()})
+	if !w.x.spawn(func() { w.drain(old, idle) }) {
+		return errClosed
+	}
+	return nil
+}
+
+// start opens the listeners of a process.
+func (w *workers) start(p *process, why string) error {
+	listeners, err := w.x.open(w.server, func(r profile.Port) bool { return r.Process == p.name })
+	if err != nil {
+		return err
+	}
+	for _, l := range listeners {
+		if l.serv, err = w.x.sipEndpoint(l, p.worker); err != nil {
+			return errors.Join(err, closeAll(listeners))
+		}
+	}
+	if !w.x.add(listeners) {
+		return errors.Join(errClosed, closeAll(listeners))
+	}
+	w.started(p, why)
+	return nil
+}
+
+// began is the start of the first process.
+func (w *workers) began() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.started(w.takes, "at the start")
+}
+
+// started says so, and lets the process grow as old as it may.
+func (w *workers) started(p *process, why string) {
+	w.record(workerStarted{p.row(), w.ports(p), why})
+	interval := w.x.conf.Org.Recycling.Interval
+	if interval == 0 {
+		interval = w.x.profile.UM.RecycleInterval
+	}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.timer = time.AfterFunc(interval, func() {
+		w.x.spawn(func() {
+			if w.recycle("it is "+interval.String()+" old") != nil {
+				w.timer.Reset(again)
+			}
+		})
+	})
+}
+
+// again is when a recycling by age is tried again that could not be done.
+const again = time.Minute
+
+func (w *workers) ports(p *process) string {
+	var ports []string
+	for _, l := range w.x.Listeners() {
+		if l.Server == w.server && l.Row.Process == p.name {
+			ports = append(ports, fmt.Sprintf("%d/%s", l.Bound, l.Row.Transport))
+		}
+	}
+	return strings.Join(ports, " ")
+}
+
+// drain waits for the last call of a process, and ends it.
+func (w *workers) drain(p *process, idle <-chan struct{}) {
+	limit := w.x.conf.Org.Recycling.DrainLimit
+	if limit == 0 {
+		limit = w.x.profile.UM.DrainLimit
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	why := "its last call is over"
+	select {
+	case <-idle:
+	case <-timer.C:
+		why = "the drain limit of " + limit.String() + " is over"
+	case <-w.x.ctx.Done():
+		return // Close ends it
+	}
+	left := p.worker.Calls()
+	listeners := w.x.remove(func(l *Listener) bool { return l.Server == w.server && l.Row.Process == p.name })
+	hangUp(listeners)
+	_ = closeAll(listeners)
+	p.worker.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.draining = nil
+	w.record(workerStopped{p.row(), why, left})
+}
+
+// wait waits until no process has a message left.
+func (w *workers) wait() {
+	w.mu.Lock()
+	list := []*process{w.takes, w.draining}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.mu.Unlock()
+	for _, p := range list {
+		if p != nil {
+			p.worker.Wait()
+		}
+	}
+}
+
+func (w *workers) record(p trace.Payload) {
+	w.x.log.Source(w.server.Name, um.UMService).Record(trace.Session{}, trace.Session{}, p, nil)
+}
+
+var errClosed = errors.New("sim: the organisation is closed")
+
+// add puts new listeners to service, unless the organisation is closed.
+func (x *Exchange) add(listeners []*Listener) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
+		return false
+	}
+	x.listeners = append(x.listeners[:len(x.listeners):len(x.listeners)], listeners...)
+	for _, l := range listeners {
+		x.wg.Go(func() { x.serve(l) })
+	}
+	return true
+}
+
+// remove takes listeners out of service, without closing them.
+func (x *Exchange) remove(which func(l *Listener) bool) []*Listener {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var gone []*Listener
+	x.listeners = slices.DeleteFunc(slices.Clone(x.listeners), func(l *Listener) bool {
+		if which(l) {
+			gone = append(gone, l)
+			return true
+		}
+		return false
+	})
+	return gone
+}
+
+// spawn runs f on a goroutine that Close waits for, unless it has begun.
+func (x *Exchange) spawn(f func()) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.closed {
+		x.wg.Go(f)
+	}
+	return !x.closed
+}
+
+// closeAll ends listeners; one that never served does not know its own.
+func closeAll(listeners []*Listener) error {
+	var errs []error
+	for _, l := range listeners {
+		if l.serv != nil {
+			errs = append(errs, l.serv.Close())
+		}
+		_ = l.ln.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// hangUp lets the peers of running calls know that they are over.
+func hangUp(listeners []*Listener) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, l := range listeners {
+		if ep, ok := l.serv.(*sip.Endpoint); ok {
+			wg.Go(func() { ep.HangUp(ctx) })
+		}
+	}
+	wg.Wait()
+}
