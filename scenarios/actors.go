@@ -11,6 +11,7 @@ import (
 	"github.com/exsim/exsim/sim"
 	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/gateway"
+	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -24,7 +25,7 @@ const (
 // faultKinds are the faults that can be planted, with the setting that each
 // needs, if any.
 var faultKinds = map[string]string{
-	string(gateway.DropDiversion): "", string(gateway.NoMedia): "", string(gateway.OneRedirect): "", string(gateway.RemembersWorker): "",
+	string(gateway.DropDiversion): "", string(gateway.NoMedia): "", string(gateway.OneRedirect): "", string(gateway.RemembersWorker): "", string(gateway.NoOptions): "", string(gateway.OneRouter): "",
 	string(gateway.OtherAddress): "address", string(gateway.AssumesPort): "port",
 	otherTransport: "transport", otherCertificate: "certificate", otherMedia: "media",
 }
@@ -37,6 +38,30 @@ func (f *PlantedFault) settings() map[string]bool {
 // good is a certificate with nothing wrong.
 const good = "good"
 
+// openSockets binds where the actors listen, so that the organisation knows
+// their ports and finds them from the first moment.
+func (r *run) openSockets() (*org.Organisation, error) {
+	o := *r.s.Organisation
+	o.Gateways = slices.Clone(o.Gateways)
+	for name, a := range r.s.Actors {
+		at := a.Address
+		for _, f := range r.faultsOf(name) {
+			if f.Address.IsValid() {
+				at = f.Address
+			}
+		}
+		ln, err := net.Listen("tcp", netip.AddrPortFrom(at, 0).String())
+		if err != nil {
+			return nil, fmt.Errorf("actor %s: %w", name, err)
+		}
+		r.sockets[name] = ln
+		if g := o.GatewayAt(at); g != nil {
+			g.Port = netip.MustParseAddrPort(ln.Addr().String()).Port()
+		}
+	}
+	return &o, nil
+}
+
 // startActors brings the simulated actors up, each with its faults.
 func (r *run) startActors() error {
 	rnd := sim.Chance(r.o.Seed ^ 0x6757)
@@ -44,7 +69,7 @@ func (r *run) startActors() error {
 		a := r.s.Actors[name]
 		conf := gateway.Config{
 			Name: name, Address: a.Address, Calls: r.x.Calls(), Trace: r.log, Rand: rnd, Dial: sim.Dial,
-			Listen: func(at netip.AddrPort) (net.Listener, error) { return net.Listen("tcp", at.String()) },
+			Listen: func(netip.AddrPort) (net.Listener, error) { return r.sockets[name], nil },
 			ListenPacket: func(at netip.AddrPort) (net.PacketConn, error) {
 				return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
 			},
@@ -85,7 +110,7 @@ func (r *run) startActors() error {
 // gateway object.
 func (r *run) secure(conf *gateway.Config, a Actor) error {
 	names := []string{conf.Name + "." + r.s.Organisation.Domain}
-	if g := r.s.Organisation.GatewayAt(a.Address, ""); g != nil && g.FQDN != "" {
+	if g := r.s.Organisation.GatewayAt(a.Address); g != nil && g.FQDN != "" {
 		names[0] = g.FQDN
 	}
 	mutual, err := r.x.MutualTLS(names...)

@@ -78,7 +78,7 @@ func (l *loader) check() {
 }
 
 // verbs are the steps of the language.
-var verbs = []string{"call", "dtmf", "expect", "hangup", "mail", "recycle", "talk"}
+var verbs = []string{"call", "dtmf", "expect", "gateway", "hangup", "mail", "maintenance", "recycle", "talk"}
 
 func (l *loader) step(v yamlfile.Value) {
 	if v.Kind != yamlfile.Map || len(v.Pairs) != 1 {
@@ -124,16 +124,46 @@ func (l *loader) step(v yamlfile.Value) {
 	case "recycle":
 		s.Recycle = &RecycleStep{}
 		l.f.Decode(p.Value, s.Recycle)
-		if o := l.s.Organisation; o != nil {
-			if srv := o.ServerNamed(s.Recycle.Server); srv == nil || !srv.Has(org.MailboxRole) {
-				l.f.Report(p.Pos, "", "recycle: no Mailbox server is named %q", s.Recycle.Server)
-			}
-		}
+		l.server(p.Pos, s.Recycle.Server, org.MailboxRole)
 		s.Text = "the worker process of " + s.Recycle.Server + " is recycled"
+	case "gateway":
+		s.Gateway = &GatewayStep{}
+		l.f.Decode(p.Value, s.Gateway)
+		l.gatewayStep(&s)
+	case "maintenance":
+		s.Maintenance = &MaintenanceStep{}
+		l.f.Decode(p.Value, s.Maintenance)
+		l.server(p.Pos, s.Maintenance.Server, "")
+		if st := s.Maintenance.State; st != "active" && st != "inactive" {
+			l.f.Report(p.Pos, "active or inactive", "maintenance: state %q", st)
+		}
+		s.Text = "Unified Messaging of " + s.Maintenance.Server + " is set " + s.Maintenance.State
 	default:
 		l.f.Report(p.Pos, yamlfile.Suggest(p.Key, verbs), "unknown verb %q", p.Key)
 	}
 	l.s.Steps = append(l.s.Steps, s)
+}
+
+// server reports a server that is not there, or not of a role.
+func (l *loader) server(at yamlfile.Pos, name string, role org.Role) {
+	o := l.s.Organisation
+	if o == nil {
+		return
+	}
+	if s := o.ServerNamed(name); s == nil || role != "" && !s.Has(role) {
+		l.f.Report(at, "", "no %s is named %q", map[bool]string{true: "Mailbox server", false: "server"}[role == org.MailboxRole], name)
+	}
+}
+
+func (l *loader) gatewayStep(s *Step) {
+	g := s.Gateway
+	if !slices.Contains(org.Statuses, g.Status) {
+		l.f.Report(s.Pos, "Enabled, Disabled or NoNewCalls", "gateway: status %q", g.Status)
+	}
+	if o := l.s.Organisation; o != nil && !slices.ContainsFunc(o.Gateways, func(k org.UMIPGateway) bool { return k.Name == g.Name }) {
+		l.f.Report(s.Pos, "", "gateway: the organisation has no UM IP gateway %q", g.Name)
+	}
+	s.Text = fmt.Sprintf("UM IP gateway %s is set to %s", g.Name, g.Status)
 }
 
 func or[T comparable](v, otherwise T) T {

@@ -92,6 +92,9 @@ type Step struct {
 	Mail   *MailStep
 	// Recycle replaces the worker process of a server.
 	Recycle *RecycleStep
+	// Gateway changes the state of a UM IP gateway, Maintenance that of a server.
+	Gateway     *GatewayStep
+	Maintenance *MaintenanceStep
 }
 
 // CallStep places a call and waits for its final answer.
@@ -132,6 +135,18 @@ type HangupStep struct {
 // first.
 type RecycleStep struct {
 	Server string `yaml:"server,required"`
+}
+
+// GatewayStep enables or disables a UM IP gateway.
+type GatewayStep struct {
+	Name   string     `yaml:"name,required"`
+	Status org.Status `yaml:"status,required"`
+}
+
+// MaintenanceStep sets Unified Messaging inactive on a server, or active again.
+type MaintenanceStep struct {
+	Server string `yaml:"server,required"`
+	State  string `yaml:"state,required"` // inactive or active
 }
 
 // MailStep waits for a message in a mailbox.

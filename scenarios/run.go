@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"mime"
 	"mime/multipart"
+	"net"
 	"net/mail"
 	"net/netip"
 	"os"
@@ -54,7 +55,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 	}
 	header := append(sim.Header(s.Organisation.Version, o.Seed), trace.Field{Key: "scenario", Value: s.Name})
 	log := trace.New(trace.Config{Dir: o.Dir, Header: header})
-	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), calls: map[string]*gateway.Call{}, sessions: calls{}, gateways: map[string]*gateway.Gateway{}, transports: map[string]Transport{}}
+	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), calls: map[string]*gateway.Call{}, sessions: calls{}, gateways: map[string]*gateway.Gateway{}, transports: map[string]Transport{}, sockets: map[string]net.Listener{}}
 	err := r.start()
 	if err == nil {
 		r.steps(ctx)
@@ -96,14 +97,18 @@ type run struct {
 	calls    map[string]*gateway.Call
 	sessions calls
 
-	transports map[string]Transport // by actor
+	sockets    map[string]net.Listener // of actors, by name
+	transports map[string]Transport    // by actor
 
 	anchor time.Duration // when the last action began
 }
 
 func (r *run) start() error {
-	var err error
-	r.x, err = sim.Start(sim.Config{Org: r.s.Organisation, Dir: r.o.Dir, Seed: r.o.Seed, Ports: r.o.Ports, Trace: r.log})
+	o, err := r.openSockets()
+	if err != nil {
+		return err
+	}
+	r.x, err = sim.Start(sim.Config{Org: o, Dir: r.o.Dir, Seed: r.o.Seed, Ports: r.o.Ports, Trace: r.log})
 	if err != nil {
 		return err
 	}
@@ -120,6 +125,9 @@ func (r *run) close() error {
 	}
 	if r.x != nil {
 		errs = append(errs, r.x.Close())
+	}
+	for _, ln := range r.sockets {
+		_ = ln.Close() // also of an actor that was not started
 	}
 	return errors.Join(errs...)
 }
@@ -188,6 +196,10 @@ func (r *run) step(ctx context.Context, n int, s *Step) bool {
 		err = r.call(ctx, s.Call)
 	case s.Recycle != nil:
 		err = r.x.Recycle(s.Recycle.Server)
+	case s.Gateway != nil:
+		err = r.x.SetGatewayStatus(s.Gateway.Name, s.Gateway.Status)
+	case s.Maintenance != nil:
+		err = r.x.SetMaintenance(s.Maintenance.Server, s.Maintenance.State == "inactive")
 	case s.Talk != nil:
 		if err = r.after(ctx, s.Talk.Call, s.Talk.After, s.Talk.Within); err == nil {
 			err = r.calls[s.Talk.Call].Talk(ctx, s.Talk.For)
@@ -209,21 +221,21 @@ func (r *run) step(ctx context.Context, n int, s *Step) bool {
 	return err == nil
 }
 
-// call places a call; the call router of the first Client Access server takes
-// it.
+// call places a call; the call routers of the Client Access servers are tried
+// in their order.
 func (r *run) call(ctx context.Context, s *CallStep) error {
-	var to netip.AddrPort
+	var to []netip.AddrPort
 	for _, l := range r.x.Listeners() {
-		if l.Row.Service == "call-router" && l.Row.Transport == string(r.transports[s.From]) && !to.IsValid() {
-			to = l.Addr()
+		if l.Row.Service == "call-router" && l.Row.Transport == string(r.transports[s.From]) {
+			to = append(to, l.Addr())
 		}
 	}
-	if !to.IsValid() {
+	if len(to) == 0 {
 		return fmt.Errorf("no call router listens on %s; see um-startup-mode of call-router", r.transports[s.From])
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Within)
 	defer cancel()
-	p := gateway.CallParams{To: to, Dial: s.Dial, Caller: s.Caller, Name: s.Name, Diverted: s.Diverted, Reason: s.Reason}
+	p := gateway.CallParams{Routers: to, Dial: s.Dial, Caller: s.Caller, Name: s.Name, Diverted: s.Diverted, Reason: s.Reason}
 	c, err := r.gateways[s.From].Call(ctx, p)
 	r.sessions[s.ID] = c.Session()
 	r.src.Record(trace.Session{}, trace.Session{}, callEvent{s.ID, c.Session()}, nil)

@@ -77,7 +77,7 @@ func (x *Exchange) names() []string {
 // expecting narrows the names to that of an address, where it is known.
 func (x *Exchange) expecting(t admit.TLS, at netip.Addr) admit.TLS {
 	name := ""
-	if g := x.conf.Org.GatewayAt(at, ""); g != nil {
+	if g, _ := x.gateways.At(at, ""); g != nil {
 		name = g.FQDN
 	}
 	for i := range x.conf.Org.Servers {

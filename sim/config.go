@@ -63,6 +63,8 @@ func (p Ports) bound(documented uint16) uint16 {
 type Net struct {
 	Listen       func(at netip.AddrPort) (net.Listener, error)
 	ListenPacket func(at netip.AddrPort) (net.PacketConn, error)
+	// Lookup resolves the names of gateways; network is ip, ip4 or ip6.
+	Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	// Dial connects from an address of ours.
 	Dial func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
 }
@@ -75,6 +77,9 @@ func (n Net) filled() Net {
 		n.ListenPacket = func(at netip.AddrPort) (net.PacketConn, error) {
 			return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
 		}
+	}
+	if n.Lookup == nil {
+		n.Lookup = net.DefaultResolver.LookupNetIP
 	}
 	if n.Dial == nil {
 		n.Dial = Dial

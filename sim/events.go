@@ -56,11 +56,20 @@ func (e workerFailed) AppendTo(f *trace.Fields) {
 	f.Text("why", e.err.Error())
 }
 
-// workerEvents are the life of a worker process.
-func workerEvents() []trace.EventType {
+type maintenance struct{ on bool }
+
+func (maintenance) EventName() string { return "um.maintenance" }
+func (e maintenance) AppendTo(f *trace.Fields) {
+	f.Text("state", map[bool]string{true: "inactive", false: "active"}[e.on])
+}
+
+// controlEvents are the life of a worker process, and the state of a server.
+func controlEvents() []trace.EventType {
 	row := trace.FieldType{Key: "row", Means: "its row of the port table: um-worker or um-worker-b"}
 	why := trace.FieldType{Key: "why", Means: "the reason"}
 	return []trace.EventType{
+		{Name: "um.maintenance", Means: "Unified Messaging was set inactive on a server, or active again", Fields: []trace.FieldType{
+			{Key: "state", Means: "active or inactive"}}},
 		{Name: "um.worker_started", Means: "a worker process takes new calls (Exchange's event 1000)", Fields: []trace.FieldType{
 			row, {Key: "ports", Means: "that it listens on"}, why}},
 		{Name: "um.worker_failed", Means: "a worker process cannot be started; the old one goes on (Exchange's event 1001)", Fields: []trace.FieldType{row, why}},
@@ -77,7 +86,7 @@ func Events() []trace.EventType {
 	list := []trace.EventType{{Name: "bench.fault", Means: "exsim itself failed: the run proves nothing", Fields: []trace.FieldType{
 		{Key: "where", Means: "part of exsim"}, {Key: "what", Means: "what happened"}}}}
 	for _, more := range [][]trace.EventType{
-		trace.Events(), admit.Events(), sip.Events(), rtp.Events(), smtp.Events(), um.Events(), workerEvents(), transport.Events(),
+		trace.Events(), admit.Events(), sip.Events(), rtp.Events(), smtp.Events(), um.Events(), controlEvents(), transport.Events(),
 	} {
 		list = append(list, more...)
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/exsim/exsim/rtp"
@@ -43,12 +44,16 @@ type Exchange struct {
 	media    *rtp.Engine
 	shared   *rtp.Stream
 
+	gateways *um.Gateways
+	allowed  atomic.Pointer[admit.List] // who may connect to SIP listeners over TCP
+
 	routers map[string]*um.Router        // by server
 	workers map[string]*workers          // by server
 	pickups map[string]*transport.Pickup // by server
 
 	mu        sync.Mutex
-	listeners []*Listener // replaced, never changed in place
+	listeners []*Listener          // replaced, never changed in place
+	states    map[string]*um.State // by server
 	closed    bool
 
 	ctx       context.Context
@@ -83,6 +88,7 @@ func (l *Listener) Addr() netip.AddrPort { return netip.AddrPortFrom(l.Server.Ad
 func Start(conf Config) (*Exchange, error) {
 	x := &Exchange{
 		conf: conf, sessions: &smtp.Sessions{}, causes: transport.NewCauses(), pickups: map[string]*transport.Pickup{},
+		states:  map[string]*um.State{},
 		routers: map[string]*um.Router{}, workers: map[string]*workers{}, certs: map[string]tls.Certificate{},
 	}
 	x.conf.Net = conf.Net.filled()
@@ -91,7 +97,7 @@ func Start(conf Config) (*Exchange, error) {
 	}
 	x.rand = Chance(x.conf.Seed)
 	x.ctx, x.stop = context.WithCancel(context.Background())
-	for _, step := range []func() error{x.load, x.bind, x.openStore, x.openMedia, x.build, x.openPickups} {
+	for _, step := range []func() error{x.load, x.bind, x.openStore, x.openMedia, x.openGateways, x.build, x.openPickups} {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, x.Close())
 		}
@@ -249,7 +255,7 @@ func (x *Exchange) Listener(serverName, row string) *Listener {
 
 // build puts an endpoint behind each listener.
 func (x *Exchange) build() error {
-	shared := um.Config{Org: x.conf.Org, Profile: x.profile, Address: x.address, Trace: x.log, Rand: x.rand}
+	shared := um.Config{Org: x.conf.Org, Profile: x.profile, Address: x.address, Gateways: x.gateways, Trace: x.log, Rand: x.rand}
 	for _, l := range x.listeners {
 		var err error
 		switch l.Row.Protocol {
@@ -339,6 +345,7 @@ func (x *Exchange) begin() {
 			w.began()
 		}
 	}
+	x.watchGateways()
 }
 
 // serve serves a listener until it is closed.

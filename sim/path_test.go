@@ -25,7 +25,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func params(l *lab) gateway.CallParams {
-	return gateway.CallParams{To: l.at("call-router"), Dial: "4000", Caller: "7125550123", Diverted: "4021", Reason: "no-answer"}
+	return gateway.CallParams{Routers: []netip.AddrPort{l.at("call-router")}, Dial: "4000", Caller: "7125550123", Diverted: "4021", Reason: "no-answer"}
 }
 
 // Silence ends a recording, and Unified Messaging hangs up.

@@ -491,7 +491,7 @@ func awaitText(t *testing.T, r io.Reader, text string) {
 func placeCall(t *testing.T, l *lab) {
 	t.Helper()
 	g := startGateway(t, l)
-	c, err := g.Call(t.Context(), gateway.CallParams{To: l.at("call-router"), Dial: "4000", Caller: "7125550123", Diverted: "4021", Reason: "no-answer"})
+	c, err := g.Call(t.Context(), gateway.CallParams{Routers: []netip.AddrPort{l.at("call-router")}, Dial: "4000", Caller: "7125550123", Diverted: "4021", Reason: "no-answer"})
 	require.NoError(t, err)
 	l.await("um.recording", 10*time.Second)
 	require.NoError(t, c.Talk(t.Context(), 500*time.Millisecond))

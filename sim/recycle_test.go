@@ -34,7 +34,7 @@ func TestRecycle(t *testing.T) {
 	require.Equal(t, 1, l.count(func(e *trace.Event) bool { return e.Name == "um.answered" && e.Listener == "um-worker-b" }))
 
 	direct := params(l)
-	direct.To = old
+	direct.Routers = []netip.AddrPort{old}
 	_, err = g.Call(t.Context(), direct)
 	require.ErrorContains(t, err, "503")
 	require.Equal(t, "worker", l.await("um.refused", time.Second).Text("check"))

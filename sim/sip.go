@@ -38,11 +38,11 @@ func (x *Exchange) unifiedMessaging(l *Listener, shared um.Config) (server, erro
 	switch l.Row.Service {
 	case um.CallRouter:
 		if x.routers[s.Name] == nil {
-			x.routers[s.Name] = um.NewRouter(shared, s)
+			x.routers[s.Name] = um.NewRouter(shared, s, x.state(s))
 		}
 		return x.sipEndpoint(l, x.routers[s.Name])
 	case um.UMService:
-		return x.sipEndpoint(l, um.NewService(shared, s, func() string { return x.workers[s.Name].row() }))
+		return x.sipEndpoint(l, um.NewService(shared, s, x.state(s), func() string { return x.workers[s.Name].row() }))
 	case um.UMWorker:
 		if x.workers[s.Name] == nil {
 			x.workers[s.Name] = x.newWorkers(s, shared)
@@ -69,7 +69,7 @@ func (x *Exchange) sipEndpoint(l *Listener, handler sip.Handler) (server, error)
 		},
 	}
 	if l.Row.Transport != "tls" {
-		l.ln = admit.Listener(l.ln, x.sipAllowList(), admit.Close, src)
+		l.ln = admit.Listener(l.ln, x.allowed.Load, admit.Close, src)
 		return sip.New(conf), nil
 	}
 	cert, err := x.certificate(l.Server)
@@ -98,30 +98,34 @@ func (x *Exchange) probe(from *org.Server) um.Probe {
 			if ours == nil || theirs == nil {
 				continue
 			}
-			at := netip.AddrPortFrom(to.Public(), theirs.Bound)
-			r, err := ours.serv.(*sip.Endpoint).Options(ctx, at, "sip:"+at.String()+";transport="+theirs.Row.Transport, "<sip:"+from.FQDN+">")
-			if err == nil && r.Status != 200 {
-				err = fmt.Errorf("OPTIONS was answered %d %s", r.Status, r.Reason)
-			}
+			_, err := options(ctx, ours, netip.AddrPortFrom(to.Public(), theirs.Bound))
 			return err
 		}
 		return fmt.Errorf("%s and %s have no transport in common: see um-startup-mode", from.Name, to.Name)
 	}
 }
 
-// sipAllowList admits the gateways and the organisation's own servers.
-func (x *Exchange) sipAllowList() *admit.List {
-	list := &admit.List{
-		Check: "UM IP gateways",
-		Fix:   "add to the organisation: gateways: - {name: NAME, address: {address}, dial-plan: PLAN}, and a hunt group for it",
-	}
-	for _, g := range x.conf.Org.Gateways {
-		if g.Address.IsValid() {
-			list.Add(g.Address, "gateway "+g.Name)
+// askGateway asks a gateway for OPTIONS, from the UM service of a server.
+func (x *Exchange) askGateway(from *org.Server) um.Options {
+	return func(ctx context.Context, to netip.AddrPort, secure bool) (int, error) {
+		row := um.UMService + map[bool]string{true: "-tls"}[secure]
+		ours := x.Listener(from.Name, row)
+		if ours == nil {
+			return 0, fmt.Errorf("%s has no listener %s: see um-startup-mode", from.Name, row)
 		}
+		return options(ctx, ours, to)
 	}
-	for _, s := range x.conf.Org.Servers {
-		list.Add(s.Address, "server "+s.Name)
+}
+
+// options sends OPTIONS from one of our listeners; all but 200 is an error.
+func options(ctx context.Context, from *Listener, to netip.AddrPort) (status int, err error) {
+	ep, ok := from.serv.(*sip.Endpoint)
+	if !ok {
+		return 0, fmt.Errorf("%s speaks no SIP", from.Row.ID)
 	}
-	return list
+	r, err := ep.Options(ctx, to, "sip:"+to.String()+";transport="+from.Row.Transport, "<sip:"+from.Server.FQDN+">")
+	if err == nil && r.Status != 200 {
+		err = fmt.Errorf("OPTIONS was answered %d %s", r.Status, r.Reason)
+	}
+	return r.Status, err
 }

@@ -197,18 +197,32 @@ func (w *workers) drain(p *process, idle <-chan struct{}) {
 	w.record(workerStopped{p.row(), why, left})
 }
 
+// hangUp ends the running calls of a gateway.
+func (w *workers) hangUp(gateway, why string) {
+	for _, p := range w.processes() {
+		p.worker.HangUp(gateway, why)
+	}
+}
+
+// processes are those that run.
+func (w *workers) processes() []*process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.draining == nil {
+		return []*process{w.takes}
+	}
+	return []*process{w.takes, w.draining}
+}
+
 // wait waits until no process has a message left.
 func (w *workers) wait() {
 	w.mu.Lock()
-	list := []*process{w.takes, w.draining}
 	if w.timer != nil {
 		w.timer.Stop()
 	}
 	w.mu.Unlock()
-	for _, p := range list {
-		if p != nil {
-			p.worker.Wait()
-		}
+	for _, p := range w.processes() {
+		p.worker.Wait()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/org"
 )
 
 // order is what can be typed while an organisation is up.
@@ -19,6 +20,16 @@ type order struct {
 var orders = []order{
 	{"recycle", "SERVER", "a second worker process takes the new calls, the old one ends behind its last",
 		func(x *sim.Exchange, args []string) error { return x.Recycle(args[0]) }},
+	{"gateway", "NAME STATUS", "STATUS is Enabled, NoNewCalls, or Disabled, which also ends its calls",
+		func(x *sim.Exchange, args []string) error { return x.SetGatewayStatus(args[0], org.Status(args[1])) }},
+	{"maintenance", "SERVER on|off", "its call router and UM service refuse calls and OPTIONS", maintenance},
+}
+
+func maintenance(x *sim.Exchange, args []string) error {
+	if args[1] != "on" && args[1] != "off" {
+		return fmt.Errorf("maintenance is on or off, not %q", args[1])
+	}
+	return x.SetMaintenance(args[0], args[1] == "on")
 }
 
 // control carries out what is typed, a line each, until the input ends.

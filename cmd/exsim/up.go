@@ -183,6 +183,14 @@ func upLine(e *trace.Event) string {
 		return "RTP " + words("direction") + " " + e.Text("packets") + " packets, " + e.Text("lost") + " lost"
 	case "mail.delivered":
 		return "mail to " + e.Text("mailbox") + ": " + words("subject", "path")
+	case "um.gateway_up", "um.gateway_down":
+		at := e.Text("gateway") + " at " + e.Text("address") + ":" + e.Text("port") + "/" + e.Text("transport")
+		if e.Name == "um.gateway_up" {
+			return at + " answers OPTIONS"
+		}
+		return at + " does not answer OPTIONS (event 1400): " + e.Text("why")
+	case "um.gateway_resolved", "um.gateway_unresolved", "um.gateway_status", "um.maintenance":
+		return e.Name[3:] + " " + words("gateway", "fqdn", "addresses", "status", "state", "why")
 	case "um.worker_started", "um.worker_draining", "um.worker_stopped", "um.worker_failed":
 		line := strings.TrimSpace(strings.ReplaceAll(e.Name[3:], "_", " ") + " " + words("row", "ports", "why"))
 		if n := e.Int("calls"); n > 0 {

@@ -24,7 +24,7 @@ func TestListener(t *testing.T) {
 		require.NoError(t, err)
 		list := &List{Check: "UM IP gateways", Fix: "add {address} to gateways"}
 		list.Add(netip.MustParseAddr("127.0.0.8"), "gateway gw1")
-		ln := Listener(inner, list, act, log.Source("cas1", "call-router"))
+		ln := Listener(inner, func() *List { return list }, act, log.Source("cas1", "call-router"))
 
 		dial := func(from string) net.Conn {
 			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}

@@ -68,15 +68,15 @@ const (
 	Reset Act = "reset" // a TCP reset
 )
 
-// Listener admits only the peers of a list; the others are recorded, refused
-// by the act and never seen by the server behind it.
-func Listener(ln net.Listener, list *List, act Act, src *trace.Source) net.Listener {
+// Listener admits only the peers of the list as it is then; the others are
+// recorded, refused by the act and never seen by the server behind it.
+func Listener(ln net.Listener, list func() *List, act Act, src *trace.Source) net.Listener {
 	return &listener{ln, list, act, src}
 }
 
 type listener struct {
 	net.Listener
-	list *List
+	list func() *List
 	act  Act
 	src  *trace.Source
 }
@@ -88,24 +88,25 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
+		list := l.list()
 		if err == nil {
-			if _, ok := l.list.Find(ap.Addr()); ok {
+			if _, ok := list.Find(ap.Addr()); ok {
 				return c, nil
 			}
 		}
-		l.refuse(c, ap)
+		l.refuse(c, ap, list)
 	}
 }
 
-func (l *listener) refuse(c net.Conn, peer netip.AddrPort) {
+func (l *listener) refuse(c net.Conn, peer netip.AddrPort, list *List) {
 	if tcp, ok := c.(*net.TCPConn); ok && l.act == Reset {
 		_ = tcp.SetLinger(0)
 	}
 	_ = c.Close()
 	addr := peer.Addr().Unmap().String()
 	l.src.Record(trace.Session{}, trace.Session{}, refused{
-		peer: c.RemoteAddr().String(), check: l.list.Check, admitted: l.list.String(), act: l.act,
-		fix: strings.ReplaceAll(l.list.Fix, "{address}", addr),
+		peer: c.RemoteAddr().String(), check: list.Check, admitted: list.String(), act: l.act,
+		fix: strings.ReplaceAll(list.Fix, "{address}", addr),
 	}, nil)
 }
 

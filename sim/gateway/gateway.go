@@ -34,6 +34,10 @@ const (
 	// RemembersWorker sends the INVITE of a later call straight to the worker
 	// that took the last one.
 	RemembersWorker Fault = "remembers-worker"
+	// NoOptions answers OPTIONS with 405.
+	NoOptions Fault = "no-options"
+	// OneRouter gives up where the first call router refuses or is dead.
+	OneRouter Fault = "one-router"
 	// AssumesPort sends the INVITE behind the second redirect to Config.Port,
 	// whatever the Contact says.
 	AssumesPort Fault = "assumes-port"
@@ -121,6 +125,10 @@ func (g *Gateway) has(f Fault) bool { return slices.Contains(g.conf.Faults, f) }
 // serve answers OPTIONS; a gateway for voice mail takes no calls.
 func (g *Gateway) serve(tx *sip.ServerTx) {
 	if tx.Method() == "OPTIONS" {
+		if g.has(NoOptions) {
+			tx.Respond(sip.Response{Status: 405, Reason: "Method Not Allowed"})
+			return
+		}
 		tx.Respond(sip.Response{Status: 200, Reason: "OK"})
 		return
 	}
@@ -142,12 +150,12 @@ func (g *Gateway) Close() error {
 
 // CallParams describe a call to place.
 type CallParams struct {
-	To       netip.AddrPort // call router
-	Dial     string         // pilot
-	Caller   string         // number of the caller
-	Name     string         // display name of the caller, "" for none
-	Diverted string         // extension that the call was diverted from, "" for none
-	Reason   string         // of the diversion
+	Routers  []netip.AddrPort // call routers, tried in order
+	Dial     string           // pilot
+	Caller   string           // number of the caller
+	Name     string           // display name of the caller, "" for none
+	Diverted string           // extension that the call was diverted from, "" for none
+	Reason   string           // of the diversion
 }
 
 // Call is a call that was answered.
@@ -181,9 +189,7 @@ func (g *Gateway) Call(ctx context.Context, p CallParams) (*Call, error) {
 	if g.conf.SRTP {
 		c.keys = sdp.NewKeys("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
 	}
-	inv := g.invite(p, c)
-	inv.CallID, inv.FromTag = callID, tag
-	answer, err := g.follow(ctx, inv)
+	answer, inv, err := g.place(ctx, p, c, callID, tag)
 	if err == nil && answer.Dialog == nil {
 		err = fmt.Errorf("answered %d %s", answer.Status, answer.Reason)
 	}
@@ -200,15 +206,31 @@ func (g *Gateway) Call(ctx context.Context, p CallParams) (*Call, error) {
 	return c, c.startMedia(answer.Body)
 }
 
+// place tries the call routers in turn: the next one where one refuses for now
+// or cannot be reached (RFC 3263 §4.3).
+func (g *Gateway) place(ctx context.Context, p CallParams, c *Call, callID, tag string) (a sip.Answer, inv *sip.Invite, err error) {
+	tries := uint32(0)
+	for i, router := range p.Routers {
+		inv = g.invite(p, router, c)
+		inv.CallID, inv.FromTag, inv.CSeq = callID, tag, tries
+		a, err = g.follow(ctx, inv)
+		tries = inv.CSeq
+		if a.Dialog != nil || g.has(OneRouter) || i == len(p.Routers)-1 || err == nil && a.Status != 503 || ctx.Err() != nil {
+			break
+		}
+	}
+	return a, inv, err
+}
+
 // invite is the first INVITE of a call.
-func (g *Gateway) invite(p CallParams, c *Call) *sip.Invite {
+func (g *Gateway) invite(p CallParams, to netip.AddrPort, c *Call) *sip.Invite {
 	from := fmt.Sprintf("<sip:%s@%s>", p.Caller, g.addr)
 	if p.Name != "" {
 		from = `"` + strings.ReplaceAll(p.Name, `"`, `'`) + `" ` + from
 	}
-	uri := fmt.Sprintf("sip:%s@%s;transport=%s", p.Dial, p.To, g.conf.transport())
+	uri := fmt.Sprintf("sip:%s@%s;transport=%s", p.Dial, to, g.conf.transport())
 	inv := &sip.Invite{
-		To: p.To, URI: uri, From: from, ToURI: fmt.Sprintf("<sip:%s@%s>", p.Dial, p.To.Addr()),
+		To: to, URI: uri, From: from, ToURI: fmt.Sprintf("<sip:%s@%s>", p.Dial, to.Addr()),
 		Contact: fmt.Sprintf("<sip:%s@%s;transport=%s>", p.Caller, g.local, g.conf.transport()),
 		Body:    c.offer(), Handler: c,
 		Headers: []string{"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY", "Supported: timer"},

@@ -100,6 +100,7 @@ func (o *Organisation) Validate(f *yamlfile.File) error {
 	c.dialPlans()
 	c.gateways()
 	c.huntGroups()
+	c.association()
 	c.mailboxes()
 	c.security()
 	c.ranges()
@@ -206,16 +207,60 @@ func (c checker) gateways() {
 		if g.Status == "" {
 			g.Status = Enabled
 		}
-		if !slices.Contains([]Status{Enabled, Disabled, NoNewCalls}, g.Status) {
+		if !slices.Contains(Statuses, g.Status) {
 			c.f.Report(g.Pos, "Enabled, Disabled or NoNewCalls", "gateway %q: unknown status %q", g.Name, g.Status)
 		}
-		d := c.plan("gateway "+g.Name, g.DialPlan, g.Pos)
-		secured := d != nil && d.VoIPSecurity != Unsecured
+		if g.IPAddressFamily == "" {
+			g.IPAddressFamily = IPv4Only
+		}
+		if !slices.Contains([]IPAddressFamily{IPv4Only, IPv6Only, AnyFamily}, g.IPAddressFamily) {
+			c.f.Report(g.Pos, "IPv4Only, IPv6Only or Any", "gateway %q: unknown ip-address-family %q", g.Name, g.IPAddressFamily)
+		}
+		if g.DialPlan != "" {
+			c.plan("gateway "+g.Name, g.DialPlan, g.Pos)
+			c.defaultHuntGroup(g)
+		}
+	}
+}
+
+// defaultHuntGroup makes the hunt group that a gateway with a dial plan has by
+// itself: every call of the gateway is the dial plan's.
+func (c checker) defaultHuntGroup(g *UMIPGateway) {
+	if !slices.ContainsFunc(c.o.HuntGroups, func(h HuntGroup) bool { return h.Gateway == g.Name }) {
+		c.o.HuntGroups = append(c.o.HuntGroups, HuntGroup{Pos: g.Pos, Name: "default hunt group of " + g.Name, Gateway: g.Name, DialPlan: g.DialPlan})
+	}
+}
+
+// association checks how gateways and dial plans belong together.
+func (c checker) association() {
+	gateways := map[string]int{}
+	for i := range c.o.Gateways {
+		g := &c.o.Gateways[i]
+		secured := c.o.Secured(g)
 		if secured && g.FQDN == "" {
-			c.f.Report(g.Pos, "fqdn: the name in its certificate", "gateway %q: dial plan %q is %s, and over TLS a gateway is known by its fqdn", g.Name, d.Name, d.VoIPSecurity)
+			c.f.Report(g.Pos, "fqdn: the name in its certificate", "gateway %q: its dial plan wants TLS, and over TLS a gateway is known by its fqdn", g.Name)
 		}
 		if g.Port == 0 {
 			g.Port = map[bool]uint16{false: 5060, true: 5061}[secured]
+		}
+		plans := map[string]bool{}
+		for _, h := range c.o.HuntGroups {
+			if h.Gateway == g.Name && !plans[h.DialPlan] {
+				plans[h.DialPlan] = true
+				gateways[h.DialPlan]++
+			}
+		}
+		if len(plans) == 0 {
+			c.f.Report(g.Pos, "dial-plan: PLAN, or a hunt group for it", "gateway %q belongs to no dial plan", g.Name)
+		}
+	}
+	p, err := profile.Load(c.o.Version)
+	if err != nil {
+		return // said elsewhere
+	}
+	for plan, n := range gateways {
+		if d := c.o.DialPlanNamed(plan); d != nil && n > p.UM.MaxGateways {
+			c.f.Report(d.Pos, "Microsoft, UM IP gateways: the UM service does not start", "dial plan %q has %d gateways, more than %d", plan, n, p.UM.MaxGateways)
 		}
 	}
 }

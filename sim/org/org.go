@@ -155,18 +155,31 @@ const (
 	Secured    VoIPSecurity = "Secured"    // mutual TLS, SRTP
 )
 
-// UMIPGateway is a device that may call, with the dial plan that its first
-// hunt group ties it to. Over TCP it is known by its address, over TLS by the
-// name in its certificate.
+// UMIPGateway is a device that may call. Over TCP it is known by its address,
+// or the one that its FQDN has in DNS; over TLS by the name in its certificate.
 type UMIPGateway struct {
-	Pos      yamlfile.Pos
-	Name     string     `yaml:"name,required"`
-	Address  netip.Addr `yaml:"address"`
-	FQDN     string     `yaml:"fqdn"`
-	Port     uint16     `yaml:"port"`   // 5060 if zero, 5061 where the dial plan is secured
-	Status   Status     `yaml:"status"` // Enabled if empty
-	DialPlan string     `yaml:"dial-plan,required"`
+	Pos     yamlfile.Pos
+	Name    string     `yaml:"name,required"`
+	Address netip.Addr `yaml:"address"`
+	FQDN    string     `yaml:"fqdn"`
+	// IPAddressFamily picks among the addresses of the FQDN; IPv4Only if empty.
+	IPAddressFamily IPAddressFamily `yaml:"ip-address-family"`
+	Port            uint16          `yaml:"port"`   // 5060 if zero, 5061 where the dial plan is secured
+	Status          Status          `yaml:"status"` // Enabled if empty
+	// DialPlan gives the gateway a default hunt group, without a pilot, unless
+	// it has hunt groups of its own.
+	DialPlan string `yaml:"dial-plan"`
 }
+
+// IPAddressFamily is which addresses of a name are used.
+type IPAddressFamily string
+
+// The address families.
+const (
+	IPv4Only  IPAddressFamily = "IPv4Only"
+	IPv6Only  IPAddressFamily = "IPv6Only"
+	AnyFamily IPAddressFamily = "Any"
+)
 
 // Status of a UM IP gateway.
 type Status string
@@ -177,6 +190,9 @@ const (
 	Disabled   Status = "Disabled"
 	NoNewCalls Status = "NoNewCalls"
 )
+
+// Statuses are all of them.
+var Statuses = []Status{Enabled, Disabled, NoNewCalls}
 
 // HuntGroup ties a pilot number of a gateway to a dial plan.
 type HuntGroup struct {
@@ -253,16 +269,22 @@ func (o *Organisation) ServerNamed(name string) *Server {
 	return nil
 }
 
-// GatewayAt finds the gateway object of a peer, nil if there is none: by the
-// name in its certificate, or, where it has shown none, by its address.
-func (o *Organisation) GatewayAt(addr netip.Addr, fqdn string) *UMIPGateway {
+// GatewayAt finds the gateway object with an address, nil if there is none.
+func (o *Organisation) GatewayAt(addr netip.Addr) *UMIPGateway {
 	for i := range o.Gateways {
-		g := &o.Gateways[i]
-		if fqdn != "" && strings.EqualFold(g.FQDN, fqdn) || fqdn == "" && g.Address == addr.Unmap() {
-			return g
+		if o.Gateways[i].Address == addr.Unmap() {
+			return &o.Gateways[i]
 		}
 	}
 	return nil
+}
+
+// Secured reports whether a dial plan of the gateway asks for TLS.
+func (o *Organisation) Secured(g *UMIPGateway) bool {
+	return slices.ContainsFunc(o.HuntGroups, func(h HuntGroup) bool {
+		d := o.DialPlanNamed(h.DialPlan)
+		return h.Gateway == g.Name && d != nil && d.VoIPSecurity != Unsecured
+	})
 }
 
 // HuntGroupOf finds the hunt group for a pilot that a gateway dialled: the

@@ -1,7 +1,9 @@
 package org
 
 import (
+	"fmt"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -17,14 +19,14 @@ func TestDefaults(t *testing.T) {
 		o, err := Load(name, text)
 		require.NoError(t, err)
 		require.Equal(t, v, o.Version)
-		gw := o.GatewayAt(netip.MustParseAddr("127.0.0.30"), "")
+		gw := o.GatewayAt(netip.MustParseAddr("127.0.0.30"))
 		require.Equal(t, "gw1", gw.Name)
 		require.Equal(t, Enabled, gw.Status)
 		require.Equal(t, "Lab", o.HuntGroupOf("gw1", "4000").DialPlan)
 		require.Nil(t, o.HuntGroupOf("gw1", "4999"))
 		require.Equal(t, "Ada Lovelace", o.MailboxOf("Lab", "4021").Name)
 		require.Equal(t, "Ada Lovelace", o.MailboxAt("ADA@contoso.lab").Name)
-		require.Nil(t, o.GatewayAt(netip.MustParseAddr("127.0.0.31"), ""))
+		require.Nil(t, o.GatewayAt(netip.MustParseAddr("127.0.0.31")))
 	}
 	_, _, err := Default("2019")
 	require.ErrorContains(t, err, "known are")
@@ -60,4 +62,30 @@ func TestMistakes(t *testing.T) {
 		require.ErrorContains(t, err, tt.want)
 		require.Regexp(t, `org.yaml:\d+:\d+: `, err.Error())
 	}
+}
+
+// A gateway with a dial plan and no hunt group has a default one, for every
+// pilot; one without either is no gateway.
+func TestDefaultHuntGroup(t *testing.T) {
+	_, text, err := Default("2016")
+	require.NoError(t, err)
+	bare := regexp.MustCompile(`(?s)hunt-groups:.*\nmailboxes`).ReplaceAllString(string(text), "mailboxes")
+	o, err := Load("o.yaml", []byte(bare))
+	require.NoError(t, err)
+	require.Equal(t, "Lab", o.HuntGroupOf("gw1", "4711").DialPlan)
+	_, err = Load("o.yaml", []byte(strings.Replace(bare, "127.0.0.30, dial-plan: Lab", "127.0.0.30", 1)))
+	require.ErrorContains(t, err, `gateway "gw1" belongs to no dial plan`)
+}
+
+// More gateways than a dial plan can have keep the UM service from starting.
+func TestTooManyGateways(t *testing.T) {
+	_, text, err := Default("2016")
+	require.NoError(t, err)
+	var more strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&more, "  - {name: more%d, address: 127.1.0.%d, dial-plan: Lab}\n", i, i)
+	}
+	full := strings.Replace(string(text), "hunt-groups:\n", more.String()+"hunt-groups:\n", 1)
+	_, err = Load("o.yaml", []byte(full))
+	require.ErrorContains(t, err, `dial plan "Lab" has 201 gateways, more than 200`)
 }

@@ -153,6 +153,10 @@ type UM struct {
 	// RecycleInterval is the age at which a worker process is replaced, and
 	// DrainLimit how long its calls may then go on.
 	RecycleInterval, DrainLimit time.Duration
+	// GatewayProbeInterval is the time between two OPTIONS to a gateway,
+	// RereadInterval that between two looks at what has changed elsewhere.
+	GatewayProbeInterval, RereadInterval time.Duration
+	MaxGateways                          int // of a dial plan
 }
 
 // Status is a SIP status with its reason phrase.
@@ -163,7 +167,7 @@ type Status struct {
 
 // Refusals are the answers to calls that are not taken.
 type Refusals struct {
-	GatewayDisabled, UnknownGateway, NoHuntGroup, SecurityMismatch, NoSRTP, NotUMEnabled, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts, Draining Status
+	GatewayDisabled, UnknownGateway, NoHuntGroup, SecurityMismatch, NoSRTP, NotUMEnabled, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts, Draining, Maintenance Status
 }
 
 // Message is the form of the messages that UM hands to transport.
@@ -258,6 +262,7 @@ func (p *Profile) bindings() []binding {
 		{"um.max-calls", &p.UM.MaxCalls}, {"um.probe-interval", &p.UM.ProbeInterval},
 		{"um.startup-modes", &p.UM.StartupModes},
 		{"um.recycle-interval", &p.UM.RecycleInterval}, {"um.drain-limit", &p.UM.DrainLimit},
+		{"um.gateway-probe-interval", &p.UM.GatewayProbeInterval}, {"um.reread-interval", &p.UM.RereadInterval}, {"um.max-gateways", &p.UM.MaxGateways},
 
 		{"tls.check.chain", &p.TLS.Chain}, {"tls.check.dates", &p.TLS.Dates}, {"tls.check.revocation", &p.TLS.Revocation},
 		{"tls.check.usage", &p.TLS.Usage}, {"tls.check.name", &p.TLS.Name}, {"tls.check.algorithm", &p.TLS.Algorithm},
@@ -266,7 +271,7 @@ func (p *Profile) bindings() []binding {
 		{"refusal.gateway-disabled", &r.GatewayDisabled}, {"refusal.unknown-gateway", &r.UnknownGateway},
 		{"refusal.no-hunt-group", &r.NoHuntGroup}, {"refusal.security-mismatch", &r.SecurityMismatch}, {"refusal.no-srtp", &r.NoSRTP}, {"refusal.not-um-enabled", &r.NotUMEnabled},
 		{"refusal.bad-header", &r.BadHeader}, {"refusal.bad-party", &r.BadParty}, {"refusal.no-codec", &r.NoCodec},
-		{"refusal.max-calls", &r.MaxCalls}, {"refusal.no-server", &r.NoServer}, {"refusal.no-ports", &r.NoPorts}, {"refusal.draining", &r.Draining},
+		{"refusal.max-calls", &r.MaxCalls}, {"refusal.no-server", &r.NoServer}, {"refusal.no-ports", &r.NoPorts}, {"refusal.draining", &r.Draining}, {"refusal.maintenance", &r.Maintenance},
 
 		{"message.voice-class", &p.Message.VoiceClass}, {"message.missed-class", &p.Message.MissedClass},
 		{"message.voice-subject", &p.Message.VoiceSubject}, {"message.missed-subject", &p.Message.MissedSubject},

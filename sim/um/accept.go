@@ -47,18 +47,19 @@ func (c *Config) judge(tx *sip.ServerTx) (*admitted, *refusal) {
 	a := &admitted{pilot: userOf(tx.Recipient())}
 	peer := tx.Peer().Addr()
 
-	if a.gateway = c.Org.GatewayAt(peer, tx.Identity()); a.gateway == nil {
+	gateway, status := c.Gateways.At(peer, tx.Identity())
+	if a.gateway = gateway; gateway == nil {
 		key, value := "address", peer.String()
 		if tx.Identity() != "" {
 			key, value = "fqdn", tx.Identity()
 		}
 		return nil, &refusal{"gateway", "refusal.unknown-gateway", r.UnknownGateway,
 			fmt.Sprintf("no UM IP gateway has the %s %s", key, value),
-			fmt.Sprintf("add to gateways: {name: NAME, %s: %s, dial-plan: PLAN}, and a hunt group for it", key, value)}
+			fmt.Sprintf("add to gateways: {name: NAME, %s: %s, dial-plan: PLAN}", key, value)}
 	}
-	if a.gateway.Status != org.Enabled {
+	if status != org.Enabled {
 		return nil, &refusal{"gateway-status", "refusal.gateway-disabled", r.GatewayDisabled,
-			fmt.Sprintf("gateway %s is %s", a.gateway.Name, a.gateway.Status), "status: Enabled"}
+			fmt.Sprintf("gateway %s is %s", a.gateway.Name, status), "status: Enabled"}
 	}
 	diversions, err := sip.Diversions(tx.Header("Diversion"))
 	if err != nil {

@@ -1,7 +1,12 @@
 package um
 
 import (
+	"fmt"
+	"net/netip"
+	"strings"
+
 	"github.com/exsim/exsim/rtp"
+	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sip"
 	"github.com/exsim/exsim/sip/sdp"
@@ -117,6 +122,83 @@ func (e serverHealth) AppendTo(f *trace.Fields) {
 	}
 }
 
+type gatewayStatus struct {
+	gateway string
+	status  org.Status
+}
+
+func (gatewayStatus) EventName() string { return "um.gateway_status" }
+func (e gatewayStatus) AppendTo(f *trace.Fields) {
+	f.Text("gateway", e.gateway)
+	f.Text("status", string(e.status))
+}
+
+type gatewayResolved struct {
+	g     *org.UMIPGateway
+	addrs []netip.Addr
+}
+
+func (gatewayResolved) EventName() string { return "um.gateway_resolved" }
+func (e gatewayResolved) AppendTo(f *trace.Fields) {
+	f.Text("gateway", e.g.Name)
+	f.Text("fqdn", e.g.FQDN)
+	f.Text("addresses", strings.Trim(fmt.Sprint(e.addrs), "[]"))
+}
+
+type gatewayUnresolved struct {
+	g   *org.UMIPGateway
+	why string
+}
+
+func (gatewayUnresolved) EventName() string { return "um.gateway_unresolved" }
+func (e gatewayUnresolved) AppendTo(f *trace.Fields) {
+	f.Text("gateway", e.g.Name)
+	f.Text("fqdn", e.g.FQDN)
+	f.Text("why", e.why)
+}
+
+type gatewayHealth struct {
+	gateway string
+	to      netip.AddrPort
+	secure  bool
+	status  int
+	err     error
+}
+
+func (e gatewayHealth) EventName() string {
+	if e.err != nil {
+		return "um.gateway_down"
+	}
+	return "um.gateway_up"
+}
+
+func (e gatewayHealth) AppendTo(f *trace.Fields) {
+	f.Text("gateway", e.gateway)
+	f.Text("transport", map[bool]string{false: "TCP", true: "TLS"}[e.secure])
+	f.Text("address", e.to.Addr().String())
+	f.Int("port", int64(e.to.Port()))
+	f.Int("status", int64(e.status))
+	if e.err != nil {
+		f.Text("why", e.err.Error())
+	}
+}
+
+// gatewayEvents are what is known of the gateways themselves.
+func gatewayEvents() []trace.EventType {
+	name := trace.FieldType{Key: "gateway", Means: "UM IP gateway"}
+	fqdn := trace.FieldType{Key: "fqdn", Means: "its name in DNS"}
+	why := trace.FieldType{Key: "why", Means: "the reason"}
+	health := []trace.FieldType{name, {Key: "transport", Means: "TCP or TLS"}, {Key: "address", Means: "of the gateway"},
+		{Key: "port", Means: "of the gateway"}, {Key: "status", Means: "of the answer, 0 without one"}}
+	return []trace.EventType{
+		{Name: "um.gateway_up", Means: "a gateway answers OPTIONS: the first time, or again", Fields: health},
+		{Name: "um.gateway_down", Means: "a gateway does not answer OPTIONS with 200 (Exchange's event 1400)", Fields: append(health[:len(health):len(health)], why)},
+		{Name: "um.gateway_status", Means: "a gateway object was enabled or disabled", Fields: []trace.FieldType{name, {Key: "status", Means: "Enabled, Disabled or NoNewCalls"}}},
+		{Name: "um.gateway_resolved", Means: "the addresses of a gateway's name have changed", Fields: []trace.FieldType{name, fqdn, {Key: "addresses", Means: "that it has now"}}},
+		{Name: "um.gateway_unresolved", Means: "a gateway's name has no address of its own (Exchange's event 1175 where another gateway has it)", Fields: []trace.FieldType{name, fqdn, why}},
+	}
+}
+
 // Events lists the events that this package records.
 func Events() []trace.EventType {
 	call := []trace.FieldType{
@@ -128,7 +210,7 @@ func Events() []trace.EventType {
 	}
 	why := trace.FieldType{Key: "why", Means: "the reason"}
 	mailbox := []trace.FieldType{{Key: "mailbox", Means: "address of the mailbox"}}
-	return []trace.EventType{
+	return append(gatewayEvents(), []trace.EventType{
 		{Name: "um.refused", Means: "a call was refused", Fields: []trace.FieldType{
 			{Key: "check", Means: "the check that failed"}, {Key: "status", Means: "SIP status of the answer"},
 			{Key: "standing", Means: "how well that status is known"}, {Key: "peer", Means: "who called"}, why,
@@ -154,5 +236,5 @@ func Events() []trace.EventType {
 		{Name: "um.server_down", Means: "a UM service does not answer the call router", Fields: []trace.FieldType{
 			{Key: "server", Means: "the server"}, why}},
 		{Name: "um.server_up", Means: "a UM service answers again", Fields: []trace.FieldType{{Key: "server", Means: "the server"}}},
-	}
+	}...)
 }

@@ -3,7 +3,6 @@ package um
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/trace"
@@ -20,15 +19,20 @@ type Router struct {
 	mu   sync.Mutex
 	down map[string]bool // servers that do not answer
 	turn int
+
+	state *State
 }
 
 // NewRouter makes the router of a server.
-func NewRouter(conf Config, server *org.Server) *Router {
-	return &Router{conf: conf, src: conf.Trace.Source(server.Name, CallRouter), down: map[string]bool{}}
+func NewRouter(conf Config, server *org.Server, state *State) *Router {
+	return &Router{conf: conf, src: conf.Trace.Source(server.Name, CallRouter), down: map[string]bool{}, state: state}
 }
 
 // ServeSIP redirects calls and answers OPTIONS.
 func (r *Router) ServeSIP(tx *sip.ServerTx) {
+	if r.conf.inactive(tx, r.src, r.state) {
+		return
+	}
 	if tx.Method() != "INVITE" {
 		r.conf.other(tx)
 		return
@@ -85,29 +89,15 @@ type Probe func(ctx context.Context, to *org.Server) error
 func (r *Router) Watch(ctx context.Context, probe Probe) {
 	var wg sync.WaitGroup
 	for _, s := range r.mailboxServers() {
-		wg.Go(func() { r.watch(ctx, s, probe) })
+		wg.Go(func() {
+			watch(ctx, r.conf.Profile.UM.ProbeInterval, func(once context.Context) {
+				if err := probe(once, s); ctx.Err() == nil {
+					r.health(s, err)
+				}
+			})
+		})
 	}
 	wg.Wait()
-}
-
-func (r *Router) watch(ctx context.Context, s *org.Server, probe Probe) {
-	every := r.conf.Profile.UM.ProbeInterval
-	t := time.NewTicker(every)
-	defer t.Stop()
-	for {
-		once, cancel := context.WithTimeout(ctx, every)
-		err := probe(once, s)
-		cancel()
-		if ctx.Err() != nil {
-			return
-		}
-		r.health(s, err)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // health records a change.
@@ -127,17 +117,21 @@ type Service struct {
 	conf   Config
 	src    *trace.Source
 	server *org.Server
+	state  *State
 	worker func() string
 }
 
 // NewService makes the UM service of a server; worker names the row of the
 // process that takes new calls now.
-func NewService(conf Config, server *org.Server, worker func() string) *Service {
-	return &Service{conf, conf.Trace.Source(server.Name, UMService), server, worker}
+func NewService(conf Config, server *org.Server, state *State, worker func() string) *Service {
+	return &Service{conf, conf.Trace.Source(server.Name, UMService), server, state, worker}
 }
 
 // ServeSIP redirects calls and answers OPTIONS.
 func (s *Service) ServeSIP(tx *sip.ServerTx) {
+	if s.conf.inactive(tx, s.src, s.state) {
+		return
+	}
 	if tx.Method() != "INVITE" {
 		s.conf.other(tx)
 		return

@@ -24,8 +24,10 @@ type Config struct {
 	// Address is where a listener of the port table is reached, by server
 	// name and row id.
 	Address func(server, row string) netip.AddrPort
-	Trace   *trace.Log
-	Rand    func() uint64
+	// Gateways are the devices that may call.
+	Gateways *Gateways
+	Trace    *trace.Log
+	Rand     func() uint64
 }
 
 // Services of the port table. Each has one row for TCP, of the same name, and

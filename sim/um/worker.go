@@ -191,6 +191,21 @@ func (w *Worker) Drain() <-chan struct{} {
 	return w.idle
 }
 
+// HangUp ends the running calls of a gateway.
+func (w *Worker) HangUp(gateway, why string) {
+	w.mu.Lock()
+	var list []*call
+	for c := range w.calls {
+		if c.a.gateway.Name == gateway {
+			list = append(list, c)
+		}
+	}
+	w.mu.Unlock()
+	for _, c := range list {
+		c.hangUp(why)
+	}
+}
+
 // Calls counts the running calls.
 func (w *Worker) Calls() int {
 	w.mu.Lock()

@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/exsim/exsim/sim/admit"
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sim/um"
+)
+
+// openGateways makes the gateway objects and admits those whose address is
+// known.
+func (x *Exchange) openGateways() error {
+	x.gateways = um.NewGateways(x.conf.Org, x.profile, x.log, x.conf.Net.Lookup)
+	x.admitGateways()
+	return nil
+}
+
+// admitGateways lets in who is a gateway or a server of the organisation now.
+func (x *Exchange) admitGateways() {
+	list := &admit.List{
+		Check: "UM IP gateways",
+		Fix:   "add to the organisation: gateways: - {name: NAME, address: {address}, dial-plan: PLAN}",
+	}
+	addresses := x.gateways.Addresses()
+	for _, name := range slices.Sorted(maps.Keys(addresses)) {
+		for _, a := range addresses[name] {
+			list.Add(a, "gateway "+name)
+		}
+	}
+	for _, s := range x.conf.Org.Servers {
+		list.Add(s.Address, "server "+s.Name)
+	}
+	x.allowed.Store(list)
+}
+
+// SetGatewayStatus changes the state of a UM IP gateway, as Set-UMIPGateway
+// does. Disabled ends its running calls, NoNewCalls lets them go on.
+func (x *Exchange) SetGatewayStatus(name string, status org.Status) error {
+	if err := x.gateways.SetStatus(name, status); err != nil || status != org.Disabled {
+		return err
+	}
+	for _, w := range x.workers {
+		w.hangUp(name, "gateway "+name+" was disabled")
+	}
+	return nil
+}
+
+// SetMaintenance sets Unified Messaging inactive on a server, or active again,
+// as Set-ServerComponentState does: its call router and its UM service take no
+// new calls.
+func (x *Exchange) SetMaintenance(server string, inactive bool) error {
+	s := x.conf.Org.ServerNamed(server)
+	if s == nil {
+		return fmt.Errorf("sim: no server is named %q", server)
+	}
+	x.state(s).Set(inactive)
+	x.log.Source(server, um.UMService).Record(trace.Session{}, trace.Session{}, maintenance{inactive}, nil)
+	return nil
+}
+
+// state is the component state of a server.
+func (x *Exchange) state(s *org.Server) *um.State {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.states[s.Name] == nil {
+		x.states[s.Name] = &um.State{}
+	}
+	return x.states[s.Name]
+}
+
+// watchGateways looks after the addresses of gateways, and asks each for
+// OPTIONS from every UM service.
+func (x *Exchange) watchGateways() {
+	x.wg.Go(func() { x.gateways.Resolve(x.ctx, x.admitGateways) })
+	for i := range x.conf.Org.Servers {
+		if s := &x.conf.Org.Servers[i]; s.Has(org.MailboxRole) {
+			x.wg.Go(func() { x.gateways.Watch(x.ctx, s, x.askGateway(s)) })
+		}
+	}
+}

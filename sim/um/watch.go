@@ -1,0 +1,22 @@
+package um
+
+import (
+	"context"
+	"time"
+)
+
+// watch does something at once and then in turn until ctx is done; each time
+// it may take as long as the turn.
+func watch(ctx context.Context, every time.Duration, do func(ctx context.Context)) {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for ctx.Err() == nil {
+		once, cancel := context.WithTimeout(ctx, every)
+		do(once)
+		cancel()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+	}
+}
