@@ -25,7 +25,7 @@ const (
 // faultKinds are the faults that can be planted, with the setting that each
 // needs, if any.
 var faultKinds = map[string]string{
-	string(gateway.DropDiversion): "", string(gateway.NoMedia): "", string(gateway.OneRedirect): "", string(gateway.RemembersWorker): "", string(gateway.NoOptions): "", string(gateway.OneRouter): "",
+	string(gateway.DropDiversion): "", string(gateway.NoMedia): "", string(gateway.OneRedirect): "", string(gateway.RemembersWorker): "", string(gateway.NoOptions): "", string(gateway.OneRouter): "", string(gateway.IgnoresMinSE): "", string(gateway.NoAnswerInACK): "",
 	string(gateway.OtherAddress): "address", string(gateway.AssumesPort): "port",
 	otherTransport: "transport", otherCertificate: "certificate", otherMedia: "media",
 }

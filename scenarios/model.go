@@ -106,8 +106,10 @@ type CallStep struct {
 	Name     string        `yaml:"name"`
 	Diverted string        `yaml:"diverted"` // extension
 	Reason   string        `yaml:"reason"`   // no-answer if empty
-	Outcome  string        `yaml:"outcome"`  // answered (if empty) or refused
-	Within   time.Duration `yaml:"within"`   // 10s if zero
+	Session  time.Duration `yaml:"session"`  // interval that the gateway asks for; none if zero
+	Late     bool          `yaml:"late-offer"`
+	Outcome  string        `yaml:"outcome"` // answered (if empty) or refused
+	Within   time.Duration `yaml:"within"`  // 10s if zero
 }
 
 // TalkStep speaks.

@@ -235,7 +235,7 @@ func (r *run) call(ctx context.Context, s *CallStep) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Within)
 	defer cancel()
-	p := gateway.CallParams{Routers: to, Dial: s.Dial, Caller: s.Caller, Name: s.Name, Diverted: s.Diverted, Reason: s.Reason}
+	p := gateway.CallParams{Routers: to, Dial: s.Dial, Caller: s.Caller, Name: s.Name, Diverted: s.Diverted, Reason: s.Reason, Session: s.Session, LateOffer: s.Late}
 	c, err := r.gateways[s.From].Call(ctx, p)
 	r.sessions[s.ID] = c.Session()
 	r.src.Record(trace.Session{}, trace.Session{}, callEvent{s.ID, c.Session()}, nil)

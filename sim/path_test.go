@@ -192,8 +192,8 @@ func TestRedirectForm(t *testing.T) {
 	ask := func(uri string) string {
 		const body = "v=0\r\no=- 1 1 IN IP4 127.0.60.30\r\ns=-\r\nc=IN IP4 127.0.60.30\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 		_, err := fmt.Fprintf(conn, "INVITE %s SIP/2.0\r\nVia: SIP/2.0/TCP %s;branch=z9hG4bK%x\r\nVia: SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKq\r\n"+
-			"From: <sip:7125550123@gw.lab>;tag=1\r\nTo: <sip:4000@um.lab;user=phone>\r\nCall-ID: form\r\nCSeq: 1 INVITE\r\nContact: <sip:gw@127.0.60.30>\r\nDiversion: <tel:4021>;reason=no-answer\r\nContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s",
-			uri, conn.LocalAddr(), uri, len(body), body)
+			"From: <sip:7125550123@gw.lab>;tag=1\r\nTo: <sip:4000@um.lab;user=phone>\r\nCall-ID: form%d\r\nCSeq: 1 INVITE\r\nContact: <sip:gw@127.0.60.30>\r\nDiversion: <tel:4021>;reason=no-answer\r\nContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s",
+			uri, conn.LocalAddr(), uri, len(uri), len(body), body)
 		require.NoError(t, err)
 		b := make([]byte, 4096)
 		require.NoError(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
@@ -208,7 +208,7 @@ func TestRedirectForm(t *testing.T) {
 		`FROM: <sip:7125550123@gw\.lab>;tag=1`,
 		`TO: <sip:4000@um\.lab;user=phone>;epid=[0-9A-F]{10};tag=[0-9a-f]{10}`,
 		`CSEQ: 1 INVITE`,
-		`CALL-ID: form`,
+		`CALL-ID: form\d+`,
 		`VIA: SIP/2\.0/TCP 127\.0\.60\.30:\d+;branch=z9hG4bK[0-9a-f]+,SIP/2\.0/UDP 192\.0\.2\.7;branch=z9hG4bKq`,
 		fmt.Sprintf(`CONTACT: <sip:4000@127\.0\.60\.11:%d;user=phone;transport=Tcp>`, port),
 		`CONTENT-LENGTH: 0`,

@@ -152,14 +152,20 @@ func recordingIn(t *testing.T, path string) []byte {
 
 // SIPp as the gateway follows both redirects, plays speech, presses the pound
 // key and hangs up; the mailed recording is what it sent, octet for octet.
-func TestSIPpGateway(t *testing.T) {
+func TestSIPpGateway(t *testing.T) { testSIPp(t, 41, false) }
+
+// The same with the offer left to us, in the INVITE and in a re-INVITE, and a
+// refresh of the session by UPDATE.
+func TestSIPpLateOffer(t *testing.T) { testSIPp(t, 90, true) }
+
+func testSIPp(t *testing.T, net int, late bool) {
 	sipp := needPeer(t, "sipp")
-	l := startLab(t, "2013", 41, "")
+	l := startLab(t, "2013", net, "")
 	dir := t.TempDir()
 	speech, err := gateway.Speech(2 * time.Second)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "speech.ul"), speech, 0o600))
-	params := map[string]any{"Before": 1900, "Talk": 2300, "Speech": "speech.ul", "Digit": ""}
+	params := map[string]any{"Before": 1900, "Talk": 2300, "Speech": "speech.ul", "Digit": "", "Late": late}
 	by := "hang-up"
 	if os.Geteuid() == 0 { // SIPp plays captures through a raw socket
 		params["Digit"], by = "/usr/share/sip-tester/dtmf_2833_pound.pcap", "key"

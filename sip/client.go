@@ -168,7 +168,9 @@ func (e *Endpoint) receiveResponse(c *conn, h *head) {
 		return
 	}
 	if tx == nil || string(tx.req.Method) != string(h.seqM.of(h.raw)) {
-		e.repeatACK(h)
+		if !e.repeatACK(h) {
+			e.declineFork(h)
+		}
 		return
 	}
 	msg, err := e.parser.ParseSIP(h.raw)
@@ -191,7 +193,32 @@ func (e *Endpoint) receiveResponse(c *conn, h *head) {
 	case invite && h.status/100 == 2 && given:
 		e.decline(tx, reply)
 	}
+	if invite && h.status/100 == 2 {
+		e.forks.put(e.forkKey(h), fork{tx, string(h.toTag.of(h.raw))})
+	}
 	tx.deliver(reply)
+}
+
+// fork is an INVITE of ours that was answered 2xx, and by whom.
+type fork struct {
+	tx    *clientTx
+	toTag string
+}
+
+func (e *Endpoint) forkKey(h *head) uint64 { return hash(e.seed, h.branch.of(h.raw), nil, nil, nil) }
+
+// declineFork ends the dialog of another 2xx to the same INVITE, from another
+// device that a proxy has rung (RFC 3261 §13.2.2.4).
+func (e *Endpoint) declineFork(h *head) {
+	f, ok := e.forks.get(e.forkKey(h), false)
+	if !ok || h.status/100 != 2 || f.toTag == string(h.toTag.of(h.raw)) || string(h.seqM.of(h.raw)) != "INVITE" {
+		return
+	}
+	if msg, err := e.parser.ParseSIP(h.raw); err == nil {
+		if resp, ok := msg.(*sipgo.Response); ok {
+			e.decline(f.tx, Reply{Status: h.status, Contact: addrSpec(string(h.contact.of(h.raw))), Message: resp})
+		}
+	}
 }
 
 // decline ends a call that was answered when nobody waited any more
@@ -212,30 +239,32 @@ func (e *Endpoint) decline(tx *clientTx, r Reply) {
 // nobody handles a dialog that is hung up at once.
 type nobody struct{}
 
-func (nobody) Established() {}
+func (nobody) Acknowledged([]byte) {}
 func (nobody) Request(tx *ServerTx) {
 	tx.Respond(Response{Status: 481, Reason: "Call/Transaction Does Not Exist"})
 }
 func (nobody) Ended(End) {}
 
-// repeatACK acknowledges a 2xx once more (RFC 3261 §13.2.2.4).
-func (e *Endpoint) repeatACK(h *head) {
+// repeatACK acknowledges a 2xx once more (RFC 3261 §13.2.2.4); false if it is
+// of no dialog.
+func (e *Endpoint) repeatACK(h *head) bool {
 	if h.status/100 != 2 || string(h.seqM.of(h.raw)) != "INVITE" {
-		return
+		return false
 	}
 	key := e.dialogKey(h.callID.of(h.raw), h.fromTag.of(h.raw), h.toTag.of(h.raw))
 	e.mu.Lock()
 	d := e.dialogs.get(key)
 	e.mu.Unlock()
 	if d == nil {
-		return
+		return false
 	}
 	d.mu.Lock()
 	ack, c := d.ack, d.conn
 	d.mu.Unlock()
 	if len(ack) > 0 {
-		c.send(d.session, ack)
+		c.send(d.call, ack)
 	}
+	return true
 }
 
 // ackOf is the ACK of an answer other than 2xx: the INVITE's branch, the
@@ -348,6 +377,9 @@ type Invite struct {
 
 	Handler     DialogHandler
 	Provisional func(Reply)
+	// Answer, if set, makes the body of the ACK from that of the 2xx: the
+	// answer to an offer that came there (RFC 3261 §13.2.1).
+	Answer func(offer []byte) []byte
 }
 
 // Answer is how a call was answered. Dialog is nil unless it was a 2xx.
@@ -397,7 +429,7 @@ func (e *Endpoint) newClientDialog(c *conn, p requestParts, r Reply, session tra
 	h.raw = []byte(to)
 	remoteTag := h.tag(span{0, int32(len(to))})
 	d := &Dialog{
-		ep: e, handler: inv.Handler, session: session, conn: c, confirmed: true,
+		ep: e, handler: inv.Handler, call: session, conn: c,
 		key:    e.dialogKey([]byte(p.callID), []byte(inv.FromTag), remoteTag.of(h.raw)),
 		callID: p.callID, local: p.from, remote: to, target: r.Contact, localSeq: p.seq,
 	}
@@ -405,7 +437,11 @@ func (e *Endpoint) newClientDialog(c *conn, p requestParts, r Reply, session tra
 	for i := len(rr) - 1; i >= 0; i-- {
 		d.routes = append(d.routes, splitList(rr[i].Value())...)
 	}
-	ack, err := d.request(c, "ACK", p.seq, nil, nil)
+	var answer []byte
+	if inv.Answer != nil {
+		answer = inv.Answer(r.Body)
+	}
+	ack, err := d.request(c, "ACK", p.seq, nil, answer)
 	if err != nil {
 		return nil, err
 	}

@@ -23,13 +23,16 @@ const (
 	EndLocal  End = "local"  // we hung up
 	EndNoACK  End = "no ack" // the 2xx was never acknowledged
 	EndClosed End = "closed" // the endpoint was closed
+	// EndExpired is a session that nobody refreshed (RFC 4028 §10).
+	EndExpired End = "session expired"
 )
 
-// DialogHandler is told what happens in a dialog. Established and Request run
+// DialogHandler is told what happens in a dialog. Acknowledged and Request run
 // on the connection's reading goroutine and must not block.
 type DialogHandler interface {
-	// Established is the first ACK.
-	Established()
+	// Acknowledged is the ACK of a 2xx to INVITE or re-INVITE, with its body,
+	// which is valid until the return.
+	Acknowledged(body []byte)
 	// Request is a valid request in the dialog other than ACK, BYE and CANCEL.
 	// A 2xx to a re-INVITE is sent with Respond.
 	Request(tx *ServerTx)
@@ -41,7 +44,7 @@ type DialogHandler interface {
 type Dialog struct {
 	ep      *Endpoint
 	handler DialogHandler
-	session trace.Session
+	call    trace.Session
 	key     uint64
 
 	callID, local, remote string // From and To values as our requests have them
@@ -56,13 +59,15 @@ type Dialog struct {
 	ack       []byte        // our ACK, as caller
 	interval  time.Duration // of the answer's retransmissions
 	waited    time.Duration
-	timer     entry
-	confirmed bool
+	timer     entry     // of the answer
+	session   entry     // of the session timer
+	inviting  bool      // our re-INVITE has no answer yet
+	offered   *ServerTx // the last INVITE or UPDATE with an offer of the peer
 	ended     bool
 }
 
 // Session names the call.
-func (d *Dialog) Session() trace.Session { return d.session }
+func (d *Dialog) Session() trace.Session { return d.call }
 
 // Target is the URI of the remote target.
 func (d *Dialog) Target() string {
@@ -109,7 +114,7 @@ func (e *Endpoint) newServerDialog(tx *ServerTx, handler DialogHandler) *Dialog 
 		return s
 	}
 	d := &Dialog{
-		ep: e, handler: handler, session: tx.session, conn: tx.conn, remoteSeq: h.seq,
+		ep: e, handler: handler, call: tx.session, conn: tx.conn, remoteSeq: h.seq,
 		key:    e.dialogKey(h.callID.of(h.raw), []byte(tag), h.fromTag.of(h.raw)),
 		callID: cut(int(h.callID.n)),
 		remote: cut(int(h.from.n)),
@@ -156,26 +161,25 @@ func (d *Dialog) repeatAnswer() {
 	}
 	if d.waited >= d.ep.conf.give() {
 		d.mu.Unlock()
-		d.ep.conf.Trace.Record(d.session, trace.Session{}, timedOut(c.name, "ACK of the answer 200"), nil)
+		d.ep.conf.Trace.Record(d.call, trace.Session{}, timedOut(c.name, "ACK of the answer 200"), nil)
 		d.bye(EndNoACK)
 		return
 	}
 	d.interval = min(2*d.interval, max(t2, d.ep.conf.T1), d.ep.conf.give()-d.waited)
 	d.ep.wheel.start(&d.timer, d.interval)
 	d.mu.Unlock()
-	c.send(d.session, answer)
+	c.send(d.call, answer)
 }
 
-func (d *Dialog) acknowledged() {
+func (d *Dialog) acknowledged(body []byte) {
 	d.mu.Lock()
+	waited := d.answer != nil && !d.ended
 	d.ep.answers.give(d.answer)
 	d.answer = nil
 	d.ep.wheel.stop(&d.timer)
-	first := !d.confirmed && !d.ended
-	d.confirmed = true
 	d.mu.Unlock()
-	if first {
-		d.handler.Established()
+	if waited {
+		d.handler.Acknowledged(body)
 	}
 }
 
@@ -183,14 +187,18 @@ func (d *Dialog) acknowledged() {
 func (d *Dialog) receive(tx *ServerTx) {
 	d.mu.Lock()
 	late := tx.h.seq < d.remoteSeq
+	busy := Response{}
 	if !late {
 		d.remoteSeq = tx.h.seq
 		d.conn = tx.conn
+		busy = d.glare(tx)
 	}
 	d.mu.Unlock()
 	switch {
 	case late: // RFC 3261 §12.2.2
 		tx.Respond(Response{Status: 500, Reason: "Server Internal Error"})
+	case busy.Status != 0:
+		tx.Respond(busy)
 	case tx.Method() == "BYE":
 		tx.Respond(Response{Status: 200, Reason: "OK"})
 		d.end(EndBye)
@@ -211,6 +219,8 @@ func (d *Dialog) end(how End) bool {
 	d.ended = true
 	d.answer, d.ack = nil, nil
 	d.ep.wheel.stop(&d.timer)
+	d.ep.wheel.stop(&d.session)
+	d.offered = nil
 	d.mu.Unlock()
 	d.ep.dropDialog(d)
 	d.handler.Ended(how)
@@ -251,23 +261,40 @@ func (d *Dialog) Request(ctx context.Context, method string, headers []string, b
 	if err != nil {
 		return Reply{}, err
 	}
-	return d.ep.do(ctx, c, req, d.session, nil)
+	return d.ep.do(ctx, c, req, d.call, nil)
 }
 
-// request builds a request in the dialog (RFC 3261 §12.2.1.1).
+// request builds a request in the dialog (RFC 3261 §12.2.1.1). A first route
+// without lr is a strict router: the request is addressed to it, and the
+// remote target is the last route.
 func (d *Dialog) request(c *conn, method string, seq uint32, headers []string, body []byte) (*sipgo.Request, error) {
+	target, routes := d.target, d.routes
+	if len(routes) > 0 && !looseRouter(routes[0]) {
+		routes = append(slices.Clone(routes[1:]), "<"+target+">")
+		target = addrSpec(d.routes[0])
+	}
 	var uri URI
-	if err := sipgo.ParseUri(d.target, &uri); err != nil {
-		return nil, fmt.Errorf("sip: the peer's Contact %q is no URI: %w", d.target, err)
+	if err := sipgo.ParseUri(target, &uri); err != nil {
+		return nil, fmt.Errorf("sip: the peer's Contact %q is no URI: %w", target, err)
 	}
 	return d.ep.buildRequest(c, requestParts{
 		method: method, uri: uri, from: d.local, to: d.remote, callID: d.callID, seq: seq,
-		routes: d.routes, headers: headers, body: body,
+		routes: routes, headers: headers, body: body,
 	}), nil
 }
 
-// connection is the dialog's stream, or a new one to the remote target if the
-// peer has closed it.
+// looseRouter reports whether the URI of a route has the parameter lr.
+func looseRouter(route string) bool {
+	for param := range strings.SplitSeq(addrSpec(route), ";") {
+		if name, _, _ := strings.Cut(param, "="); strings.EqualFold(strings.TrimSpace(name), "lr") {
+			return true
+		}
+	}
+	return false
+}
+
+// connection is the dialog's stream, or a new one to the first route or the
+// remote target if the peer has closed it.
 func (d *Dialog) connection(ctx context.Context) (*conn, error) {
 	d.mu.Lock()
 	c := d.conn
@@ -275,7 +302,11 @@ func (d *Dialog) connection(ctx context.Context) (*conn, error) {
 	if c.ok() {
 		return c, nil
 	}
-	to, err := URIAddr(d.Target())
+	next := d.Target()
+	if len(d.routes) > 0 {
+		next = addrSpec(d.routes[0])
+	}
+	to, err := URIAddr(next)
 	if err != nil {
 		return nil, err
 	}

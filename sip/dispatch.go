@@ -26,10 +26,12 @@ func (e *Endpoint) receive(c *conn, h *head) {
 	key := e.txKey(c, h)
 	switch {
 	case h.is("ACK"):
-		e.receiveACK(key, d)
+		e.receiveACK(h, key, d)
 	case h.is("CANCEL"):
 		e.receiveCancel(c, h, key, session)
 	case e.retransmitted(c, h, key):
+	case e.merged(h):
+		e.newTx(c, h, 0, session).Respond(Response{Status: 482, Reason: "Loop Detected"})
 	default:
 		e.receiveRequest(c, h, key, session, d)
 	}
@@ -39,7 +41,7 @@ func (e *Endpoint) receive(c *conn, h *head) {
 // one.
 func (e *Endpoint) sessionOf(h *head, d *Dialog) trace.Session {
 	if d != nil {
-		return d.session
+		return d.call
 	}
 	if h.callID.n == 0 {
 		return trace.Session{}
@@ -95,9 +97,33 @@ func (e *Endpoint) retransmitted(c *conn, h *head, key uint64) bool {
 	return absorbed
 }
 
+// mergeKey is the same for the copies of one INVITE that came by several ways;
+// 0 for what cannot have any.
+func (e *Endpoint) mergeKey(h *head) uint64 {
+	if h.toTag.n > 0 || !h.is("INVITE") {
+		return 0
+	}
+	return hash(e.seed, h.callID.of(h.raw), h.fromTag.of(h.raw), h.cseq.of(h.raw)[:h.seqDigits()], nil)
+}
+
+// merged reports whether another copy of an INVITE is being served
+// (RFC 3261 §8.2.2.2); its own retransmissions are none.
+func (e *Endpoint) merged(h *head) bool {
+	if h.merge = e.mergeKey(h); h.merge == 0 {
+		return false
+	}
+	e.mu.Lock()
+	_, open := e.merging.m[h.merge]
+	e.mu.Unlock()
+	if !open {
+		_, open = e.accepted.get(h.merge, false)
+	}
+	return open
+}
+
 // receiveACK ends the wait for one: of a final answer other than 2xx, or of a
 // dialog.
-func (e *Endpoint) receiveACK(key uint64, d *Dialog) {
+func (e *Endpoint) receiveACK(h *head, key uint64, d *Dialog) {
 	e.mu.Lock()
 	tx := e.pending.get(key)
 	e.mu.Unlock()
@@ -105,7 +131,7 @@ func (e *Endpoint) receiveACK(key uint64, d *Dialog) {
 	case tx != nil:
 		tx.acknowledged()
 	case d != nil:
-		d.acknowledged()
+		d.acknowledged(h.raw[h.bodyOff:])
 	}
 }
 
@@ -131,6 +157,10 @@ func (e *Endpoint) receiveCancel(c *conn, h *head, key uint64, session trace.Ses
 
 func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Session, d *Dialog) {
 	tx := e.newTx(c, h, key, session)
+	if h.uri.n > maxURI {
+		tx.Respond(Response{Status: 414, Reason: "Request-URI Too Long"})
+		return
+	}
 	uri := string(h.uri.of(h.raw))
 	if answer, ok := validateURI(uri); !ok {
 		tx.Respond(answer)

@@ -32,9 +32,11 @@ type Endpoint struct {
 
 	answers  answers
 	accepted *aging[struct{}] // INVITEs answered 2xx: their retransmissions are absorbed (RFC 6026 §7.1)
+	forks    *aging[fork]     // our INVITEs answered 2xx: another 2xx is another dialog
 
 	mu        sync.Mutex
 	pending   table[uint64, *ServerTx] // unanswered, or INVITE not acknowledged
+	merging   table[uint64, struct{}]  // by mergeKey, of INVITEs in pending
 	dialogs   table[uint64, *Dialog]
 	clients   table[string, *clientTx] // by branch
 	conns     map[*conn]struct{}
@@ -56,7 +58,7 @@ func New(conf Config) *Endpoint {
 		listeners: map[net.Listener]struct{}{},
 	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
-	e.accepted = newAging[struct{}](e.conf.give())
+	e.accepted, e.forks = newAging[struct{}](e.conf.give()), newAging[fork](e.conf.give())
 	e.wheel.wg = &e.wg
 	return e
 }
@@ -232,6 +234,7 @@ func (e *Endpoint) Close() error {
 	e.wheel.close()
 	e.wg.Wait()
 	e.accepted.close()
+	e.forks.close()
 	if e.ownCalls {
 		e.conf.Calls.Close()
 	}

@@ -6,6 +6,7 @@ import "bytes"
 const (
 	maxHead    = 32 << 10 // start line and headers
 	maxMessage = 64 << 10 // with the body
+	maxURI     = 2 << 10  // Request-URI
 	firstRead  = 4 << 10  // buffer of a connection
 	busyRead   = 16 << 10 // of one that sends much at once
 )

@@ -37,7 +37,8 @@ type head struct {
 	seq      uint32 // number in CSeq
 	seqM     span   // method in CSeq
 
-	length  int // Content-Length, -1 when absent
+	merge   uint64 // its mergeKey, set by dispatch
+	length  int    // Content-Length, -1 when absent
 	bodyOff int
 
 	problem problem // the first fault found, zero if none

@@ -43,11 +43,25 @@ type testDialog struct {
 	dialog *sip.Dialog
 	acked  chan struct{}
 	ended  chan sip.End
+	once   sync.Once
 }
 
-func (d *testDialog) Established()             { close(d.acked) }
-func (d *testDialog) Ended(how sip.End)        { d.ended <- how }
-func (d *testDialog) Request(tx *sip.ServerTx) { d.s.note(tx.Method()); tx.Respond(ok(tx)) }
+func (d *testDialog) Acknowledged([]byte) { d.once.Do(func() { close(d.acked) }) }
+func (d *testDialog) Ended(how sip.End)   { d.ended <- how }
+
+// Request answers, or holds what is for "hold...".
+func (d *testDialog) Request(tx *sip.ServerTx) {
+	if strings.HasPrefix(tx.RequestURI(), "sip:hold") {
+		tx.Defer()
+		d.s.mu.Lock()
+		d.s.waiting = append(d.s.waiting, tx)
+		d.s.mu.Unlock()
+		d.s.note(tx.Method())
+		return
+	}
+	d.s.note(tx.Method())
+	tx.Respond(ok(tx))
+}
 
 func ok(tx *sip.ServerTx) sip.Response {
 	r := sip.Response{Status: 200, Reason: "OK"}
@@ -72,6 +86,12 @@ func (s *testServer) ServeSIP(tx *sip.ServerTx) {
 		tx.Respond(ok(tx))
 	case strings.HasPrefix(tx.RequestURI(), "sip:302"):
 		tx.Respond(sip.Response{Status: 302, Reason: "Moved Temporarily", Contact: "<sip:x@127.0.0.1:5062>"})
+	case strings.HasPrefix(tx.RequestURI(), "sip:timer"):
+		timer, headers, no := tx.SessionTimer(30 * time.Minute)
+		if no == nil {
+			no = &sip.Response{Status: 480, Reason: "Temporarily Unavailable", Headers: []string{fmt.Sprintf("X-Timer: %s %t %v", timer.Interval, timer.Ours, headers)}}
+		}
+		tx.Respond(*no)
 	case strings.HasPrefix(tx.RequestURI(), "sip:wait"):
 		tx.Defer()
 		tx.OnCancel(func() { s.note("cancelled") })

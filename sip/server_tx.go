@@ -34,6 +34,7 @@ type ServerTx struct {
 	ep      *Endpoint
 	conn    *conn
 	key     uint64
+	merge   uint64 // mergeKey
 	session trace.Session
 	uri     URI
 	h       *head // the reader's while the handler runs, our own once deferred
@@ -49,7 +50,7 @@ type ServerTx struct {
 }
 
 func (e *Endpoint) newTx(c *conn, h *head, key uint64, session trace.Session) *ServerTx {
-	return &ServerTx{ep: e, conn: c, key: key, session: session, h: h}
+	return &ServerTx{ep: e, conn: c, key: key, merge: h.merge, session: session, h: h}
 }
 
 // Recipient is the Request-URI.
@@ -113,9 +114,7 @@ func (tx *ServerTx) Defer() {
 	own.routes = slices.Clone(own.routes)
 	own.others = slices.Clone(own.others)
 	tx.h = &own
-	tx.ep.mu.Lock()
-	tx.ep.pending.put(tx.key, tx)
-	tx.ep.mu.Unlock()
+	tx.remember()
 }
 
 // OnCancel sets what to do when the caller cancels an INVITE that has no
@@ -168,6 +167,9 @@ func (tx *ServerTx) respond(r Response) bool {
 	case invite && tx.dialog != nil:
 		tx.forget()
 		tx.ep.accepted.put(tx.key, struct{}{})
+		if tx.merge != 0 {
+			tx.ep.accepted.put(tx.merge, struct{}{})
+		}
 		tx.dialog.awaitACK(tx.last)
 		tx.last = nil
 	case tx.deferred:
@@ -180,9 +182,7 @@ func (tx *ServerTx) respond(r Response) bool {
 // (timer H; timer I is zero on a reliable transport).
 func (tx *ServerTx) awaitACK() {
 	e := tx.ep
-	e.mu.Lock()
-	e.pending.put(tx.key, tx)
-	e.mu.Unlock()
+	tx.remember()
 	tx.timer.fire = func() {
 		tx.forget()
 		e.conf.Trace.Record(tx.session, trace.Session{}, timedOut(tx.conn.name, "ACK of the answer "+strconv.Itoa(tx.final)), nil)
@@ -244,11 +244,23 @@ func timedOut(peer, what string) plain {
 	return plain{"sip.timeout", [4]string{"peer", peer, "why", what}}
 }
 
+func (tx *ServerTx) remember() {
+	tx.ep.mu.Lock()
+	defer tx.ep.mu.Unlock()
+	tx.ep.pending.put(tx.key, tx)
+	if tx.merge != 0 {
+		tx.ep.merging.put(tx.merge, struct{}{})
+	}
+}
+
 func (tx *ServerTx) forget() {
 	tx.ep.mu.Lock()
 	defer tx.ep.mu.Unlock()
 	if tx.ep.pending.get(tx.key) == tx {
 		tx.ep.pending.remove(tx.key)
+		if tx.merge != 0 {
+			tx.ep.merging.remove(tx.merge)
+		}
 	}
 }
 

@@ -20,12 +20,13 @@ type wheel struct {
 
 const (
 	wheelTick  = 100 * time.Millisecond
-	wheelSlots = 512 // 51.2 s, more than 64*T1
+	wheelSlots = 512 // 51.2 s, more than 64*T1: longer timers go round
 )
 
 // entry is a timer inside the struct that it serves.
 type entry struct {
 	prev, next *entry
+	rounds     int    // of the wheel, yet to go
 	fire       func() // on a goroutine of its own; must not hold the wheel
 }
 
@@ -37,7 +38,8 @@ func (w *wheel) start(e *entry, after time.Duration) {
 	if w.done {
 		return
 	}
-	ticks := min(int(after/wheelTick)+1, wheelSlots-1)
+	ticks := int(after/wheelTick) + 1
+	e.rounds = (ticks - 1) / wheelSlots
 	head := &w.slots[(w.now+ticks)%wheelSlots]
 	if head.next == nil {
 		head.next, head.prev = head, head
@@ -71,9 +73,14 @@ func (w *wheel) turn() {
 	w.mu.Lock()
 	w.now = (w.now + 1) % wheelSlots
 	head := &w.slots[w.now]
-	for head.next != nil && head.next != head && !w.done {
-		w.wg.Go(head.next.fire)
-		w.unlink(head.next)
+	for e := head.next; e != nil && e != head && !w.done; {
+		next := e.next
+		if e.rounds == 0 {
+			w.unlink(e)
+			w.wg.Go(e.fire)
+		}
+		e.rounds--
+		e = next
 	}
 	switch {
 	case w.done || w.set == 0:

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim/trace"
@@ -38,6 +39,10 @@ const (
 	NoOptions Fault = "no-options"
 	// OneRouter gives up where the first call router refuses or is dead.
 	OneRouter Fault = "one-router"
+	// NoAnswerInACK leaves the answer to a late offer out of the ACK.
+	NoAnswerInACK Fault = "no-answer-in-ack"
+	// IgnoresMinSE gives up where the session interval is refused by 422.
+	IgnoresMinSE Fault = "ignores-min-se"
 	// AssumesPort sends the INVITE behind the second redirect to Config.Port,
 	// whatever the Contact says.
 	AssumesPort Fault = "assumes-port"
@@ -156,6 +161,11 @@ type CallParams struct {
 	Name     string           // display name of the caller, "" for none
 	Diverted string           // extension that the call was diverted from, "" for none
 	Reason   string           // of the diversion
+	// Session is the session interval that the gateway asks for, 0 for none.
+	Session time.Duration
+	// LateOffer leaves the offer to the other side: the INVITE has none, the
+	// ACK has the answer.
+	LateOffer bool
 }
 
 // Call is a call that was answered.
@@ -168,6 +178,7 @@ type Call struct {
 	once    sync.Once
 
 	keys []sdp.Crypto // ours, of SRTP
+	late sdp.Agreed   // from the offer of the other side
 
 	mu     sync.Mutex
 	talked []byte
@@ -199,11 +210,15 @@ func (g *Gateway) Call(ctx context.Context, p CallParams) (*Call, error) {
 		return c, err
 	}
 	c.dialog = answer.Dialog
+	c.keepSession(answer.SessionTimer())
 	g.mu.Lock()
 	g.worker = inv.URI
 	g.mu.Unlock()
 	g.src.Record(c.session, trace.Session{}, answered{contact: answer.Contact, hops: int(inv.CSeq)}, nil)
-	return c, c.startMedia(answer.Body)
+	if p.LateOffer {
+		return c, c.startMedia(c.late)
+	}
+	return c, c.agree(answer.Body)
 }
 
 // place tries the call routers in turn: the next one where one refuses for now
@@ -235,6 +250,12 @@ func (g *Gateway) invite(p CallParams, to netip.AddrPort, c *Call) *sip.Invite {
 		Body:    c.offer(), Handler: c,
 		Headers: []string{"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY", "Supported: timer"},
 	}
+	if p.LateOffer {
+		inv.Body, inv.Answer = nil, c.answer
+	}
+	if p.Session != 0 {
+		inv.Headers = append(inv.Headers, sessionExpires(p.Session))
+	}
 	if p.Diverted != "" {
 		inv.Headers = append(inv.Headers, diversion+fmt.Sprintf(" <tel:%s>;reason=%s;screen=no;privacy=off", p.Diverted, p.Reason))
 	}
@@ -249,8 +270,18 @@ func (g *Gateway) follow(ctx context.Context, inv *sip.Invite) (sip.Answer, erro
 	if err := g.skip(inv); err != nil {
 		return sip.Answer{}, err
 	}
+	raised := false
 	for hops := 0; ; hops++ {
 		a, err := g.ep.Invite(ctx, inv)
+		if err == nil && a.Status == 422 && a.MinSE() != 0 && !raised && !g.has(IgnoresMinSE) {
+			raised = true
+			hops--
+			inv.Headers = slices.DeleteFunc(inv.Headers, func(h string) bool {
+				return strings.HasPrefix(h, "Session-Expires:") || strings.HasPrefix(h, "Min-SE:")
+			})
+			inv.Headers = append(inv.Headers, sessionExpires(a.MinSE()), fmt.Sprintf("Min-SE: %d", int(a.MinSE().Seconds())))
+			continue // RFC 4028 §7.3
+		}
 		if err != nil || a.Status/100 != 3 {
 			return a, err
 		}
@@ -283,9 +314,24 @@ func (g *Gateway) skip(inv *sip.Invite) error {
 	return err
 }
 
-// Established is part of sip.DialogHandler; the caller's dialog is established
-// by its own ACK.
-func (c *Call) Established() {}
+func sessionExpires(d time.Duration) string {
+	return fmt.Sprintf("Session-Expires: %d", int(d.Seconds()))
+}
+
+// keepSession refreshes the session by UPDATE where that is ours.
+func (c *Call) keepSession(t sip.SessionTimer) {
+	c.dialog.KeepSession(t, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_, err := c.dialog.Request(ctx, "UPDATE", []string{"Supported: timer", sessionExpires(t.Interval) + ";refresher=uac"}, nil)
+		if err == nil {
+			c.keepSession(t)
+		}
+	})
+}
+
+// Acknowledged is part of sip.DialogHandler; a caller sends ACKs.
+func (c *Call) Acknowledged([]byte) {}
 
 // Request answers what comes in the dialog.
 func (c *Call) Request(tx *sip.ServerTx) {

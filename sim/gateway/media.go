@@ -41,8 +41,22 @@ func (c *Call) description() sdp.Local {
 
 func (c *Call) offer() []byte { return sdp.Offer(c.description()).AppendTo(nil) }
 
-// startMedia sends silence from here on, as a telephone does.
-func (c *Call) startMedia(answer []byte) error {
+// answer is the body of an ACK that answers a late offer.
+func (c *Call) answer(offer []byte) []byte {
+	desc, err := sdp.Parse(offer)
+	if err != nil || c.g.has(NoAnswerInACK) {
+		return nil
+	}
+	answer, agreed, err := sdp.Answer(desc, c.description())
+	if err != nil {
+		return nil
+	}
+	c.late = agreed
+	return answer.AppendTo(nil)
+}
+
+// agree takes the answer to our offer.
+func (c *Call) agree(answer []byte) error {
 	desc, err := sdp.Parse(answer)
 	if err != nil {
 		return fmt.Errorf("the answer: %w", err)
@@ -50,6 +64,14 @@ func (c *Call) startMedia(answer []byte) error {
 	agreed, err := sdp.Accepted(desc, c.description())
 	if err != nil {
 		return fmt.Errorf("the answer: %w", err)
+	}
+	return c.startMedia(agreed)
+}
+
+// startMedia sends silence from here on, as a telephone does.
+func (c *Call) startMedia(agreed sdp.Agreed) error {
+	if c.g.has(NoAnswerInACK) {
+		return nil // nothing is agreed
 	}
 	p := rtp.Params{
 		Remote: agreed.Remote, Codec: rtp.Codec(agreed.Codec.PT), PT: agreed.PT, EventsPT: agreed.EventsPT,

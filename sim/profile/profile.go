@@ -90,6 +90,7 @@ type SIP struct {
 	ContactParams                          string
 	SessionExpires                         int // seconds
 	T1                                     time.Duration
+	RetryAfter                             time.Duration // of a 503
 }
 
 // Headers are spellings of header names.
@@ -246,7 +247,7 @@ func (p *Profile) bindings() []binding {
 		{"sip.allow", &p.SIP.Allow}, {"sip.allow-lines", &p.SIP.AllowLines},
 		{"sip.supported", &p.SIP.Supported}, {"sip.supported-lines", &p.SIP.SupportedLines},
 		{"sip.answer-lines", &p.SIP.AnswerLines}, {"sip.contact-params", &p.SIP.ContactParams},
-		{"sip.session-expires", &p.SIP.SessionExpires}, {"sip.t1", &p.SIP.T1},
+		{"sip.session-expires", &p.SIP.SessionExpires}, {"sip.t1", &p.SIP.T1}, {"sip.retry-after", &p.SIP.RetryAfter},
 
 		{"redirect.status", &p.Redirect.Status}, {"redirect.router-host", &p.Redirect.RouterHost},
 		{"redirect.service-host", &p.Redirect.ServiceHost}, {"redirect.transport", &p.Redirect.Transport}, {"redirect.transport-tls", &p.Redirect.Secure},

@@ -1,6 +1,8 @@
 package um
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -24,12 +26,16 @@ type call struct {
 	callID  string
 	agreed  sdp.Agreed
 	local   sdp.Local
+	updates bool   // the peer takes UPDATE
+	contact string // ours
 
 	mu     sync.Mutex
 	dialog *sip.Dialog
 	stream *rtp.Stream
 	state  state
 	timer  *time.Timer // longest call, or the wait for the hang-up
+	offers bool        // our offer is out, in a 200: the ACK brings the answer
+	keep   sip.SessionTimer
 }
 
 type state int
@@ -43,7 +49,8 @@ const (
 	stateOver
 )
 
-// negotiate opens the stream and answers the offer.
+// negotiate opens the stream and answers the offer, or makes one where the
+// INVITE has none.
 func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 	conf, p := &c.w.conf, &c.w.conf.Profile.SDP
 	c.local = sdp.Local{
@@ -54,9 +61,13 @@ func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 		c.local.Crypto = sdp.NewKeys(slices.Concat(p.Suites, p.MoreSuites)...)
 	}
 	// The offer is judged before a port is taken.
-	answer, agreed, err := sdp.Answer(offer, c.local)
-	if err != nil {
-		return nil, &offerFault{err}
+	var answer *sdp.Session
+	var agreed sdp.Agreed
+	var err error
+	if offer != nil {
+		if answer, agreed, err = sdp.Answer(offer, c.local); err != nil {
+			return nil, &offerFault{err}
+		}
 	}
 	stream := conf.Shared
 	if stream == nil {
@@ -65,10 +76,23 @@ func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 		}
 		c.stream = stream
 	}
-	c.agreed = agreed
 	c.local.Port = stream.Addr().Port()
+	if offer == nil {
+		return c.offer(), nil
+	}
+	c.agreed = agreed
 	answer.Media[agreed.Section].Port = c.local.Port
 	return answer.AppendTo(nil), nil
+}
+
+// eventsPT is the payload type of telephone events that we offer.
+const eventsPT = 101
+
+// offer is our description for a peer that sent none.
+func (c *call) offer() []byte {
+	c.offers = true
+	c.local.EventsPT = eventsPT
+	return sdp.Offer(c.local).AppendTo(nil)
 }
 
 // offerFault is an error of the offer, not of the bench.
@@ -105,10 +129,40 @@ func (c *call) start() {
 	}
 }
 
-// Established begins the greeting.
-func (c *call) Established() {
+// Acknowledged begins the greeting, or what an answer in the ACK has changed.
+func (c *call) Acknowledged(body []byte) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	err := c.answered(body)
+	if err == nil {
+		c.greet()
+	}
+	c.mu.Unlock()
+	if err != nil {
+		c.hangUp("the ACK has no usable answer to our offer: " + err.Error())
+	}
+}
+
+// answered takes the answer to our offer, if one is out; c.mu is held.
+func (c *call) answered(body []byte) error {
+	if !c.offers {
+		return nil
+	}
+	c.offers = false
+	answer, err := sdp.Parse(body)
+	if err != nil {
+		return err
+	}
+	if c.agreed, err = sdp.Accepted(answer, c.local); err != nil {
+		return err
+	}
+	if c.state > stateAnswered && c.stream != nil {
+		c.start()
+	}
+	return nil
+}
+
+// greet begins the greeting of a call that was just established; c.mu is held.
+func (c *call) greet() {
 	if c.state != stateAnswered {
 		return
 	}
@@ -215,16 +269,13 @@ func (c *call) submit(build func() (Message, error)) {
 	})
 }
 
-// Request serves what comes in the dialog: a new offer is answered, everything
-// else that is allowed is acknowledged.
+// Request serves what comes in the dialog: a new offer is answered, and what
+// refreshes the session keeps it; everything else that is allowed is
+// acknowledged.
 func (c *call) Request(tx *sip.ServerTx) {
-	body := tx.Body()
-	offers := len(body) > 0 && (tx.Method() == "INVITE" || tx.Method() == "UPDATE")
 	switch {
-	case offers:
-		c.reoffer(tx, body)
-	case tx.Method() == "INVITE":
-		tx.Respond(sip.Response{Status: 488, Reason: "Not Acceptable Here"})
+	case tx.Method() == "INVITE", tx.Method() == "UPDATE":
+		c.refresh(tx)
 	case tx.Method() == "NOTIFY", tx.Method() == "BENOTIFY", tx.Method() == "PRACK":
 		tx.Respond(sip.Response{Status: 481, Reason: "Call/Transaction Does Not Exist"})
 	case tx.Method() == "OPTIONS":
@@ -234,24 +285,99 @@ func (c *call) Request(tx *sip.ServerTx) {
 	}
 }
 
-func (c *call) reoffer(tx *sip.ServerTx, body []byte) {
-	offer, err := sdp.Parse(body)
+// refresh serves a re-INVITE or an UPDATE. An INVITE without an offer gets ours,
+// an UPDATE without one leaves the media alone.
+func (c *call) refresh(tx *sip.ServerTx) {
+	keep, headers, no := tx.SessionTimer(c.w.sessionInterval())
+	if no != nil {
+		tx.Respond(*no)
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var answer []byte
-	if err == nil {
-		answer, err = c.agree(offer)
-	}
+	body, err := c.reoffer(tx)
 	if err != nil {
 		no := c.w.conf.Profile.Refusals.NoCodec
 		tx.Respond(sip.Response{Status: no.Code, Reason: no.Reason})
 		return
 	}
-	if c.stream != nil {
+	r := c.w.response(tx, nil, body, headers)
+	tx.Respond(r)
+	c.keepSession(keep)
+}
+
+// reoffer is what a re-INVITE or UPDATE is answered with; c.mu is held.
+func (c *call) reoffer(tx *sip.ServerTx) ([]byte, error) {
+	if len(tx.Body()) == 0 {
+		if tx.Method() == "UPDATE" {
+			return nil, nil
+		}
+		c.local.Version++
+		return c.offer(), nil
+	}
+	offer, err := sdp.Parse(tx.Body())
+	if err != nil {
+		return nil, err
+	}
+	body, err := c.agree(offer)
+	if err == nil && c.stream != nil {
 		c.start()
 	}
-	tx.Respond(c.w.response(tx, nil, answer))
+	return body, err
 }
+
+// keepSession starts the session timer anew; c.mu is held.
+func (c *call) keepSession(t sip.SessionTimer) {
+	c.keep = t
+	if c.dialog == nil {
+		return
+	}
+	var refresh func()
+	if t.Ours {
+		refresh = c.refreshSession
+	}
+	c.dialog.KeepSession(t, refresh)
+}
+
+// refreshSession is our turn: by UPDATE where the peer takes it, else by an
+// INVITE with the description that is in force. A peer that does not answer, or
+// knows no such call any more, has lost it (RFC 4028 §10).
+func (c *call) refreshSession() {
+	ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
+	defer cancel()
+	c.mu.Lock()
+	d, keep, contact := c.dialog, c.keep, c.contact
+	headers := []string{"Supported: timer", fmt.Sprintf("Session-Expires: %d;refresher=uac", int(keep.Interval.Seconds()))}
+	var sdpNow []byte
+	if !c.updates {
+		c.local.Version++
+		sdpNow = c.offer()
+	}
+	c.mu.Unlock()
+	var r sip.Reply
+	var err error
+	if sdpNow == nil {
+		r, err = d.Request(ctx, "UPDATE", append(headers, "Contact: "+contact), nil)
+	} else {
+		r, err = d.Reinvite(ctx, contact, headers, sdpNow)
+	}
+	if err != nil || r.Status == 408 || r.Status == 481 {
+		c.hangUp("the peer did not refresh the session")
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.Status/100 == 2 && c.answered(r.Body) != nil {
+		c.note("um.offer_unanswered", "why", "the answer to our re-INVITE has no usable description: the media stay as they were")
+	}
+	c.offers = false
+	if c.state != stateOver {
+		c.keepSession(keep)
+	}
+}
+
+// refreshTimeout is longer than any transaction.
+const refreshTimeout = time.Minute
 
 // hangUp ends the call from our side.
 func (c *call) hangUp(why string) {

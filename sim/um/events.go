@@ -68,6 +68,9 @@ type answeredEvent struct {
 func (answeredEvent) EventName() string { return "um.answered" }
 func (e answeredEvent) AppendTo(f *trace.Fields) {
 	e.a.appendTo(f)
+	if e.agreed.Codec.Name == "" {
+		return // the peer made no offer: what is agreed comes with the ACK
+	}
 	f.Text("codec", e.agreed.Codec.Name)
 	if k := e.agreed.Keys; k != nil {
 		f.Text("srtp", k.Suite)
@@ -230,6 +233,7 @@ func Events() []trace.EventType {
 		{Name: "um.submitted", Means: "a message goes to transport", Fields: []trace.FieldType{
 			{Key: "kind", Means: "voice or missed"}, {Key: "from", Means: "envelope sender"}, {Key: "to", Means: "envelope recipient"},
 			{Key: "octets", Means: "size"}}},
+		{Name: "um.offer_unanswered", Means: "an offer of Unified Messaging has no usable answer", Fields: []trace.FieldType{why}},
 		{Name: "um.hang_up", Means: "Unified Messaging ends the call", Fields: []trace.FieldType{why}},
 		{Name: "um.ended", Means: "the call is over", Fields: []trace.FieldType{
 			{Key: "how", Means: "bye (the caller), local, no ack, closed"}}},

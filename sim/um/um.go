@@ -76,10 +76,14 @@ func (c *Config) other(tx *sip.ServerTx) {
 	tx.Respond(sip.Response{Status: 481, Reason: "Call/Transaction Does Not Exist"})
 }
 
-// refuse answers a call that is not taken and says why.
-func (c *Config) refuse(tx *sip.ServerTx, src *trace.Source, r *refusal) {
+// refuse answers a call that is not taken and says why. A refusal for now says
+// when to come again (RFC 3261 §21.5.4).
+func (c *Config) refuse(tx *sip.ServerTx, src *trace.Source, r *refusal, headers ...string) {
+	if r.status.Code == 503 {
+		headers = append(headers, "Retry-After: "+strconv.Itoa(int(c.Profile.SIP.RetryAfter.Seconds())))
+	}
 	src.Record(tx.Session(), trace.Session{}, refusedEvent{r: r, standing: c.standing(r.fact), peer: tx.Peer().String()}, nil)
-	tx.Respond(sip.Response{Status: r.status.Code, Reason: r.status.Reason})
+	tx.Respond(sip.Response{Status: r.status.Code, Reason: r.status.Reason, Headers: headers})
 }
 
 func (c *Config) standing(fact string) string {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sip"
 	"github.com/exsim/exsim/sip/sdp"
@@ -86,10 +87,21 @@ func (w *Worker) answer(tx *sip.ServerTx, a *admitted) *refusal {
 	if no := w.add(c); no != nil {
 		return no
 	}
-	offer, err := sdp.Parse(tx.Body())
-	if err != nil {
+	keep, headers, no := tx.SessionTimer(w.sessionInterval())
+	if no != nil {
 		w.remove(c)
-		return &refusal{"offer", "refusal.no-codec", r.NoCodec, "the INVITE has no usable offer: " + err.Error(), "send an SDP offer with audio over RTP/AVP"}
+		w.conf.refuse(tx, w.src, &refusal{"session-timer", "sip.session-expires", profile.Status{Code: no.Status, Reason: no.Reason},
+			fmt.Sprintf("Session-Expires is no number, or less than %s", w.sessionInterval()),
+			"send the INVITE again with the Min-SE of the answer (RFC 4028)"}, no.Headers...)
+		return nil
+	}
+	var offer *sdp.Session
+	if len(tx.Body()) > 0 {
+		var err error
+		if offer, err = sdp.Parse(tx.Body()); err != nil {
+			w.remove(c)
+			return &refusal{"offer", "refusal.no-codec", r.NoCodec, "the INVITE has no usable offer: " + err.Error(), "send an SDP offer with audio over RTP/AVP"}
+		}
 	}
 	body, err := c.negotiate(offer)
 	if err != nil {
@@ -105,8 +117,12 @@ func (w *Worker) answer(tx *sip.ServerTx, a *admitted) *refusal {
 		return &refusal{"ports", "refusal.no-ports", r.NoPorts, err.Error(), "widen rtp: {low: N, high: M}"}
 	}
 	w.src.Record(c.session, trace.Session{}, answeredEvent{a: a, agreed: c.agreed}, nil)
+	c.updates = sip.HasTag(tx.Header("Allow"), "UPDATE")
+	response := w.response(tx, a, body, headers)
+	c.contact = response.Contact
 	c.mu.Lock()
-	c.dialog = tx.Accept(w.response(tx, a, body), c)
+	c.dialog = tx.Accept(response, c)
+	c.keepSession(keep)
 	c.mu.Unlock()
 	if c.dialog == nil {
 		c.release()
@@ -114,17 +130,20 @@ func (w *Worker) answer(tx *sip.ServerTx, a *admitted) *refusal {
 	return nil
 }
 
+// sessionInterval is the interval of the session timer.
+func (w *Worker) sessionInterval() time.Duration {
+	return time.Duration(w.conf.Profile.SIP.SessionExpires) * time.Second
+}
+
 // response is the 200 in the form of the one public trace.
-func (w *Worker) response(tx *sip.ServerTx, a *admitted, body []byte) sip.Response {
+func (w *Worker) response(tx *sip.ServerTx, a *admitted, body []byte, more []string) sip.Response {
 	p := w.conf.Profile
 	at := w.conf.Address(w.conf.Server.Name, row(w.conf.Row, tx.Secure()))
 	headers := append(make([]string, 0, 4), w.lines)
 	if a != nil {
 		headers = append(headers, "P-ASSERTED-IDENTITY: <sip:"+a.pilot+"@"+at.Addr().String()+">")
 	}
-	if sip.HasTag(tx.Header("Supported"), "timer") {
-		headers = append(headers, fmt.Sprintf("Session-Expires: %d;refresher=uac", p.SIP.SessionExpires), fmt.Sprintf("Min-SE: %d", p.SIP.SessionExpires))
-	}
+	headers = append(headers, more...)
 	return sip.Response{
 		Status: 200, Reason: "OK", Headers: headers, Body: body,
 		Contact: "<sip:" + at.String() + ";transport=" + strings.ToLower(transport(tx)) + ">" + p.SIP.ContactParams,

@@ -1,0 +1,242 @@
+package sip_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/exsim/exsim/sip"
+)
+
+// answer is a response of a raw peer.
+func (p *peer) answer(req message, status, tag, contact string) {
+	p.t.Helper()
+	to := req.header.Get("To")
+	if !strings.Contains(to, "tag=") {
+		to += ";tag=" + tag
+	}
+	p.write(fmt.Appendf(nil, "SIP/2.0 %s\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s\r\nContact: <%s>\r\nContent-Length: 0\r\n\r\n",
+		status, req.header.Get("Via"), req.header.Get("From"), to, req.header.Get("Call-Id"), req.header.Get("Cseq"), contact))
+}
+
+// call opens a dialog from a raw peer and returns the tag of the other side.
+func (s *testServer) call(p *peer, id, more string) (toTag string) {
+	p.t.Helper()
+	s.mu.Lock()
+	before := len(s.dialogs)
+	s.mu.Unlock()
+	p.write(withHeaders(p.requestIn("INVITE", "sip:um@127.0.0.1", id, "", id, 1), more))
+	m := p.response()
+	require.Equal(p.t, "200", m.status)
+	_, toTag, _ = strings.Cut(m.header.Get("To"), "tag=")
+	p.write(p.requestIn("ACK", "sip:um@127.0.0.1", id, toTag, id+"ack", 1))
+	s.await(p.t, func() bool { return len(s.dialogs) == before+1 })
+	<-s.answered(before).acked
+	return toTag
+}
+
+func withHeaders(msg []byte, more string) []byte {
+	return []byte(strings.Replace(string(msg), "Max-Forwards: 70\r\n", "Max-Forwards: 70\r\n"+more, 1))
+}
+
+// A copy of an INVITE that came another way is refused while the first one is
+// served, and only then (RFC 3261 §8.2.2.2).
+func TestMergedRequest(t *testing.T) {
+	s := newTestServer(t)
+	p := s.connect(t)
+	p.write(p.requestIn("INVITE", "sip:302@127.0.0.1", "merge", "", "a", 1))
+	first := p.response()
+	require.Equal(t, "302", first.status)
+	p.write(p.requestIn("INVITE", "sip:302@127.0.0.1", "merge", "", "b", 1))
+	require.Equal(t, "482", p.response().status)
+	p.write(p.requestIn("ACK", "sip:302@127.0.0.1", "merge", "x", "a", 1))
+	p.write(p.requestIn("INVITE", "sip:302@127.0.0.1", "merge", "", "c", 1))
+	require.Equal(t, "302", p.response().status)
+	p.write(p.requestIn("ACK", "sip:302@127.0.0.1", "merge", "x", "c", 1))
+
+	s.call(p, "twice", "")
+	p.write(p.requestIn("INVITE", "sip:um@127.0.0.1", "twice", "", "other", 1))
+	require.Equal(t, "482", p.response().status)
+}
+
+func TestLongURI(t *testing.T) {
+	s := newTestServer(t)
+	p := s.connect(t)
+	p.write(p.request("OPTIONS", "sip:"+strings.Repeat("u", 3000)+"@127.0.0.1", "long", ""))
+	require.Equal(t, "414", p.response().status)
+	p.wantAlive()
+}
+
+// A proxy may ring several devices: the first 2xx is the call, each further one
+// is acknowledged and ended by a BYE.
+func TestForkedAnswer(t *testing.T) {
+	c := newTestServer(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	at := ln.Addr().String()
+	answers := make(chan sip.Answer, 1)
+	go func() {
+		a, err := c.ep.Invite(t.Context(), &sip.Invite{
+			To: netip.MustParseAddrPort(at), URI: "sip:x@" + at, From: "<sip:gw@127.0.0.1>", ToURI: "<sip:x@127.0.0.1>",
+			Contact: "<sip:gw@" + c.addr + ">", Handler: &testDialog{s: c, acked: make(chan struct{}), ended: make(chan sip.End, 1)},
+		})
+		require.NoError(t, err)
+		answers <- a
+	}()
+	nc, err := ln.Accept()
+	require.NoError(t, err)
+	defer nc.Close()
+	p := &peer{t: t, conn: nc, r: bufio.NewReader(nc)}
+	invite := p.response()
+	p.answer(invite, "200 OK", "one", "sip:one@"+at)
+	ack := p.response()
+	require.Contains(t, ack.start, "ACK sip:one@")
+	a := <-answers
+	require.NotNil(t, a.Dialog)
+	p.answer(invite, "200 OK", "two", "sip:two@"+at)
+	ack, bye := p.response(), p.response()
+	require.Contains(t, ack.start, "ACK sip:two@")
+	require.Contains(t, bye.start, "BYE sip:two@")
+	require.Contains(t, bye.header.Get("To"), "tag=two")
+	p.answer(bye, "200 OK", "", "sip:two@"+at)
+	p.answer(invite, "200 OK", "one", "sip:one@"+at) // a retransmission is none
+	require.Contains(t, p.response().start, "ACK sip:one@")
+	a.Dialog.Bye()
+	bye = p.response()
+	require.Contains(t, bye.start, "BYE sip:one@")
+	p.answer(bye, "200 OK", "", "sip:one@"+at)
+}
+
+// Offers that cross are refused by 491, one that comes before the last one is
+// answered by 500 with Retry-After.
+func TestGlare(t *testing.T) {
+	s := newTestServer(t)
+	p := s.connect(t)
+	tag := s.call(p, "glare", "")
+	replies := make(chan sip.Reply, 1)
+	go func() {
+		r, err := s.answered(0).dialog.Reinvite(t.Context(), "<sip:um@"+s.addr+">", nil, []byte(offer))
+		require.NoError(t, err)
+		replies <- r
+	}()
+	ours := p.response()
+	require.Contains(t, ours.start, "INVITE sip:gw@")
+	p.write(p.requestIn("INVITE", "sip:um@127.0.0.1", "glare", tag, "cross", 2))
+	crossed := p.response()
+	require.Equal(t, "491", crossed.status)
+	p.write(p.requestIn("ACK", "sip:um@127.0.0.1", "glare", tag, "cross", 2))
+	p.answer(ours, "200 OK", "", "sip:moved@127.0.0.1:9")
+	require.Contains(t, p.response().start, "ACK sip:moved@127.0.0.1:9")
+	require.Equal(t, 200, (<-replies).Status)
+
+	p.write(p.requestIn("INVITE", "sip:hold@127.0.0.1", "glare", tag, "one", 3))
+	s.await(t, func() bool { return len(s.waiting) == 1 })
+	p.write(p.requestIn("INVITE", "sip:um@127.0.0.1", "glare", tag, "two", 4))
+	busy := p.response()
+	require.Equal(t, "500", busy.status)
+	require.NotEmpty(t, busy.header.Get("Retry-After"))
+	p.write(p.requestIn("ACK", "sip:um@127.0.0.1", "glare", tag, "two", 4))
+	s.deferred(0).Respond(sip.Response{Status: 488, Reason: "Not Acceptable Here"})
+	require.Equal(t, "488", p.response().status)
+	p.write(p.requestIn("ACK", "sip:hold@127.0.0.1", "glare", tag, "one", 3))
+	p.write(p.requestIn("INVITE", "sip:um@127.0.0.1", "glare", tag, "three", 5))
+	require.Equal(t, "200", p.response().status)
+	p.write(p.requestIn("ACK", "sip:um@127.0.0.1", "glare", tag, "four", 5))
+}
+
+// A session that the peer does not refresh is ended by a BYE; where the
+// refresh is ours it is due at half of the interval.
+func TestSessionExpires(t *testing.T) {
+	s := newTestServer(t)
+	p := s.connect(t)
+	s.call(p, "expires", "")
+	d := s.answered(0)
+	d.dialog.KeepSession(sip.SessionTimer{Interval: 24 * time.Hour}, nil)
+	refreshed := make(chan struct{})
+	d.dialog.KeepSession(sip.SessionTimer{Interval: 200 * time.Millisecond, Ours: true}, func() { close(refreshed) })
+	<-refreshed
+	d.dialog.KeepSession(sip.SessionTimer{Interval: 300 * time.Millisecond}, nil)
+	bye := p.response()
+	require.Contains(t, bye.start, "BYE ")
+	p.answer(bye, "200 OK", "", "sip:gw@127.0.0.1:9")
+	require.Equal(t, sip.EndExpired, <-d.ended)
+}
+
+// What is agreed on the session timer, and what is refused (RFC 4028 §9).
+func TestSessionTimer(t *testing.T) {
+	s := newTestServer(t)
+	p := s.connect(t)
+	for i, tt := range []struct{ headers, status, answer string }{
+		{"", "480", "0s false []"},
+		{"Supported: 100rel, timer\r\n", "480", "30m0s false [Session-Expires: 1800;refresher=uac Min-SE: 1800]"},
+		{"k: timer\r\nx: 3600;refresher=uas\r\n", "480", "30m0s true [Session-Expires: 1800;refresher=uas Min-SE: 1800]"},
+		{"Supported: timer\r\nSession-Expires: 7200 ; Refresher=UAC\r\nMin-SE: 3600\r\n", "480", "1h0m0s false [Session-Expires: 3600;refresher=uac Min-SE: 1800]"},
+		{"Session-Expires: 3600\r\n", "480", "30m0s true [Session-Expires: 1800;refresher=uas Min-SE: 1800]"},
+		{"Session-Expires: 3600;refresher=uac\r\n", "480", "30m0s true [Session-Expires: 1800;refresher=uas Min-SE: 1800]"},
+		{"Supported: timer\r\nSession-Expires: 90\r\n", "422", ""},
+		{"Supported: timer\r\nSession-Expires: soon\r\n", "400", ""},
+		{"Supported: timer\r\nMin-SE: -1\r\n", "400", ""},
+	} {
+		id := fmt.Sprintf("timer%d", i)
+		p.write(withHeaders(p.requestIn("INVITE", "sip:timer@127.0.0.1", id, "", id, 1), tt.headers))
+		m := p.response()
+		require.Equal(t, tt.status, m.status, tt.headers)
+		require.Equal(t, tt.answer, m.header.Get("X-Timer"), tt.headers)
+		if tt.status == "422" {
+			require.Equal(t, "1800", m.header.Get("Min-Se"))
+		}
+		p.write(p.requestIn("ACK", "sip:timer@127.0.0.1", id, "x", id, 1))
+	}
+}
+
+// Requests in a dialog take the recorded route: a loose router in Route, a
+// strict one in the Request-URI (RFC 3261 §12.2.1.1).
+func TestRouteSet(t *testing.T) {
+	s := newTestServer(t)
+	for id, tt := range map[string]struct{ recorded, start, route string }{
+		"loose":  {"Record-Route: <sip:proxy@127.0.0.1:7;lr>, <sip:127.0.0.1:8;lr=on>\r\n", "BYE sip:gw@127.0.0.1:9 SIP/2.0", "<sip:proxy@127.0.0.1:7;lr> <sip:127.0.0.1:8;lr=on>"},
+		"strict": {"Record-Route: <sip:127.0.0.1:7>\r\nRecord-Route: <sip:127.0.0.1:8;lr>\r\n", "BYE sip:127.0.0.1:7 SIP/2.0", "<sip:127.0.0.1:8;lr> <sip:gw@127.0.0.1:9>"},
+	} {
+		p := s.connect(t)
+		s.call(p, id, tt.recorded)
+		s.mu.Lock()
+		d := s.dialogs[len(s.dialogs)-1]
+		s.mu.Unlock()
+		d.dialog.Bye()
+		bye := p.response()
+		require.Equal(t, tt.start, bye.start)
+		require.Equal(t, tt.route, strings.Join(bye.header.Values("Route"), " "))
+		p.answer(bye, "200 OK", "", "sip:gw@127.0.0.1:9")
+	}
+}
+
+// Over IPv6 all is the same.
+func TestIPv6(t *testing.T) {
+	ln, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("this machine has no IPv6 loopback: " + err.Error())
+	}
+	s, c := newTestServer(t), newTestServer(t)
+	go func() { _ = s.ep.Serve(ln) }()
+	at := ln.Addr().String()
+	a, err := c.ep.Invite(t.Context(), &sip.Invite{
+		To: netip.MustParseAddrPort(at), URI: "sip:um@" + at, From: "<sip:gw@[::1]>", ToURI: "<sip:um@[::1]>",
+		Contact: "<sip:gw@" + at + ">", Body: []byte(offer), Handler: &testDialog{s: c, acked: make(chan struct{}), ended: make(chan sip.End, 1)},
+	})
+	require.NoError(t, err)
+	require.Equal(t, 200, a.Status)
+	<-s.answered(0).acked
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	r, err := a.Dialog.Hangup(ctx)
+	require.NoError(t, err)
+	require.Equal(t, 200, r.Status)
+}
