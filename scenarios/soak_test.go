@@ -15,6 +15,7 @@ func TestSoakScenarios(t *testing.T) {
 	if err != nil {
 		t.Skip("a soak: make soak")
 	}
+	length /= 3
 	runs := 0
 	for begin := time.Now(); time.Since(begin) < length; {
 		for _, name := range Shipped() {

@@ -65,6 +65,12 @@ type Config struct {
 	// WriteTimeout bounds one write to a peer that does not read; 0 means 10 s.
 	WriteTimeout time.Duration
 
+	// MaxConns bounds the connections of one peer address; 0 means 1000.
+	MaxConns int
+	// MaxPending bounds the INVITEs of one peer address that are not answered
+	// or not acknowledged; 0 means 2000. One more is answered 503.
+	MaxPending int
+
 	// Dial opens outgoing connections; nil means a plain net.Dialer.
 	Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	// Rand yields the chance behind tags, branches and Call-IDs; it must be
@@ -115,6 +121,12 @@ func (c Config) filled() Config {
 	}
 	if c.WriteTimeout == 0 {
 		c.WriteTimeout = 10 * time.Second
+	}
+	if c.MaxConns == 0 {
+		c.MaxConns = 1000
+	}
+	if c.MaxPending == 0 {
+		c.MaxPending = 2000
 	}
 	if c.Dial == nil {
 		c.Dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {

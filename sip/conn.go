@@ -22,6 +22,7 @@ type conn struct {
 	name  string // peer, for events
 	host  []byte // address of the peer, as text
 	local netip.AddrPort
+	load  *peerLoad
 
 	head    head        // of the message being handled; only the reader touches it
 	limited bool        // a read deadline is set; the reader's too

@@ -240,3 +240,38 @@ func TestIPv6(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 200, r.Status)
 }
+
+// One peer has a share of connections and of INVITEs that nobody acknowledges;
+// what is beyond is refused, and what becomes free is free again.
+func TestPeerLimits(t *testing.T) {
+	s := newTestServer(t, func(c *sip.Config) { c.MaxConns, c.MaxPending = 3, 5 })
+	p := s.connect(t)
+	second := s.connect(t)
+	s.connect(t).wantAlive()
+	s.connect(t).wantClosed()
+	for i := range 5 {
+		id := fmt.Sprintf("flood%d", i)
+		p.write(p.requestIn("INVITE", "sip:302@127.0.0.1", id, "", id, 1))
+		require.Equal(t, "302", p.response().status)
+	}
+	second.write(second.requestIn("INVITE", "sip:302@127.0.0.1", "more", "", "more", 1))
+	busy := second.response()
+	require.Equal(t, "503", busy.status)
+	require.Equal(t, "32", busy.header.Get("Retry-After"))
+	second.write(second.requestIn("ACK", "sip:302@127.0.0.1", "more", "x", "more", 1))
+	second.wantAlive()
+	p.write(p.requestIn("ACK", "sip:302@127.0.0.1", "flood0", "x", "flood0", 1))
+	p.wantAlive()
+	second.write(second.requestIn("INVITE", "sip:302@127.0.0.1", "again", "", "again", 1))
+	require.Equal(t, "302", second.response().status)
+	second.conn.Close()
+	require.Eventually(t, func() bool {
+		p := s.connect(t)
+		_, err := p.conn.Write(p.request("OPTIONS", "sip:alive@127.0.0.1", "alive", ""))
+		if err != nil {
+			return false
+		}
+		_, err = p.r.ReadByte()
+		return err == nil
+	}, 5*time.Second, 10*time.Millisecond)
+}

@@ -157,6 +157,11 @@ func (e *Endpoint) receiveCancel(c *conn, h *head, key uint64, session trace.Ses
 
 func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Session, d *Dialog) {
 	tx := e.newTx(c, h, key, session)
+	if busy, ok := e.overloaded(c, h); ok {
+		tx.key = 0 // nothing is kept of it
+		tx.Respond(busy)
+		return
+	}
 	if h.uri.n > maxURI {
 		tx.Respond(Response{Status: 414, Reason: "Request-URI Too Long"})
 		return

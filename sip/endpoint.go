@@ -40,6 +40,7 @@ type Endpoint struct {
 	dialogs   table[uint64, *Dialog]
 	clients   table[string, *clientTx] // by branch
 	conns     map[*conn]struct{}
+	peers     map[netip.Addr]*peerLoad
 	listeners map[net.Listener]struct{}
 	closed    bool
 }
@@ -55,6 +56,7 @@ func New(conf Config) *Endpoint {
 		seed:      maphash.MakeSeed(),
 		parser:    newParser(),
 		conns:     map[*conn]struct{}{},
+		peers:     map[netip.Addr]*peerLoad{},
 		listeners: map[net.Listener]struct{}{},
 	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
@@ -118,7 +120,16 @@ func (e *Endpoint) accept(nc net.Conn) {
 
 // run starts the reading goroutine of a connection.
 func (e *Endpoint) run(c *conn, side string) bool {
-	if !e.add(func() { e.conns[c] = struct{}{} }) {
+	if !e.add(func() {
+		if e.enter(c) {
+			e.conns[c] = struct{}{}
+		}
+	}) {
+		return false
+	}
+	if c.load == nil {
+		e.conf.Trace.Record(trace.Session{}, trace.Session{}, crowded(c.peer, e.conf.MaxConns), nil)
+		e.wg.Done()
 		return false
 	}
 	e.conf.Trace.Record(trace.Session{}, trace.Session{}, opened(c.name, side), nil)
@@ -145,6 +156,7 @@ func (e *Endpoint) dropConn(c *conn, why string) {
 	c.close()
 	e.mu.Lock()
 	delete(e.conns, c)
+	e.leave(c)
 	var failed []*clientTx
 	for _, tx := range e.clients.m {
 		if tx.conn == c {

@@ -110,6 +110,8 @@ func Events() []trace.EventType {
 		{Name: "sip.sent", Means: "a message went out; its bytes are in raw", Fields: message},
 		{Name: "sip.connected", Means: "a connection was accepted or opened",
 			Fields: append(peer[:1:1], trace.FieldType{Key: "side", Means: "accepted or dialled"})},
+		{Name: "sip.refused", Means: "a connection was closed at once",
+			Fields: append(peer[:1:1], trace.FieldType{Key: "why", Means: "the limit that it met"})},
 		{Name: "sip.disconnected", Means: "a connection ended",
 			Fields: append(peer[:1:1], trace.FieldType{Key: "why", Means: "closed by the peer, or the fault that ended it"})},
 		{Name: "sip.malformed", Means: "a message was refused as malformed, or dropped where no answer is allowed",

@@ -4,12 +4,12 @@ package sip
 // timers, absorbed INVITEs, names.
 func (e *Endpoint) Remembered() int {
 	e.mu.Lock()
-	n := len(e.pending.m) + len(e.dialogs.m) + len(e.clients.m)
+	n := len(e.pending.m) + len(e.merging.m) + len(e.dialogs.m) + len(e.clients.m)
 	e.mu.Unlock()
 	e.wheel.mu.Lock()
 	n += e.wheel.set
 	e.wheel.mu.Unlock()
-	return n + e.accepted.len() + e.conf.Calls.seen.len()
+	return n + e.accepted.len() + e.forks.len() + e.conf.Calls.seen.len()
 }
 
 func (a *aging[V]) len() (n int) {

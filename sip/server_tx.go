@@ -247,6 +247,9 @@ func timedOut(peer, what string) plain {
 func (tx *ServerTx) remember() {
 	tx.ep.mu.Lock()
 	defer tx.ep.mu.Unlock()
+	if tx.ep.pending.get(tx.key) != tx {
+		tx.conn.load.pending.Add(1)
+	}
 	tx.ep.pending.put(tx.key, tx)
 	if tx.merge != 0 {
 		tx.ep.merging.put(tx.merge, struct{}{})
@@ -258,6 +261,7 @@ func (tx *ServerTx) forget() {
 	defer tx.ep.mu.Unlock()
 	if tx.ep.pending.get(tx.key) == tx {
 		tx.ep.pending.remove(tx.key)
+		tx.conn.load.pending.Add(-1)
 		if tx.merge != 0 {
 			tx.ep.merging.remove(tx.merge)
 		}

@@ -25,6 +25,7 @@ type load struct {
 	targets [3]netip.AddrPort
 	calls   int
 	window  int           // calls outstanding
+	every   time.Duration // between two calls; 0 is as fast as it goes
 	conns   int           // for each target
 	hold    chan struct{} // if set, answered calls wait for it before BYE
 	held    *sync.WaitGroup
@@ -104,7 +105,16 @@ func (d *driver) all(ctx context.Context) (times, error) {
 	next := make(chan int)
 	go func() {
 		defer close(next)
+		var turn <-chan time.Time
+		if d.every > 0 {
+			t := time.NewTicker(d.every)
+			defer t.Stop()
+			turn = t.C
+		}
 		for i := range d.calls {
+			if turn != nil {
+				<-turn
+			}
 			select {
 			case next <- i:
 			case <-ctx.Done():

@@ -12,19 +12,29 @@ import (
 	"github.com/exsim/exsim/sim/org"
 )
 
-// Calls without end leave nothing behind: live memory is flat. make soak says
-// for how long.
+// Calls without end, as fast as they go, leave nothing behind: live memory is
+// flat. make soak says for how long.
 func TestSoakCalls(t *testing.T) {
+	soak(t, 3, load{calls: 2000, window: 20})
+}
+
+// The same at 200 calls a second.
+func TestSoakSteady(t *testing.T) {
+	soak(t, 1, load{calls: 2000, window: 20, every: 5 * time.Millisecond})
+}
+
+func soak(t *testing.T, part time.Duration, l load) {
 	length, err := time.ParseDuration(os.Getenv("EXSIM_SOAK"))
 	if err != nil {
 		t.Skip("a soak: make soak")
 	}
+	length /= part
 	o, err := org.Load("bench", []byte(organisation))
 	require.NoError(t, err)
 	x, err := sim.Start(sim.Config{Org: o, Dir: filepath.Join(t.TempDir(), "soak"), Ports: sim.Ports{Free: true}})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, x.Close()) }()
-	l := load{from: driverAddr, calls: 2000, window: 20, conns: 4, body: offer, pilot: true}
+	l.from, l.conns, l.body, l.pilot = driverAddr, 4, offer, true
 	for i, row := range []string{"call-router", "um-service", "um-worker"} {
 		l.targets[i] = x.Listener("EX1", row).Addr()
 	}
@@ -40,6 +50,6 @@ func TestSoakCalls(t *testing.T) {
 			first = last
 		}
 	}
-	t.Logf("%d calls with a port pair each; live memory %.1f MB after the first part, %.1f MB at the end", calls, float64(first)/1e6, float64(last)/1e6)
+	t.Logf("%d calls with a port pair each in %s; live memory %.1f MB after the first part, %.1f MB at the end", calls, time.Since(begin).Round(time.Second), float64(first)/1e6, float64(last)/1e6)
 	require.Less(t, float64(last), 1.05*float64(first)+2e6, "memory grows")
 }
