@@ -44,6 +44,7 @@ type Exchange struct {
 	media    *rtp.Engine
 	shared   *rtp.Stream
 
+	um       um.Config // what its parts share
 	gateways *um.Gateways
 	allowed  atomic.Pointer[admit.List] // who may connect to SIP listeners over TCP
 
@@ -255,12 +256,12 @@ func (x *Exchange) Listener(serverName, row string) *Listener {
 
 // build puts an endpoint behind each listener.
 func (x *Exchange) build() error {
-	shared := um.Config{Org: x.conf.Org, Profile: x.profile, Address: x.address, Gateways: x.gateways, Trace: x.log, Rand: x.rand}
+	x.um = um.Config{Org: x.conf.Org, Profile: x.profile, Address: x.address, Gateways: x.gateways, Trace: x.log, Rand: x.rand}
 	for _, l := range x.listeners {
 		var err error
 		switch l.Row.Protocol {
 		case "sip":
-			l.serv, err = x.unifiedMessaging(l, shared)
+			l.serv, err = x.unifiedMessaging(l)
 		case "smtp":
 			l.serv, err = x.connector(l)
 		}
@@ -394,6 +395,27 @@ func (x *Exchange) StopListener(serverName, row string) error {
 		return fmt.Errorf("sim: %s has no listener %s", serverName, row)
 	}
 	return l.serv.Close()
+}
+
+// StartListener starts a row again that was stopped, on the same port.
+func (x *Exchange) StartListener(serverName, row string) error {
+	old := x.Listener(serverName, row)
+	if old == nil || old.Row.Protocol != "sip" {
+		return fmt.Errorf("sim: %s has no SIP listener %s", serverName, row)
+	}
+	ln, err := x.conf.Net.Listen(old.Addr())
+	if err != nil {
+		return bindErrors{{serverName, old.Server.Address, old.Bound, old.Row, err}}
+	}
+	l := &Listener{Server: old.Server, Row: old.Row, Documented: old.Documented, Bound: old.Bound, ln: ln}
+	if l.serv, err = x.unifiedMessaging(l); err != nil {
+		return errors.Join(err, closeAll([]*Listener{l}))
+	}
+	x.remove(func(k *Listener) bool { return k == old })
+	if !x.add([]*Listener{l}) {
+		return errors.Join(errClosed, closeAll([]*Listener{l}))
+	}
+	return nil
 }
 
 // Close ends listeners, calls, media and messages on their way, in this order,

@@ -33,19 +33,19 @@ func (x *Exchange) sipPort(s *org.Server, r *profile.Port) bool {
 
 // unifiedMessaging is the service behind a listener; those for TCP and for TLS
 // share it.
-func (x *Exchange) unifiedMessaging(l *Listener, shared um.Config) (server, error) {
+func (x *Exchange) unifiedMessaging(l *Listener) (server, error) {
 	s := l.Server
 	switch l.Row.Service {
 	case um.CallRouter:
 		if x.routers[s.Name] == nil {
-			x.routers[s.Name] = um.NewRouter(shared, s, x.state(s))
+			x.routers[s.Name] = um.NewRouter(x.um, s, x.state(s))
 		}
 		return x.sipEndpoint(l, x.routers[s.Name])
 	case um.UMService:
-		return x.sipEndpoint(l, um.NewService(shared, s, x.state(s), func() string { return x.workers[s.Name].row() }))
+		return x.sipEndpoint(l, um.NewService(x.um, s, x.state(s), func() string { return x.workers[s.Name].row() }))
 	case um.UMWorker:
 		if x.workers[s.Name] == nil {
-			x.workers[s.Name] = x.newWorkers(s, shared)
+			x.workers[s.Name] = x.newWorkers(s)
 		}
 		return x.sipEndpoint(l, x.workers[s.Name].takes.worker)
 	}

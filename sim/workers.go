@@ -26,7 +26,6 @@ import (
 type workers struct {
 	x       *Exchange
 	server  *org.Server
-	conf    um.Config
 	running atomic.Int64
 
 	mu       sync.Mutex
@@ -51,8 +50,8 @@ func (p *process) row() string {
 }
 
 // newWorkers makes the first process of a server.
-func (x *Exchange) newWorkers(s *org.Server, conf um.Config) *workers {
-	w := &workers{x: x, server: s, conf: conf}
+func (x *Exchange) newWorkers(s *org.Server) *workers {
+	w := &workers{x: x, server: s}
 	w.takes = w.process("a")
 	return w
 }
@@ -62,7 +61,7 @@ func (w *workers) process(name string) *process {
 	p := &process{name: name}
 	limit := w.x.conf.Org.Recycling.AfterCalls
 	p.worker = um.NewWorker(um.WorkerConfig{
-		Config: w.conf, Server: w.server, Row: p.row(), Running: &w.running, Media: w.x.media, Shared: w.x.shared,
+		Config: w.x.um, Server: w.server, Row: p.row(), Running: &w.running, Media: w.x.media, Shared: w.x.shared,
 		Prompts: w.x.prompts, Submit: w.x.submit(w.server),
 		Taken: func(calls int) {
 			if limit > 0 && calls%limit == 0 {
