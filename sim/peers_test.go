@@ -154,8 +154,9 @@ func recordingIn(t *testing.T, path string) []byte {
 // key and hangs up; the mailed recording is what it sent, octet for octet.
 func TestSIPpGateway(t *testing.T) { testSIPp(t, 41, false) }
 
-// The same with the offer left to us, in the INVITE and in a re-INVITE, and a
-// refresh of the session by UPDATE.
+// The same with the offer left to us, in the INVITE and in a re-INVITE, a
+// provisional answer that is acknowledged by PRACK, and a refresh of the session
+// by UPDATE.
 func TestSIPpLateOffer(t *testing.T) { testSIPp(t, 90, true) }
 
 func testSIPp(t *testing.T, net int, late bool) {
@@ -183,6 +184,13 @@ func testSIPp(t *testing.T, net int, late bool) {
 		require.Equal(t, 1, l.count(func(e *trace.Event) bool {
 			return e.Name == "sip.sent" && e.Listener == row && e.Int("status") == 302
 		}), "redirects by %s", row)
+	}
+	if late {
+		for _, method := range []string{"PRACK", "UPDATE"} {
+			require.Equal(t, 1, l.count(func(e *trace.Event) bool {
+				return e.Name == "sip.sent" && e.Text("method") == method && e.Int("status") == 200
+			}), method)
+		}
 	}
 	got := recordingIn(t, mailed.Text("path"))
 	require.GreaterOrEqual(t, len(got), 8000, "at least a second is recorded")

@@ -105,7 +105,7 @@ func (e *Endpoint) dialogOf(h *head) *Dialog {
 // that it keeps share one copy.
 func (e *Endpoint) newServerDialog(tx *ServerTx, handler DialogHandler) *Dialog {
 	h := tx.h
-	tag := tx.tag[strings.LastIndexByte(tx.tag, '=')+1:]
+	tag := tagValue(tx.tag)
 	target := addrSpec(string(h.contact.of(h.raw)))
 	all := string(h.callID.of(h.raw)) + string(h.from.of(h.raw)) + string(h.to.of(h.raw)) + tx.tag + target
 	cut := func(n int) string {

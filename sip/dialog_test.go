@@ -275,3 +275,55 @@ func TestPeerLimits(t *testing.T) {
 		return err == nil
 	}, 5*time.Second, 10*time.Millisecond)
 }
+
+// A reliable provisional answer is repeated until the PRACK that names it; the
+// call is answered behind that, and given up without it (RFC 3262).
+func TestPRACK(t *testing.T) {
+	s := newTestServer(t, func(c *sip.Config) { c.T1 = 20 * time.Millisecond })
+	p := s.connect(t)
+	ring := func(id string) (tag, rseq string) {
+		p.write(withHeaders(p.requestIn("INVITE", "sip:ring@127.0.0.1", id, "", id, 7), "Require: 100rel\r\n"))
+		m := p.response()
+		require.Equal(t, "180", m.status)
+		require.Equal(t, "100rel", m.header.Get("Require"))
+		require.Equal(t, m.header.Get("Rseq"), p.response().header.Get("Rseq"), "it is repeated")
+		_, tag, _ = strings.Cut(m.header.Get("To"), "tag=")
+		return tag, m.header.Get("Rseq")
+	}
+	prack := func(id, tag, rack string, seq int) {
+		p.write(withHeaders(p.requestIn("PRACK", "sip:um@127.0.0.1", id, tag, fmt.Sprint(id, "p", seq), seq), "RAck: "+rack+"\r\n"))
+	}
+	// until reads on to an answer of another status than a repeated 180.
+	until := func() message {
+		for {
+			if m := p.response(); m.status != "180" {
+				return m
+			}
+		}
+	}
+	tag, rseq := ring("prack")
+	prack("prack", tag, "1 7 INVITE", 8)
+	require.Equal(t, "481", until().status)
+	prack("prack", tag, rseq+" 7 INVITE", 9)
+	m := until()
+	require.Equal(t, "200", m.status)
+	require.Contains(t, m.header.Get("Cseq"), "PRACK")
+	m = until()
+	require.Equal(t, "200", m.status)
+	require.Contains(t, m.header.Get("Cseq"), "INVITE")
+	require.Contains(t, m.header.Get("To"), tag)
+	p.write(p.requestIn("ACK", "sip:um@127.0.0.1", "prack", tag, "pracked", 7))
+	prack("prack", tag, rseq+" 7 INVITE", 10)
+	require.Equal(t, "200", until().status, "in the dialog the handler answers")
+
+	ring("silent")
+	require.Equal(t, "504", until().status)
+	p.write(p.requestIn("ACK", "sip:ring@127.0.0.1", "silent", "x", "silent", 7))
+
+	ring("cancelled")
+	p.write(p.requestIn("CANCEL", "sip:ring@127.0.0.1", "cancelled", "", "cancelled", 7))
+	require.Equal(t, "200", until().status)
+	require.Equal(t, "487", until().status)
+	p.write(p.requestIn("ACK", "sip:ring@127.0.0.1", "cancelled", "x", "cancelled", 7))
+	p.wantAlive()
+}

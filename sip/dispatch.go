@@ -186,6 +186,7 @@ func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Se
 			return
 		}
 		e.conf.Handler.ServeSIP(tx)
+	case h.is("PRACK") && e.receivePRACK(tx):
 	case d == nil:
 		tx.Respond(Response{Status: 481, Reason: "Call/Transaction Does Not Exist"})
 	default:

@@ -37,6 +37,7 @@ type Endpoint struct {
 	mu        sync.Mutex
 	pending   table[uint64, *ServerTx] // unanswered, or INVITE not acknowledged
 	merging   table[uint64, struct{}]  // by mergeKey, of INVITEs in pending
+	reliables table[uint64, *ServerTx] // provisional answers that wait for a PRACK, by early dialog
 	dialogs   table[uint64, *Dialog]
 	clients   table[string, *clientTx] // by branch
 	conns     map[*conn]struct{}

@@ -4,7 +4,7 @@ package sip
 // timers, absorbed INVITEs, names.
 func (e *Endpoint) Remembered() int {
 	e.mu.Lock()
-	n := len(e.pending.m) + len(e.merging.m) + len(e.dialogs.m) + len(e.clients.m)
+	n := len(e.pending.m) + len(e.merging.m) + len(e.reliables.m) + len(e.dialogs.m) + len(e.clients.m)
 	e.mu.Unlock()
 	e.wheel.mu.Lock()
 	n += e.wheel.set

@@ -92,6 +92,15 @@ func (s *testServer) ServeSIP(tx *sip.ServerTx) {
 			no = &sip.Response{Status: 480, Reason: "Temporarily Unavailable", Headers: []string{fmt.Sprintf("X-Timer: %s %t %v", timer.Interval, timer.Ours, headers)}}
 		}
 		tx.Respond(*no)
+	case strings.HasPrefix(tx.RequestURI(), "sip:ring"):
+		tx.Defer()
+		tx.RespondReliably(sip.Response{Status: 180, Reason: "Ringing"}, func(acknowledged bool) {
+			if acknowledged {
+				s.accept(tx)
+			} else {
+				tx.Respond(sip.Response{Status: 504, Reason: "Server Time-out"})
+			}
+		})
 	case strings.HasPrefix(tx.RequestURI(), "sip:wait"):
 		tx.Defer()
 		tx.OnCancel(func() { s.note("cancelled") })
@@ -99,12 +108,16 @@ func (s *testServer) ServeSIP(tx *sip.ServerTx) {
 		s.waiting = append(s.waiting, tx)
 		s.mu.Unlock()
 	default:
-		d := &testDialog{s: s, acked: make(chan struct{}), ended: make(chan sip.End, 1)}
-		d.dialog = tx.Accept(ok(tx), d)
-		s.mu.Lock()
-		s.dialogs = append(s.dialogs, d)
-		s.mu.Unlock()
+		s.accept(tx)
 	}
+}
+
+func (s *testServer) accept(tx *sip.ServerTx) {
+	d := &testDialog{s: s, acked: make(chan struct{}), ended: make(chan sip.End, 1)}
+	d.dialog = tx.Accept(ok(tx), d)
+	s.mu.Lock()
+	s.dialogs = append(s.dialogs, d)
+	s.mu.Unlock()
 }
 
 // answered is the dialog of the i-th call that was answered.

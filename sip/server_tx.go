@@ -47,6 +47,7 @@ type ServerTx struct {
 	final    int    // status of the final answer, 0 before it
 	last     []byte // last answer, for retransmissions
 	onCancel func()
+	reliable *reliable // provisional answer that waits for its PRACK
 }
 
 func (e *Endpoint) newTx(c *conn, h *head, key uint64, session trace.Session) *ServerTx {
@@ -158,6 +159,7 @@ func (tx *ServerTx) respond(r Response) bool {
 		return true
 	}
 	tx.final = r.Status
+	tx.settle()
 	if tx.dialog != nil && r.Status/100 == 2 && (tx.h.is("INVITE") || tx.h.is("UPDATE")) {
 		tx.dialog.refresh(string(tx.h.contact.of(tx.h.raw)))
 	}

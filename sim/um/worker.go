@@ -72,12 +72,35 @@ func (w *Worker) ServeSIP(tx *sip.ServerTx) {
 		return
 	}
 	a, no := w.conf.judge(tx)
-	if no == nil {
-		no = w.answer(tx, a)
+	switch {
+	case no != nil:
+		w.conf.refuse(tx, w.src, no)
+	case sip.HasTag(tx.Header("Require"), "100rel"):
+		w.ring(tx, a)
+	default:
+		w.take(tx, a)
 	}
-	if no != nil {
+}
+
+// take answers a call or refuses it.
+func (w *Worker) take(tx *sip.ServerTx, a *admitted) {
+	if no := w.answer(tx, a); no != nil {
 		w.conf.refuse(tx, w.src, no)
 	}
+}
+
+// ring rings, reliably, for a caller that requires that, and answers behind its
+// PRACK; without one the call is given up (RFC 3262 §3).
+func (w *Worker) ring(tx *sip.ServerTx, a *admitted) {
+	tx.Defer()
+	contact := w.response(tx, nil, nil, nil).Contact
+	tx.RespondReliably(sip.Response{Status: 180, Reason: "Ringing", Contact: contact}, func(acknowledged bool) {
+		if acknowledged {
+			w.take(tx, a)
+			return
+		}
+		tx.Respond(sip.Response{Status: 504, Reason: "Server Time-out"})
+	})
 }
 
 // answer takes a call, or says why not.
