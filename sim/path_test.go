@@ -182,6 +182,31 @@ func TestRouterHasNoUDP(t *testing.T) {
 	require.NoError(t, c.Hangup(t.Context()))
 }
 
+// A call over IPv6, from the redirects to the recording.
+func TestCallOverIPv6(t *testing.T) {
+	if ln, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skip("this machine has no IPv6 loopback: " + err.Error())
+	} else {
+		ln.Close()
+	}
+	loopback := netip.IPv6Loopback()
+	l := startLab(t, "2016", 94, "", func(o *org.Organisation) {
+		o.Servers[0].Address, o.Gateways[0].Address = loopback, loopback
+	})
+	g := startGateway(t, l, func(c *gateway.Config) { c.Address = loopback })
+	c, err := g.Call(t.Context(), params(l))
+	require.NoError(t, err)
+	l.await("um.recording", 10*time.Second)
+	require.NoError(t, c.Talk(t.Context(), time.Second))
+	require.NoError(t, c.Digits(t.Context(), "#"))
+	l.await("um.recorded", 10*time.Second)
+	require.NoError(t, c.Hangup(t.Context()))
+	speech, err := gateway.Speech(time.Second)
+	require.NoError(t, err)
+	require.True(t, bytes.Contains(recordingIn(t, l.await("mail.delivered", 10*time.Second).Text("path")), speech))
+	require.Regexp(t, `<sip:4000@\[::1\]:\d+`, l.await("um.redirected", time.Second).Text("contact"))
+}
+
 // The 302 of the router and the service, line by line in the form of the public
 // trace of Exchange 2010 SP1: order, spelling, echoed user=phone, epid and tag.
 func TestRedirectForm(t *testing.T) {

@@ -3,6 +3,7 @@ package sip
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	sipgo "github.com/emiago/sipgo/sip"
@@ -94,6 +95,14 @@ func cutPrefixFold(s, prefix string) (string, bool) {
 		return s, false
 	}
 	return s[len(prefix):], true
+}
+
+// HostOf is an address as the host of a URI: IPv6 stands in brackets.
+func HostOf(addr netip.Addr) string {
+	if addr.Is6() {
+		return "[" + addr.String() + "]"
+	}
+	return addr.String()
 }
 
 // Diversion is one entry of the Diversion header (RFC 5806).

@@ -326,10 +326,7 @@ type requestParts struct {
 func (e *Endpoint) buildRequest(c *conn, p requestParts) *sipgo.Request {
 	req := sipgo.NewRequest(sipgo.RequestMethod(p.method), p.uri)
 	via := &sipgo.ViaHeader{ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: e.conf.Transport, Params: sipgo.NewParams()}
-	via.Host, via.Port = c.local.Addr().String(), int(c.local.Port())
-	if c.local.Addr().Is6() {
-		via.Host = "[" + via.Host + "]"
-	}
+	via.Host, via.Port = HostOf(c.local.Addr()), int(c.local.Port())
 	if host, port, ok := strings.Cut(e.conf.Host, ":"); ok {
 		via.Host = host
 		via.Port, _ = strconv.Atoi(port)

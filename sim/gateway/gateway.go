@@ -190,7 +190,7 @@ func (c *Call) Session() trace.Session { return c.session }
 // Call places a call and waits for the final answer, following redirects. A
 // call that is not answered with 2xx is an error that says how far it came.
 func (g *Gateway) Call(ctx context.Context, p CallParams) (*Call, error) {
-	callID, tag := fmt.Sprintf("%016x@%s", g.conf.Rand(), g.addr), fmt.Sprintf("%08x", uint32(g.conf.Rand()))
+	callID, tag := fmt.Sprintf("%016x@%s", g.conf.Rand(), sip.HostOf(g.addr)), fmt.Sprintf("%08x", uint32(g.conf.Rand()))
 	c := &Call{g: g, session: g.conf.Calls.Name(callID, tag), ended: make(chan struct{})}
 	stream, err := g.media.Open(g.addr, c.session, g.src)
 	if err != nil {
@@ -239,13 +239,13 @@ func (g *Gateway) place(ctx context.Context, p CallParams, c *Call, callID, tag 
 
 // invite is the first INVITE of a call.
 func (g *Gateway) invite(p CallParams, to netip.AddrPort, c *Call) *sip.Invite {
-	from := fmt.Sprintf("<sip:%s@%s>", p.Caller, g.addr)
+	from := fmt.Sprintf("<sip:%s@%s>", p.Caller, sip.HostOf(g.addr))
 	if p.Name != "" {
 		from = `"` + strings.ReplaceAll(p.Name, `"`, `'`) + `" ` + from
 	}
 	uri := fmt.Sprintf("sip:%s@%s;transport=%s", p.Dial, to, g.conf.transport())
 	inv := &sip.Invite{
-		To: to, URI: uri, From: from, ToURI: fmt.Sprintf("<sip:%s@%s>", p.Dial, to.Addr()),
+		To: to, URI: uri, From: from, ToURI: fmt.Sprintf("<sip:%s@%s>", p.Dial, sip.HostOf(to.Addr())),
 		Contact: fmt.Sprintf("<sip:%s@%s;transport=%s>", p.Caller, g.local, g.conf.transport()),
 		Body:    c.offer(), Handler: c,
 		Headers: []string{"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY", "Supported: timer"},

@@ -312,13 +312,17 @@ func isExtension(s string, digits int) bool {
 // security checks start-up modes, fixed ports and the certificate policy.
 func (c checker) security() {
 	o := c.o
-	modes := []string{string(ModeTCP), string(ModeTLS), string(ModeDual)}
+	p, err := profile.Load(o.Version)
+	if err != nil {
+		return // said elsewhere
+	}
+	modes := p.UM.StartupModes
 	mode := func(at yamlfile.Pos, of string, m *StartupMode) {
 		if *m == "" {
 			*m = ModeTCP
 		}
 		if !slices.Contains(modes, string(*m)) {
-			c.f.Report(at, strings.Join(modes, ", "), "%s: unknown um-startup-mode %q", of, *m)
+			c.f.Report(at, strings.Join(modes, ", "), "%s: Exchange %s knows no um-startup-mode %q", of, o.Version, *m)
 		}
 	}
 	mode(o.Router.Pos, "call-router", &o.Router.UMStartupMode)

@@ -117,10 +117,7 @@ func (c *Config) redirectContact(uri *sip.URI, host profile.Host, to *org.Server
 	case profile.HostFQDN:
 		name = to.FQDN
 	case profile.HostAddress:
-		name = to.Public().String()
-		if to.Public().Is6() {
-			name = "[" + name + "]"
-		}
+		name = sip.HostOf(to.Public())
 	}
 	b := append(make([]byte, 0, 128), "<sip:"...)
 	if uri.User != "" {

@@ -164,7 +164,7 @@ func (w *Worker) response(tx *sip.ServerTx, a *admitted, body []byte, more []str
 	at := w.conf.Address(w.conf.Server.Name, row(w.conf.Row, tx.Secure()))
 	headers := append(make([]string, 0, 4), w.lines)
 	if a != nil {
-		headers = append(headers, "P-ASSERTED-IDENTITY: <sip:"+a.pilot+"@"+at.Addr().String()+">")
+		headers = append(headers, "P-ASSERTED-IDENTITY: <sip:"+a.pilot+"@"+sip.HostOf(at.Addr())+">")
 	}
 	headers = append(headers, more...)
 	return sip.Response{
