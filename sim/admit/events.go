@@ -136,9 +136,10 @@ func Events() []trace.EventType {
 		{Key: "names", Means: "that the certificate has"},
 	}
 	return []trace.EventType{
-		{Name: "admit.refused", Means: "a connection was refused at accept", Fields: []trace.FieldType{
+		{Name: "admit.refused", Means: "a connection was refused at accept; told once a second for each address", Fields: []trace.FieldType{
 			{Key: "peer", Means: "who came"}, {Key: "check", Means: "the list that does not name it"},
-			{Key: "admitted", Means: "who is on the list"}, {Key: "act", Means: "close or reset"}, fix}},
+			{Key: "admitted", Means: "who is on the list"}, {Key: "act", Means: "close or reset"}, fix,
+			{Key: "untold", Means: "refusals of this address before this one that were not told; absent if none"}}},
 		{Name: "tls.established", Means: "a TLS handshake is done, and the peer's certificate taken", Fields: append([]trace.FieldType{
 			peer, side, {Key: "version", Means: "of the protocol"}, {Key: "suite", Means: "of ciphers"},
 			{Key: "admitted_as", Means: "whose certificate it is"}}, cert...)},

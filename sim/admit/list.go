@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/exsim/exsim/sim/trace"
 )
@@ -71,7 +72,7 @@ const (
 // Listener admits only the peers of the list as it is then; the others are
 // recorded, refused by the act and never seen by the server behind it.
 func Listener(ln net.Listener, list func() *List, act Act, src *trace.Source) net.Listener {
-	return &listener{ln, list, act, src}
+	return &listener{Listener: ln, list: list, act: act, src: src}
 }
 
 type listener struct {
@@ -79,6 +80,8 @@ type listener struct {
 	list func() *List
 	act  Act
 	src  *trace.Source
+
+	refusals tally
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -103,9 +106,13 @@ func (l *listener) refuse(c net.Conn, peer netip.AddrPort, list *List) {
 		_ = tcp.SetLinger(0)
 	}
 	_ = c.Close()
+	untold, tell := l.refusals.note(peer.Addr().Unmap(), time.Now())
+	if !tell {
+		return
+	}
 	addr := peer.Addr().Unmap().String()
 	l.src.Record(trace.Session{}, trace.Session{}, refused{
-		peer: c.RemoteAddr().String(), check: list.Check, admitted: list.String(), act: l.act,
+		untold: untold, peer: c.RemoteAddr().String(), check: list.Check, admitted: list.String(), act: l.act,
 		fix: strings.ReplaceAll(list.Fix, "{address}", addr),
 	}, nil)
 }
@@ -113,6 +120,7 @@ func (l *listener) refuse(c net.Conn, peer netip.AddrPort, list *List) {
 type refused struct {
 	peer, check, admitted, fix string
 	act                        Act
+	untold                     int
 }
 
 func (refused) EventName() string { return "admit.refused" }
@@ -123,4 +131,7 @@ func (e refused) AppendTo(f *trace.Fields) {
 	f.Text("admitted", e.admitted)
 	f.Text("act", string(e.act))
 	f.Text("fix", e.fix)
+	if e.untold > 0 {
+		f.Int("untold", int64(e.untold))
+	}
 }

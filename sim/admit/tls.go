@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -144,6 +145,8 @@ type tlsListener struct {
 	mu   sync.Mutex
 	all  int
 	each map[netip.Addr]int // handshakes under way, by address
+
+	crowd tally
 }
 
 func (l *tlsListener) acceptLoop() {
@@ -167,7 +170,9 @@ func (l *tlsListener) acceptLoop() {
 func (l *tlsListener) handshake(nc net.Conn) {
 	peer := addrOf(nc)
 	if !l.begin(peer) {
-		l.tls.record(failed{nc.RemoteAddr().String(), asClient, "too many handshakes are under way", "slow the device down"})
+		if untold, tell := l.crowd.note(peer, time.Now()); tell {
+			l.tls.record(failed{nc.RemoteAddr().String(), asClient, fmt.Sprintf("too many handshakes are under way, and were %d times before", untold), "slow the device down"})
+		}
 		_ = nc.Close()
 		return
 	}
