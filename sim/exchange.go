@@ -48,6 +48,8 @@ type Exchange struct {
 	gateways *um.Gateways
 	allowed  atomic.Pointer[admit.List] // who may connect to SIP listeners over TCP
 
+	admitting sync.Mutex // held while allowed is made
+
 	routers map[string]*um.Router        // by server
 	workers map[string]*workers          // by server
 	pickups map[string]*transport.Pickup // by server

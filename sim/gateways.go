@@ -21,6 +21,8 @@ func (x *Exchange) openGateways() error {
 
 // admitGateways lets in who is a gateway or a server of the organisation now.
 func (x *Exchange) admitGateways() {
+	x.admitting.Lock()
+	defer x.admitting.Unlock()
 	list := &admit.List{
 		Check: "UM IP gateways",
 		Fix:   "add to the organisation: gateways: - {name: NAME, address: {address}, dial-plan: PLAN}",

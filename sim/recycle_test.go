@@ -1,8 +1,12 @@
 package sim_test
 
 import (
+	"bufio"
+	"fmt"
 	"net"
 	"net/netip"
+	"net/textproto"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -137,4 +141,54 @@ func TestProcessPorts(t *testing.T) {
 			require.Equal(t, want[1], ports())
 		})
 	}
+}
+
+// A call that rings reliably is a call: a process is not done before it, and a
+// gateway that was disabled in the meantime is refused.
+func TestRingingCall(t *testing.T) {
+	l := startLab(t, "2016", 95, "")
+	conn, err := sim.Dial(t.Context(), netip.MustParseAddr(l.addr(30)), l.at("um-worker"))
+	require.NoError(t, err)
+	defer conn.Close()
+	in := textproto.NewReader(bufio.NewReader(conn))
+	read := func() (start string, h textproto.MIMEHeader) {
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+		start, err := in.ReadLine()
+		require.NoError(t, err)
+		h, err = in.ReadMIMEHeader()
+		require.NoError(t, err)
+		return start, h
+	}
+	send := func(method, id, tag, more string, seq int) {
+		_, err := fmt.Fprintf(conn, "%s sip:4000@x SIP/2.0\r\nVia: SIP/2.0/TCP %s;branch=z9hG4bK%s%s%d\r\nFrom: <sip:7125550123@x>;tag=g\r\nTo: <sip:4000@x>%s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContact: <sip:1@%s>\r\n%sContent-Length: 0\r\n\r\n",
+			method, conn.LocalAddr(), method, id, seq, tag, id, seq, method, conn.LocalAddr(), more)
+		require.NoError(t, err)
+	}
+	ring := func(id string) (tag, rack string) {
+		send("INVITE", id, "", "Require: 100rel\r\n", 1)
+		start, h := read()
+		require.Contains(t, start, "180")
+		_, tag, _ = strings.Cut(h.Get("To"), ";tag=")
+		return ";tag=" + tag, "RAck: " + h.Get("Rseq") + " 1 INVITE\r\n"
+	}
+	tag, rack := ring("ring1")
+	require.NoError(t, l.SetGatewayStatus("gw1", org.Disabled))
+	send("PRACK", "ring1", tag, rack, 2)
+	start, _ := read()
+	require.Contains(t, start, "200")
+	start, _ = read()
+	require.Contains(t, start, "403")
+	send("ACK", "ring1", tag, "", 1)
+	require.NoError(t, l.SetGatewayStatus("gw1", org.Enabled))
+
+	tag, rack = ring("ring2")
+	require.NoError(t, l.Recycle("EX1"))
+	require.Equal(t, "1", l.await("um.worker_draining", time.Second).Text("calls"))
+	send("PRACK", "ring2", tag, rack, 2)
+	start, _ = read()
+	require.Contains(t, start, "200")
+	start, h := read()
+	require.Contains(t, start, "200")
+	require.Contains(t, h.Get("Content-Type"), "sdp", "our offer")
+	require.Zero(t, l.count(func(e *trace.Event) bool { return e.Name == "um.worker_stopped" }))
 }

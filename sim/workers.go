@@ -65,7 +65,7 @@ func (w *workers) process(name string) *process {
 		Prompts: w.x.prompts, Submit: w.x.submit(w.server),
 		Taken: func(calls int) {
 			if limit > 0 && calls%limit == 0 {
-				w.x.spawn(func() { _ = w.recycle(fmt.Sprintf("it has taken %d calls", calls)) })
+				w.x.spawn(func() { _ = w.recycle(p, fmt.Sprintf("it has taken %d calls", calls)) })
 			}
 		},
 	})
@@ -87,12 +87,17 @@ func (x *Exchange) Recycle(server string) error {
 	if w == nil {
 		return fmt.Errorf("sim: no Mailbox server is named %q", server)
 	}
-	return w.recycle("by command")
+	return w.recycle(nil, "by command")
 }
 
-func (w *workers) recycle(why string) error {
+// recycle replaces the process that takes calls; only, if set, is the one that
+// it must still be.
+func (w *workers) recycle(only *process, why string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if only != nil && w.takes != only {
+		return nil
+	}
 	if w.draining != nil {
 		return fmt.Errorf("sim: worker process %s of %s still has %d calls; wait for um.worker_stopped",
 			w.draining.row(), w.server.Name, w.draining.worker.Calls())
@@ -147,13 +152,19 @@ func (w *workers) started(p *process, why string) {
 	if w.timer != nil {
 		w.timer.Stop()
 	}
-	w.timer = time.AfterFunc(interval, func() {
-		w.x.spawn(func() {
-			if w.recycle("it is "+interval.String()+" old") != nil {
-				w.timer.Reset(again)
-			}
-		})
-	})
+	w.timer = time.AfterFunc(interval, func() { w.x.spawn(func() { w.aged(p, interval) }) })
+}
+
+// aged replaces a process that is as old as it may become.
+func (w *workers) aged(p *process, interval time.Duration) {
+	if w.recycle(p, "it is "+interval.String()+" old") == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.takes == p {
+		w.timer.Reset(again)
+	}
 }
 
 // again is when a recycling by age is tried again that could not be done.

@@ -32,6 +32,7 @@ type clientTx struct {
 	req     *sipgo.Request
 	session trace.Session
 	timer   entry
+	lost    func() // what the timer does
 
 	mu      sync.Mutex
 	replies chan Reply // provisional ones and the final one; closed behind it
@@ -90,13 +91,13 @@ func (e *Endpoint) start(c *conn, req *sipgo.Request, session trace.Session) (*c
 	}
 	e.clients.put(branch, tx)
 	e.mu.Unlock()
-	tx.timer.fire = func() {
+	tx.lost = func() {
 		e.conf.Trace.Record(session, trace.Session{}, timedOut(c.name, "answer to "+string(req.Method)), nil)
 		tx.fail(fmt.Errorf("sip: %s did not answer %s within %s", c.name, req.Method, e.conf.give()))
 	}
 	tx.mu.Lock()
 	if !tx.over {
-		e.wheel.start(&tx.timer, e.conf.give())
+		e.wheel.start(&tx.timer, e.conf.give(), tx.lost)
 	}
 	tx.mu.Unlock()
 	c.send(session, []byte(req.String()))
@@ -292,7 +293,7 @@ func (e *Endpoint) cancel(tx *clientTx) {
 	send := !tx.over && !tx.cancels
 	tx.cancels = true
 	if send {
-		e.wheel.start(&tx.timer, e.conf.give())
+		e.wheel.start(&tx.timer, e.conf.give(), tx.lost)
 	}
 	tx.mu.Unlock()
 	if !send {

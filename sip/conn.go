@@ -24,6 +24,8 @@ type conn struct {
 	local netip.AddrPort
 	load  *peerLoad
 
+	accepted bool // else we have dialled
+
 	head    head        // of the message being handled; only the reader touches it
 	limited bool        // a read deadline is set; the reader's too
 	dead    atomic.Bool // closed, or broken for writing

@@ -55,7 +55,9 @@ type Dialog struct {
 	conn      *conn
 	localSeq  uint32
 	remoteSeq uint32
-	answer    []byte        // 2xx until acknowledged, as server
+	awaits    *peerLoad     // set while a 2xx of ours has no ACK
+	answer    []byte        // this 2xx, empty where it could not be written
+	answerSeq uint32        // CSeq of its INVITE
 	ack       []byte        // our ACK, as caller
 	interval  time.Duration // of the answer's retransmissions
 	waited    time.Duration
@@ -143,19 +145,36 @@ func (e *Endpoint) dropDialog(d *Dialog) {
 
 // awaitACK repeats a 2xx until it is acknowledged; after 64*T1 the call is
 // ended by a BYE (RFC 3261 §13.3.1.4).
-func (d *Dialog) awaitACK(answer []byte) {
+func (d *Dialog) awaitACK(answer []byte, seq uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.answer, d.interval, d.waited = answer, d.ep.conf.T1, 0
-	d.timer.fire = d.repeatAnswer
-	d.ep.wheel.start(&d.timer, d.interval)
+	d.arrived()
+	d.ep.mu.Lock()
+	d.awaits = d.conn.load
+	d.awaits.pending++
+	d.ep.mu.Unlock()
+	d.answer, d.answerSeq, d.interval, d.waited = answer, seq, d.ep.conf.T1, 0
+	d.ep.wheel.start(&d.timer, d.interval, d.repeatAnswer)
+}
+
+// arrived ends the wait for an ACK; d.mu is held.
+func (d *Dialog) arrived() {
+	if d.awaits == nil {
+		return
+	}
+	d.ep.wheel.stop(&d.timer)
+	d.ep.answers.give(d.answer)
+	d.ep.mu.Lock()
+	d.ep.release(d.awaits)
+	d.ep.mu.Unlock()
+	d.answer, d.awaits = nil, nil
 }
 
 func (d *Dialog) repeatAnswer() {
 	d.mu.Lock()
 	answer, c := slices.Clone(d.answer), d.conn
 	d.waited += d.interval
-	if answer == nil || d.ended {
+	if d.awaits == nil || d.ended {
 		d.mu.Unlock()
 		return
 	}
@@ -166,19 +185,22 @@ func (d *Dialog) repeatAnswer() {
 		return
 	}
 	d.interval = min(2*d.interval, max(t2, d.ep.conf.T1), d.ep.conf.give()-d.waited)
-	d.ep.wheel.start(&d.timer, d.interval)
+	d.ep.wheel.start(&d.timer, d.interval, d.repeatAnswer)
 	d.mu.Unlock()
-	c.send(d.call, answer)
+	if len(answer) > 0 {
+		c.send(d.call, answer)
+	}
 }
 
-func (d *Dialog) acknowledged(body []byte) {
+// acknowledged takes an ACK; one of an earlier INVITE, said again, is none.
+func (d *Dialog) acknowledged(seq uint32, body []byte) {
 	d.mu.Lock()
-	waited := d.answer != nil && !d.ended
-	d.ep.answers.give(d.answer)
-	d.answer = nil
-	d.ep.wheel.stop(&d.timer)
+	awaited := d.awaits != nil && seq == d.answerSeq && !d.ended
+	if awaited {
+		d.arrived()
+	}
 	d.mu.Unlock()
-	if waited {
+	if awaited {
 		d.handler.Acknowledged(body)
 	}
 }
@@ -217,8 +239,8 @@ func (d *Dialog) end(how End) bool {
 		return false
 	}
 	d.ended = true
-	d.answer, d.ack = nil, nil
-	d.ep.wheel.stop(&d.timer)
+	d.ack = nil
+	d.arrived()
 	d.ep.wheel.stop(&d.session)
 	d.offered = nil
 	d.mu.Unlock()

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -161,7 +163,10 @@ func TestSessionExpires(t *testing.T) {
 	d := s.answered(0)
 	d.dialog.KeepSession(sip.SessionTimer{Interval: 24 * time.Hour}, nil)
 	refreshed := make(chan struct{})
-	d.dialog.KeepSession(sip.SessionTimer{Interval: 200 * time.Millisecond, Ours: true}, func() { close(refreshed) })
+	d.dialog.KeepSession(sip.SessionTimer{Interval: 200 * time.Millisecond, Ours: true}, func(context.Context, []string) (sip.Reply, error) {
+		close(refreshed)
+		return sip.Reply{Status: 200}, nil
+	})
 	<-refreshed
 	d.dialog.KeepSession(sip.SessionTimer{Interval: 300 * time.Millisecond}, nil)
 	bye := p.response()
@@ -179,6 +184,7 @@ func TestSessionTimer(t *testing.T) {
 		{"Supported: 100rel, timer\r\n", "480", "30m0s false [Session-Expires: 1800;refresher=uac Min-SE: 1800]"},
 		{"k: timer\r\nx: 3600;refresher=uas\r\n", "480", "30m0s true [Session-Expires: 1800;refresher=uas Min-SE: 1800]"},
 		{"Supported: timer\r\nSession-Expires: 7200 ; Refresher=UAC\r\nMin-SE: 3600\r\n", "480", "1h0m0s false [Session-Expires: 3600;refresher=uac Min-SE: 1800]"},
+		{"Session-Expires: 90\r\n", "480", "1m30s true [Session-Expires: 90;refresher=uas Min-SE: 1800]"},
 		{"Session-Expires: 3600\r\n", "480", "30m0s true [Session-Expires: 1800;refresher=uas Min-SE: 1800]"},
 		{"Session-Expires: 3600;refresher=uac\r\n", "480", "30m0s true [Session-Expires: 1800;refresher=uas Min-SE: 1800]"},
 		{"Supported: timer\r\nSession-Expires: 90\r\n", "422", ""},
@@ -326,4 +332,134 @@ func TestPRACK(t *testing.T) {
 	require.Equal(t, "487", until().status)
 	p.write(p.requestIn("ACK", "sip:ring@127.0.0.1", "cancelled", "x", "cancelled", 7))
 	p.wantAlive()
+}
+
+// Re-INVITEs of one dialog by two connections at once, and an answer that
+// leaves while the next one comes: nobody waits for the other.
+func TestCrossedReinvites(t *testing.T) {
+	s := newTestServer(t)
+	p, q := s.connect(t), s.connect(t)
+	tag := s.call(p, "cross", "")
+	var wg sync.WaitGroup
+	for i, c := range []*peer{p, q} {
+		go func() { _, _ = io.Copy(io.Discard, c.r) }()
+		wg.Go(func() {
+			for n := range 2000 {
+				id := fmt.Sprintf("c%dn%d", i, n)
+				if c.conn.SetWriteDeadline(time.Now().Add(10*time.Second)) != nil {
+					return
+				}
+				if _, err := c.conn.Write(c.requestIn("INVITE", "sip:um@127.0.0.1", "cross", tag, id, 5)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for n := range 200 {
+		id := fmt.Sprintf("h%d", n)
+		p.write(p.requestIn("INVITE", "sip:hold@127.0.0.1", "cross", tag, id, 6))
+		s.await(t, func() bool { return len(s.waiting) == n+1 })
+		wg.Go(func() { s.deferred(n).Respond(ok(s.deferred(n))) })
+		p.write(p.requestIn("INVITE", "sip:um@127.0.0.1", "cross", tag, id+"x", 6))
+		wg.Wait()
+	}
+	s.connect(t).wantAlive()
+}
+
+// Connections that come and go, and answers that nobody acknowledges, count for
+// the limit of a peer as well; our own connections do not.
+func TestPeerLimitsHold(t *testing.T) {
+	s := newTestServer(t, func(c *sip.Config) { c.MaxPending, c.MaxConns, c.T1 = 5, 2, 20*time.Millisecond })
+	flood := func(user, id string) string {
+		p := s.connect(t)
+		defer p.conn.Close()
+		p.write(p.requestIn("INVITE", "sip:"+user+"@127.0.0.1", id, "", id, 1))
+		return p.response().status
+	}
+	closed := func(n int) {
+		require.Eventually(t, func() bool {
+			count := 0
+			for e := range s.log.Events() {
+				if e.Name == "sip.disconnected" {
+					count++
+				}
+			}
+			return count == n
+		}, 5*time.Second, time.Millisecond)
+	}
+	for i := range 5 {
+		require.NotEqual(t, "503", flood([]string{"302", "um"}[i%2], fmt.Sprint("f", i)))
+		closed(i + 1)
+	}
+	require.Equal(t, "503", flood("302", "more"))
+	// All is forgotten behind 64*T1, and the calls without ACK are over.
+	for _, d := range []int{0, 1} {
+		require.Equal(t, sip.EndNoACK, <-s.answered(d).ended)
+	}
+	require.Eventually(t, func() bool { return flood("302", "again") == "302" }, 5*time.Second, 50*time.Millisecond)
+}
+
+// An ACK of an earlier INVITE, said again, does not acknowledge a later one.
+func TestStaleACK(t *testing.T) {
+	s := newTestServer(t, func(c *sip.Config) { c.T1 = 20 * time.Millisecond })
+	p := s.connect(t)
+	tag := s.call(p, "stale", "")
+	p.write(p.requestIn("INVITE", "sip:um@127.0.0.1", "stale", tag, "re", 2))
+	require.Equal(t, "200", p.response().status)
+	p.write(p.requestIn("ACK", "sip:um@127.0.0.1", "stale", tag, "staleack", 1))
+	require.Equal(t, "200", p.response().status, "it is repeated")
+	p.write(p.requestIn("ACK", "sip:um@127.0.0.1", "stale", tag, "ack2", 2))
+}
+
+// A call that is accepted when its connection has gone is ended behind 64*T1.
+func TestAcceptOnDeadConnection(t *testing.T) {
+	s := newTestServer(t, func(c *sip.Config) { c.T1 = 10 * time.Millisecond })
+	p := s.connect(t)
+	p.write(p.requestIn("INVITE", "sip:wait@127.0.0.1", "dead", "", "dead", 1))
+	s.await(t, func() bool { return len(s.waiting) == 1 })
+	p.conn.Close()
+	require.Eventually(t, func() bool {
+		for e := range s.log.Events() {
+			if e.Name == "sip.disconnected" {
+				return true
+			}
+		}
+		return false
+	}, 5*time.Second, time.Millisecond)
+	s.accept(s.deferred(0))
+	require.Equal(t, sip.EndNoACK, <-s.answered(0).ended)
+}
+
+// A refresh that the peer refuses is sent again, with its Min-SE or behind a
+// glare; one that it refuses for good lets the session run out.
+func TestRefreshRefused(t *testing.T) {
+	s := newTestServer(t)
+	p := s.connect(t)
+	s.call(p, "refused", "")
+	d := s.answered(0)
+	send := func(ctx context.Context, headers []string) (sip.Reply, error) {
+		return d.dialog.Request(ctx, "UPDATE", headers, nil)
+	}
+	d.dialog.KeepSession(sip.SessionTimer{Interval: 6 * time.Second, Ours: true}, send)
+	update := p.response()
+	require.Equal(t, "6;refresher=uac", update.header.Get("Session-Expires"))
+	p.answer(update, "491 Request Pending", "", "sip:gw@127.0.0.1:9")
+	update = p.response()
+	p.answer(withMinSE(update, 8), "422 Session Interval Too Small", "", "sip:gw@127.0.0.1:9")
+	update = p.response()
+	require.Equal(t, "8;refresher=uac", update.header.Get("Session-Expires"))
+	p.answer(update, "500 Server Internal Error", "", "sip:gw@127.0.0.1:9")
+	bye := p.response()
+	require.Contains(t, bye.start, "BYE ")
+	p.answer(bye, "200 OK", "", "sip:gw@127.0.0.1:9")
+	require.Equal(t, sip.EndExpired, <-d.ended)
+}
+
+// withMinSE lets the answer to a request carry Min-SE: it is written behind
+// the CSeq.
+func withMinSE(req message, seconds int) message {
+	req.header.Set("Cseq", fmt.Sprintf("%s\r\nMin-SE: %d", req.header.Get("Cseq"), seconds))
+	return req
 }

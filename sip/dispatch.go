@@ -131,7 +131,7 @@ func (e *Endpoint) receiveACK(h *head, key uint64, d *Dialog) {
 	case tx != nil:
 		tx.acknowledged()
 	case d != nil:
-		d.acknowledged(h.raw[h.bodyOff:])
+		d.acknowledged(h.seq, h.raw[h.bodyOff:])
 	}
 }
 

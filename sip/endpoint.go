@@ -122,7 +122,7 @@ func (e *Endpoint) accept(nc net.Conn) {
 // run starts the reading goroutine of a connection.
 func (e *Endpoint) run(c *conn, side string) bool {
 	if !e.add(func() {
-		if e.enter(c) {
+		if e.enter(c, side == "accepted") {
 			e.conns[c] = struct{}{}
 		}
 	}) {

@@ -36,12 +36,14 @@ func (d *Dialog) Reinvite(ctx context.Context, contact string, headers []string,
 	}
 	d.mu.Lock()
 	ack, err := d.request(c, "ACK", seq, nil, nil)
+	var raw []byte
 	if err == nil {
-		d.ack = []byte(ack.String())
+		raw = []byte(ack.String())
+		d.ack = raw
 	}
 	d.mu.Unlock()
 	if err == nil {
-		c.send(d.call, d.ack)
+		c.send(d.call, raw)
 	}
 	return r, err
 }
@@ -57,17 +59,10 @@ func (d *Dialog) glare(tx *ServerTx) Response {
 	if d.inviting {
 		return Response{Status: 491, Reason: "Request Pending"}
 	}
-	if last := d.offered; last != nil && !last.answered() {
+	if last := d.offered; last != nil && !last.answered.Load() {
 		wait := strconv.FormatUint(d.ep.conf.Rand()%11, 10) // 0 to 10 s, by chance
 		return Response{Status: 500, Reason: "Server Internal Error", Headers: []string{"Retry-After: " + wait}}
 	}
 	d.offered = tx
 	return Response{}
-}
-
-// answered reports whether the final answer has left.
-func (tx *ServerTx) answered() bool {
-	tx.mu.Lock()
-	defer tx.mu.Unlock()
-	return tx.final != 0
 }

@@ -37,8 +37,7 @@ func (tx *ServerTx) RespondReliably(r Response, done func(acknowledged bool)) {
 	e.mu.Lock()
 	e.reliables.put(rel.key, tx)
 	e.mu.Unlock()
-	tx.timer.fire = func() { tx.repeatReliable(rel) }
-	e.wheel.start(&tx.timer, rel.interval)
+	e.wheel.start(&tx.timer, rel.interval, func() { tx.repeatReliable(rel) })
 }
 
 func (tx *ServerTx) repeatReliable(rel *reliable) {
@@ -55,7 +54,7 @@ func (tx *ServerTx) repeatReliable(rel *reliable) {
 		return
 	}
 	rel.interval *= 2
-	tx.ep.wheel.start(&tx.timer, rel.interval)
+	tx.ep.wheel.start(&tx.timer, rel.interval, func() { tx.repeatReliable(rel) })
 	last := slices.Clone(tx.last)
 	tx.mu.Unlock()
 	tx.conn.send(tx.session, last)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/exsim/exsim/sim/trace"
 )
@@ -44,7 +45,8 @@ type ServerTx struct {
 
 	mu       sync.Mutex
 	deferred bool
-	final    int    // status of the final answer, 0 before it
+	final    int // status of the final answer, 0 before it
+	answered atomic.Bool
 	last     []byte // last answer, for retransmissions
 	onCancel func()
 	reliable *reliable // provisional answer that waits for its PRACK
@@ -143,6 +145,9 @@ func (tx *ServerTx) respond(r Response) bool {
 	}
 	invite := tx.h.is("INVITE") && tx.key != 0
 	keep := r.Status < 200 && tx.deferred || invite && r.Status >= 200
+	if tx.last != nil {
+		tx.last = tx.last[:0] // where nothing can be written, no older answer stands for this one
+	}
 	tx.conn.write(func(out []byte) []byte {
 		begin := len(out)
 		out = tx.print(out, r)
@@ -159,6 +164,7 @@ func (tx *ServerTx) respond(r Response) bool {
 		return true
 	}
 	tx.final = r.Status
+	tx.answered.Store(true)
 	tx.settle()
 	if tx.dialog != nil && r.Status/100 == 2 && (tx.h.is("INVITE") || tx.h.is("UPDATE")) {
 		tx.dialog.refresh(string(tx.h.contact.of(tx.h.raw)))
@@ -172,7 +178,7 @@ func (tx *ServerTx) respond(r Response) bool {
 		if tx.merge != 0 {
 			tx.ep.accepted.put(tx.merge, struct{}{})
 		}
-		tx.dialog.awaitACK(tx.last)
+		tx.dialog.awaitACK(tx.last, tx.h.seq)
 		tx.last = nil
 	case tx.deferred:
 		tx.forget()
@@ -185,11 +191,10 @@ func (tx *ServerTx) respond(r Response) bool {
 func (tx *ServerTx) awaitACK() {
 	e := tx.ep
 	tx.remember()
-	tx.timer.fire = func() {
+	e.wheel.start(&tx.timer, e.conf.give(), func() {
 		tx.forget()
 		e.conf.Trace.Record(tx.session, trace.Session{}, timedOut(tx.conn.name, "ACK of the answer "+strconv.Itoa(tx.final)), nil)
-	}
-	e.wheel.start(&tx.timer, e.conf.give())
+	})
 }
 
 // acknowledged ends the transaction; an ACK before the final answer is none.
@@ -249,8 +254,11 @@ func timedOut(peer, what string) plain {
 func (tx *ServerTx) remember() {
 	tx.ep.mu.Lock()
 	defer tx.ep.mu.Unlock()
-	if tx.ep.pending.get(tx.key) != tx {
-		tx.conn.load.pending.Add(1)
+	if old := tx.ep.pending.get(tx.key); old != tx {
+		if old != nil { // a copy by another connection: its count goes with it
+			tx.ep.release(old.conn.load)
+		}
+		tx.conn.load.pending++
 	}
 	tx.ep.pending.put(tx.key, tx)
 	if tx.merge != 0 {
@@ -263,7 +271,7 @@ func (tx *ServerTx) forget() {
 	defer tx.ep.mu.Unlock()
 	if tx.ep.pending.get(tx.key) == tx {
 		tx.ep.pending.remove(tx.key)
-		tx.conn.load.pending.Add(-1)
+		tx.ep.release(tx.conn.load)
 		if tx.merge != 0 {
 			tx.ep.merging.remove(tx.merge)
 		}

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ func (tx *ServerTx) SessionTimer(own time.Duration) (t SessionTimer, headers []s
 	supported := HasTag(tx.Header("Supported"), "timer") || HasTag(tx.Header("Require"), "timer")
 	minSE := fmt.Sprintf("Min-SE: %d", int(own.Seconds()))
 	switch {
-	case asked != 0 && asked < own:
+	case asked != 0 && asked < own && supported:
 		return t, nil, &Response{Status: 422, Reason: "Session Interval Too Small", Headers: []string{minSE}}
 	case asked == 0 && !supported:
 		return t, nil, nil
@@ -88,22 +89,58 @@ func parseSessionExpires(value string) (d time.Duration, refresher string, ok bo
 	return time.Duration(n) * time.Second, refresher, true
 }
 
-// KeepSession starts the timer, or starts it anew behind a refresh. Where the
-// refresh is ours it is called at half of the interval. Where it is the peer's
-// the call is ended by a BYE shortly before the interval is over (RFC 4028
-// §10).
-func (d *Dialog) KeepSession(t SessionTimer, refresh func()) {
+// Refresh sends an UPDATE or a re-INVITE with these headers and returns its
+// final answer.
+type Refresh func(ctx context.Context, headers []string) (Reply, error)
+
+// KeepSession starts the timer, or starts it anew behind a refresh of the
+// peer's. Refreshes that are ours are sent at half of the interval. Where
+// nobody refreshes the call is ended by a BYE, shortly before the interval is
+// over (RFC 4028 §10).
+func (d *Dialog) KeepSession(t SessionTimer, send Refresh) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case t.Interval == 0 || d.ended:
 		d.ep.wheel.stop(&d.session)
 	case t.Ours:
-		d.session.fire = refresh
-		d.ep.wheel.start(&d.session, t.Interval/2)
+		d.ep.wheel.start(&d.session, t.Interval/2, func() { d.refreshSession(t, send) })
 	default:
-		d.session.fire = d.expired
-		d.ep.wheel.start(&d.session, t.Interval-min(32*time.Second, t.Interval/3))
+		d.ep.wheel.start(&d.session, t.Interval-min(32*time.Second, t.Interval/3), d.expired)
+	}
+}
+
+// refreshSession is our turn. A peer that does not answer, or knows no such
+// call any more, has lost it; one that refuses lets the session run out.
+func (d *Dialog) refreshSession(t SessionTimer, send Refresh) {
+	left := t.Interval / 2
+	ctx, cancel := context.WithTimeout(d.ep.ctx, left)
+	defer cancel()
+	for {
+		r, err := send(ctx, []string{"Supported: timer", fmt.Sprintf("Session-Expires: %d;refresher=uac", int(t.Interval.Seconds()))})
+		switch {
+		case err != nil, r.Status == 408, r.Status == 481:
+			if d.ep.ctx.Err() == nil {
+				d.expired()
+			}
+			return
+		case r.Status/100 == 2:
+			if agreed := r.SessionTimer(); agreed.Interval != 0 {
+				t = agreed
+			}
+			d.KeepSession(t, send)
+			return
+		case r.Status == 422 && r.MinSE() > t.Interval:
+			t.Interval = r.MinSE()
+		case r.Status == 491: // RFC 3261 §14.1: again, within 2 s, by chance
+			select {
+			case <-time.After(time.Duration(d.ep.conf.Rand()%2000) * time.Millisecond):
+			case <-ctx.Done():
+			}
+		default:
+			d.KeepSession(SessionTimer{Interval: left}, nil)
+			return
+		}
 	}
 }
 

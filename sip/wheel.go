@@ -31,10 +31,11 @@ type entry struct {
 }
 
 // start sets a timer, or sets it anew. It fires up to one tick late.
-func (w *wheel) start(e *entry, after time.Duration) {
+func (w *wheel) start(e *entry, after time.Duration, fire func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.unlink(e)
+	e.fire = fire
 	if w.done {
 		return
 	}

@@ -17,12 +17,12 @@ func TestWheelGoesRound(t *testing.T) {
 	turn := 0
 	var mu sync.Mutex
 	set := func(name string, after time.Duration) *entry {
-		e := &entry{fire: func() {
+		e := &entry{}
+		w.start(e, after, func() {
 			mu.Lock()
 			defer mu.Unlock()
 			fired[name] = turn
-		}}
-		w.start(e, after)
+		})
 		return e
 	}
 	set("short", 8800*time.Millisecond)

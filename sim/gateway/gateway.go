@@ -210,7 +210,9 @@ func (g *Gateway) Call(ctx context.Context, p CallParams) (*Call, error) {
 		return c, err
 	}
 	c.dialog = answer.Dialog
-	c.keepSession(answer.SessionTimer())
+	c.dialog.KeepSession(answer.SessionTimer(), func(ctx context.Context, headers []string) (sip.Reply, error) {
+		return c.dialog.Request(ctx, "UPDATE", headers, nil)
+	})
 	g.mu.Lock()
 	g.worker = inv.URI
 	g.mu.Unlock()
@@ -316,18 +318,6 @@ func (g *Gateway) skip(inv *sip.Invite) error {
 
 func sessionExpires(d time.Duration) string {
 	return fmt.Sprintf("Session-Expires: %d", int(d.Seconds()))
-}
-
-// keepSession refreshes the session by UPDATE where that is ours.
-func (c *Call) keepSession(t sip.SessionTimer) {
-	c.dialog.KeepSession(t, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		_, err := c.dialog.Request(ctx, "UPDATE", []string{"Supported: timer", sessionExpires(t.Interval) + ";refresher=uac"}, nil)
-		if err == nil {
-			c.keepSession(t)
-		}
-	})
 }
 
 // Acknowledged is part of sip.DialogHandler; a caller sends ACKs.

@@ -2,7 +2,6 @@ package um
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -35,7 +34,6 @@ type call struct {
 	state  state
 	timer  *time.Timer // longest call, or the wait for the hang-up
 	offers bool        // our offer is out, in a 200: the ACK brings the answer
-	keep   sip.SessionTimer
 }
 
 type state int
@@ -328,56 +326,34 @@ func (c *call) reoffer(tx *sip.ServerTx) ([]byte, error) {
 
 // keepSession starts the session timer anew; c.mu is held.
 func (c *call) keepSession(t sip.SessionTimer) {
-	c.keep = t
-	if c.dialog == nil {
-		return
+	if c.dialog != nil {
+		c.dialog.KeepSession(t, c.sendRefresh)
 	}
-	var refresh func()
-	if t.Ours {
-		refresh = c.refreshSession
-	}
-	c.dialog.KeepSession(t, refresh)
 }
 
-// refreshSession is our turn: by UPDATE where the peer takes it, else by an
-// INVITE with the description that is in force. A peer that does not answer, or
-// knows no such call any more, has lost it (RFC 4028 §10).
-func (c *call) refreshSession() {
-	ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
-	defer cancel()
+// sendRefresh refreshes the session: by UPDATE where the peer takes it, else by
+// an INVITE with an offer.
+func (c *call) sendRefresh(ctx context.Context, headers []string) (sip.Reply, error) {
 	c.mu.Lock()
-	d, keep, contact := c.dialog, c.keep, c.contact
-	headers := []string{"Supported: timer", fmt.Sprintf("Session-Expires: %d;refresher=uac", int(keep.Interval.Seconds()))}
-	var sdpNow []byte
-	if !c.updates {
+	d, contact, updates := c.dialog, c.contact, c.updates
+	var offer []byte
+	if !updates {
 		c.local.Version++
-		sdpNow = c.offer()
+		offer = c.offer()
 	}
 	c.mu.Unlock()
-	var r sip.Reply
-	var err error
-	if sdpNow == nil {
-		r, err = d.Request(ctx, "UPDATE", append(headers, "Contact: "+contact), nil)
-	} else {
-		r, err = d.Reinvite(ctx, contact, headers, sdpNow)
+	if updates {
+		return d.Request(ctx, "UPDATE", append(headers, "Contact: "+contact), nil)
 	}
-	if err != nil || r.Status == 408 || r.Status == 481 {
-		c.hangUp("the peer did not refresh the session")
-		return
-	}
+	r, err := d.Reinvite(ctx, contact, headers, offer)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r.Status/100 == 2 && c.answered(r.Body) != nil {
+	if err == nil && r.Status/100 == 2 && c.answered(r.Body) != nil {
 		c.note("um.offer_unanswered", "why", "the answer to our re-INVITE has no usable description: the media stay as they were")
 	}
 	c.offers = false
-	if c.state != stateOver {
-		c.keepSession(keep)
-	}
+	return r, err
 }
-
-// refreshTimeout is longer than any transaction.
-const refreshTimeout = time.Minute
 
 // hangUp ends the call from our side.
 func (c *call) hangUp(why string) {

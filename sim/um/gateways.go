@@ -144,7 +144,7 @@ func (gs *Gateways) moveTo(g *gateway, addrs []netip.Addr, err error) {
 	var own []netip.Addr
 	fault := ""
 	if err != nil {
-		fault = err.Error()
+		own, fault = g.addrs, err.Error() // until DNS says otherwise it is where it was
 	}
 	for _, a := range addrs {
 		a = a.Unmap()
@@ -154,6 +154,7 @@ func (gs *Gateways) moveTo(g *gateway, addrs []netip.Addr, err error) {
 		}
 		own = append(own, a)
 	}
+	slices.SortFunc(own, netip.Addr.Compare)
 	changed, worse := !slices.Equal(own, g.addrs), fault != g.fault && fault != ""
 	g.addrs, g.fault = own, fault
 	gs.mu.Unlock()

@@ -78,38 +78,50 @@ func (w *Worker) ServeSIP(tx *sip.ServerTx) {
 	case sip.HasTag(tx.Header("Require"), "100rel"):
 		w.ring(tx, a)
 	default:
-		w.take(tx, a)
-	}
-}
-
-// take answers a call or refuses it.
-func (w *Worker) take(tx *sip.ServerTx, a *admitted) {
-	if no := w.answer(tx, a); no != nil {
-		w.conf.refuse(tx, w.src, no)
+		c := &call{w: w, a: a, session: tx.Session(), callID: tx.CallID()}
+		if no = w.add(c); no == nil {
+			no = w.answer(tx, c)
+		}
+		if no != nil {
+			w.conf.refuse(tx, w.src, no)
+		}
 	}
 }
 
 // ring rings, reliably, for a caller that requires that, and answers behind its
 // PRACK; without one the call is given up (RFC 3262 §3).
 func (w *Worker) ring(tx *sip.ServerTx, a *admitted) {
+	c := &call{w: w, a: a, session: tx.Session(), callID: tx.CallID()}
+	if no := w.add(c); no != nil {
+		w.conf.refuse(tx, w.src, no)
+		return
+	}
 	tx.Defer()
+	tx.OnCancel(func() { w.remove(c) })
 	contact := w.response(tx, nil, nil, nil).Contact
 	tx.RespondReliably(sip.Response{Status: 180, Reason: "Ringing", Contact: contact}, func(acknowledged bool) {
-		if acknowledged {
-			w.take(tx, a)
+		if !acknowledged {
+			w.remove(c)
+			tx.Respond(sip.Response{Status: 504, Reason: "Server Time-out"})
 			return
 		}
-		tx.Respond(sip.Response{Status: 504, Reason: "Server Time-out"})
+		// Much may have changed since it began to ring.
+		a, no := w.conf.judge(tx)
+		if no != nil {
+			w.remove(c)
+		} else {
+			c.a = a
+			no = w.answer(tx, c)
+		}
+		if no != nil {
+			w.conf.refuse(tx, w.src, no)
+		}
 	})
 }
 
-// answer takes a call, or says why not.
-func (w *Worker) answer(tx *sip.ServerTx, a *admitted) *refusal {
-	r := &w.conf.Profile.Refusals
-	c := &call{w: w, a: a, session: tx.Session(), callID: tx.CallID()}
-	if no := w.add(c); no != nil {
-		return no
-	}
+// answer takes a call that was counted in, or says why not and counts it out.
+func (w *Worker) answer(tx *sip.ServerTx, c *call) *refusal {
+	r, a := &w.conf.Profile.Refusals, c.a
 	keep, headers, no := tx.SessionTimer(w.sessionInterval())
 	if no != nil {
 		w.remove(c)
