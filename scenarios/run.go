@@ -120,6 +120,9 @@ func (r *run) start() error {
 
 func (r *run) close() error {
 	var errs []error
+	if r.x != nil {
+		r.x.StopProbes()
+	}
 	for _, g := range r.gateways {
 		errs = append(errs, g.Close())
 	}

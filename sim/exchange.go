@@ -59,6 +59,10 @@ type Exchange struct {
 	states    map[string]*um.State // by server
 	closed    bool
 
+	probing   context.Context // ends before ctx
+	stopProbe context.CancelFunc
+	probes    sync.WaitGroup
+
 	ctx       context.Context
 	stop      context.CancelFunc
 	wg        sync.WaitGroup
@@ -100,6 +104,7 @@ func Start(conf Config) (*Exchange, error) {
 	}
 	x.rand = Chance(x.conf.Seed)
 	x.ctx, x.stop = context.WithCancel(context.Background())
+	x.probing, x.stopProbe = context.WithCancel(x.ctx)
 	for _, step := range []func() error{x.load, x.bind, x.openStore, x.openMedia, x.openGateways, x.build, x.openPickups} {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, x.Close())
@@ -342,7 +347,7 @@ func (x *Exchange) begin() {
 	for i := range x.conf.Org.Servers {
 		s := &x.conf.Org.Servers[i]
 		if r := x.routers[s.Name]; r != nil {
-			x.wg.Go(func() { r.Watch(x.ctx, x.probe(s)) })
+			x.probes.Go(func() { r.Watch(x.probing, x.probe(s)) })
 		}
 		if w := x.workers[s.Name]; w != nil {
 			w.began()
@@ -433,6 +438,7 @@ func (x *Exchange) close() error {
 	x.mu.Lock()
 	x.closed = true
 	x.mu.Unlock()
+	x.StopProbes()
 	x.stop()
 	signalling := x.remove(func(l *Listener) bool { return l.Row.Protocol == "sip" })
 	hangUp(signalling)
@@ -447,6 +453,7 @@ func (x *Exchange) close() error {
 		errs = append(errs, p.Close())
 	}
 	errs = append(errs, closeAll(x.remove(func(*Listener) bool { return true })))
+	x.probes.Wait()
 	x.wg.Wait()
 	if x.calls != nil {
 		x.calls.Close()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/org"
@@ -80,7 +81,22 @@ func (x *Exchange) watchGateways() {
 	x.wg.Go(func() { x.gateways.Resolve(x.ctx, x.admitGateways) })
 	for i := range x.conf.Org.Servers {
 		if s := &x.conf.Org.Servers[i]; s.Has(org.MailboxRole) {
-			x.wg.Go(func() { x.gateways.Watch(x.ctx, s, x.askGateway(s)) })
+			x.probes.Go(func() { x.gateways.Watch(x.probing, s, x.askGateway(s)) })
 		}
+	}
+}
+
+// StopProbes sends no OPTIONS any more, and lets those under way come to their
+// end: who is asked may then be closed without a failure in the trace.
+func (x *Exchange) StopProbes() {
+	x.stopProbe()
+	done := make(chan struct{})
+	go func() {
+		x.probes.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Second): // a peer that does not answer is waited for no longer
 	}
 }
