@@ -68,7 +68,7 @@ type Config struct {
 	// MaxConns bounds the connections of one peer address; 0 means 1000.
 	MaxConns int
 	// MaxPending bounds the INVITEs of one peer address that are not answered
-	// or not acknowledged; 0 means 2000. One more is answered 503.
+	// or not acknowledged; 0 means 30,000. One more is answered 503.
 	MaxPending int
 
 	// Dial opens outgoing connections; nil means a plain net.Dialer.
@@ -126,7 +126,7 @@ func (c Config) filled() Config {
 		c.MaxConns = 1000
 	}
 	if c.MaxPending == 0 {
-		c.MaxPending = 2000
+		c.MaxPending = 30_000
 	}
 	if c.Dial == nil {
 		c.Dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
