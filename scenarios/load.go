@@ -124,7 +124,7 @@ func (l *loader) step(v yamlfile.Value) {
 	case "recycle":
 		s.Recycle = &RecycleStep{}
 		l.f.Decode(p.Value, s.Recycle)
-		l.server(p.Pos, s.Recycle.Server, org.MailboxRole)
+		l.server(p.Pos, s.Recycle.Server, "um-worker")
 		s.Text = "the worker process of " + s.Recycle.Server + " is recycled"
 	case "gateway":
 		s.Gateway = &GatewayStep{}
@@ -144,14 +144,22 @@ func (l *loader) step(v yamlfile.Value) {
 	l.s.Steps = append(l.s.Steps, s)
 }
 
-// server reports a server that is not there, or not of a role.
-func (l *loader) server(at yamlfile.Pos, name string, role org.Role) {
+// server reports a server that is not there, or does not run a service.
+func (l *loader) server(at yamlfile.Pos, name, service string) {
 	o := l.s.Organisation
 	if o == nil {
 		return
 	}
-	if s := o.ServerNamed(name); s == nil || role != "" && !s.Has(role) {
-		l.f.Report(at, "", "no %s is named %q", map[bool]string{true: "Mailbox server", false: "server"}[role == org.MailboxRole], name)
+	s := o.ServerNamed(name)
+	if s == nil {
+		l.f.Report(at, "", "no server is named %q", name)
+		return
+	}
+	if service == "" {
+		return
+	}
+	if p, err := profile.Load(o.Version); err == nil && !s.Has(org.Role(p.RoleOf(service))) {
+		l.f.Report(at, "", "server %s has no %s: it is no %s server", name, service, p.RoleOf(service))
 	}
 }
 

@@ -224,17 +224,17 @@ func (r *run) step(ctx context.Context, n int, s *Step) bool {
 	return err == nil
 }
 
-// call places a call; the call routers of the Client Access servers are tried
-// in their order.
+// call places a call; the servers that gateways call are tried in their order.
 func (r *run) call(ctx context.Context, s *CallStep) error {
 	var to []netip.AddrPort
+	front := r.x.Profile().Front()
 	for _, l := range r.x.Listeners() {
-		if l.Row.Service == "call-router" && l.Row.Transport == string(r.transports[s.From]) {
+		if l.Row.Service == front && l.Row.Transport == string(r.transports[s.From]) {
 			to = append(to, l.Addr())
 		}
 	}
 	if len(to) == 0 {
-		return fmt.Errorf("no call router listens on %s; see um-startup-mode of call-router", r.transports[s.From])
+		return fmt.Errorf("no %s listens on %s; see um-startup-mode", front, r.transports[s.From])
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Within)
 	defer cancel()

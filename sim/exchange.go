@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -235,11 +236,8 @@ func (x *Exchange) openMedia() error {
 	if err != nil || !x.conf.SignallingOnly {
 		return err
 	}
-	for i := range x.conf.Org.Servers {
-		if s := &x.conf.Org.Servers[i]; s.Has(org.MailboxRole) && x.shared == nil {
-			x.shared, err = x.media.Open(s.Address, trace.Session{}, x.log.Source(s.Name, um.UMWorker))
-		}
-	}
+	s := x.serversOf(um.UMWorker)[0]
+	x.shared, err = x.media.Open(s.Address, trace.Session{}, x.log.Source(s.Name, um.UMWorker))
 	return err
 }
 
@@ -286,28 +284,28 @@ func (x *Exchange) connector(l *Listener) (server, error) {
 		return nil, err
 	}
 	return transport.NewReceiveConnector(l.Row.ID, transport.Config{
-		Org: x.conf.Org, Profile: x.profile, Server: l.Server, Hostname: x.mailboxServer(l.Server).FQDN,
+		Org: x.conf.Org, Profile: x.profile, Server: l.Server, Hostname: x.queueing(l.Server).FQDN,
 		Store: x.store, Cert: cert, Sessions: x.sessions, Causes: x.causes,
 		Trace: x.log.Source(l.Server.Name, l.Row.ID),
 	})
 }
 
-// mailboxServer is the server itself, or the first Mailbox server behind a
-// front end.
-func (x *Exchange) mailboxServer(s *org.Server) *org.Server {
-	if s.Has(org.MailboxRole) {
-		return s
-	}
-	for i := range x.conf.Org.Servers {
-		if m := &x.conf.Org.Servers[i]; m.Has(org.MailboxRole) {
-			return m
-		}
-	}
-	return s
+// serversOf are the servers that run a service of the port table.
+func (x *Exchange) serversOf(service string) []*org.Server {
+	return x.conf.Org.ServersWith(org.Role(x.profile.RoleOf(service)))
 }
 
-// submit hands Unified Messaging's messages to the Default connector of the
-// same server.
+// queueing is the server whose transport takes what comes to a server: itself,
+// or the first one behind a front end.
+func (x *Exchange) queueing(s *org.Server) *org.Server {
+	servers := x.serversOf("transport")
+	if slices.Contains(servers, s) {
+		return s
+	}
+	return servers[0]
+}
+
+// submit hands Unified Messaging's messages to a server's pickup.
 func (x *Exchange) submit(s *org.Server) func(um.Message) error {
 	return func(m um.Message) error {
 		p := x.pickups[s.Name]
@@ -318,16 +316,14 @@ func (x *Exchange) submit(s *org.Server) func(um.Message) error {
 	}
 }
 
+// openPickups makes what carries Unified Messaging's messages to the Default
+// connector: of the same server, where it has one.
 func (x *Exchange) openPickups() error {
-	for i := range x.conf.Org.Servers {
-		s := &x.conf.Org.Servers[i]
-		l := x.Listener(s.Name, "default")
-		if l == nil {
-			continue
-		}
+	for _, s := range x.serversOf(um.UMWorker) {
+		to := x.queueing(s)
 		p, err := transport.NewPickup(transport.PickupConfig{
 			Dir:   filepath.Join(x.conf.Dir, s.Name, "UnifiedMessaging"),
-			Hello: s.FQDN, From: s.Address, To: l.Addr(), ServerName: s.FQDN,
+			Hello: s.FQDN, From: s.Address, To: x.Listener(to.Name, "default").Addr(), ServerName: to.FQDN,
 			TLS: &tls.Config{RootCAs: x.lab.Pool(), MinVersion: tls.VersionTLS12}, Dial: x.conf.Net.Dial,
 			Retry: time.Minute, Causes: x.causes, Trace: x.log.Source(s.Name, um.UMWorker),
 		})

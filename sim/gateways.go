@@ -79,10 +79,8 @@ func (x *Exchange) state(s *org.Server) *um.State {
 // OPTIONS from every UM service.
 func (x *Exchange) watchGateways() {
 	x.wg.Go(func() { x.gateways.Resolve(x.ctx, x.admitGateways) })
-	for i := range x.conf.Org.Servers {
-		if s := &x.conf.Org.Servers[i]; s.Has(org.MailboxRole) {
-			x.probes.Go(func() { x.gateways.Watch(x.probing, s, x.askGateway(s)) })
-		}
+	for _, s := range x.serversOf(um.UMService) {
+		x.probes.Go(func() { x.gateways.Watch(x.probing, s, x.askGateway(s)) })
 	}
 }
 

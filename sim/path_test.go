@@ -25,7 +25,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func params(l *lab) gateway.CallParams {
-	return gateway.CallParams{Routers: []netip.AddrPort{l.at("call-router")}, Dial: "4000", Caller: "7125550123", Diverted: "4021", Reason: "no-answer"}
+	return gateway.CallParams{Routers: []netip.AddrPort{l.at(l.Profile().Front())}, Dial: "4000", Caller: "7125550123", Diverted: "4021", Reason: "no-answer"}
 }
 
 // Silence ends a recording, and Unified Messaging hangs up.
@@ -325,11 +325,12 @@ func TestStartFails(t *testing.T) {
 // offers is a fact.
 func TestEHLO(t *testing.T) {
 	for i, tt := range []struct{ version, row, want string }{
-		{"2016", "default-frontend", "250-ex1.contoso.lab Hello [127.0.63.30]|250-SIZE 37748736|250-PIPELINING|250-DSN|250-ENHANCEDSTATUSCODES|250-STARTTLS|250-X-ANONYMOUSTLS|250-AUTH NTLM|250-X-EXPS GSSAPI NTLM|250-8BITMIME|250-BINARYMIME|250-CHUNKING|250 XRDST"},
-		{"2013", "default", "250-mbx1.contoso.lab Hello [127.0.64.30]|250-SIZE|250-PIPELINING|250-DSN|250-ENHANCEDSTATUSCODES|250-STARTTLS|250-X-ANONYMOUSTLS|250-AUTH NTLM|250-X-EXPS GSSAPI NTLM|250-8BITMIME|250-BINARYMIME|250-CHUNKING|250-XEXCH50|250-XRDST|250 XSHADOWREQUEST"},
+		{"2016", "default-frontend", "250-ex1.contoso.lab Hello [127.0.98.30]|250-SIZE 37748736|250-PIPELINING|250-DSN|250-ENHANCEDSTATUSCODES|250-STARTTLS|250-X-ANONYMOUSTLS|250-AUTH NTLM|250-X-EXPS GSSAPI NTLM|250-8BITMIME|250-BINARYMIME|250-CHUNKING|250 XRDST"},
+		{"2007-rtm", "default", "250-hub1.contoso.lab Hello [127.0.97.30]|250-SIZE 10485760|250-PIPELINING|250-DSN|250-ENHANCEDSTATUSCODES|250-STARTTLS|250-X-ANONYMOUSTLS|250-AUTH NTLM|250-X-EXPS GSSAPI NTLM|250-8BITMIME|250-BINARYMIME|250-CHUNKING|250 XEXCH50"},
+		{"2013", "default", "250-mbx1.contoso.lab Hello [127.0.96.30]|250-SIZE|250-PIPELINING|250-DSN|250-ENHANCEDSTATUSCODES|250-STARTTLS|250-X-ANONYMOUSTLS|250-AUTH NTLM|250-X-EXPS GSSAPI NTLM|250-8BITMIME|250-BINARYMIME|250-CHUNKING|250-XEXCH50|250-XRDST|250 XSHADOWREQUEST"},
 	} {
 		t.Run(tt.version+" "+tt.row, func(t *testing.T) {
-			l := startLab(t, tt.version, 63+i, "")
+			l := startLab(t, tt.version, 98-i, "")
 			conn, err := sim.Dial(t.Context(), netip.MustParseAddr(l.addr(30)), l.at(tt.row))
 			require.NoError(t, err)
 			defer conn.Close()

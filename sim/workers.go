@@ -79,13 +79,13 @@ func (w *workers) row() string {
 	return w.takes.row()
 }
 
-// Recycle replaces the worker process of a Mailbox server: a second one, on
+// Recycle replaces the worker process of a server: a second one, on
 // the other ports, takes the new calls, and the old one ends behind its last
 // call, at the latest at the drain limit.
 func (x *Exchange) Recycle(server string) error {
 	w := x.workers[server]
 	if w == nil {
-		return fmt.Errorf("sim: no Mailbox server is named %q", server)
+		return fmt.Errorf("sim: no server with a worker process is named %q", server)
 	}
 	return w.recycle(nil, "by command")
 }

@@ -32,7 +32,7 @@ func portsCommand() *cobra.Command {
 				}
 			}
 			if len(rows) == 0 {
-				return input(fmt.Errorf("no port of role %q; roles are client-access, mailbox", role))
+				return input(fmt.Errorf("no port of role %q; roles of Exchange %s are %s", role, version, strings.Join(p.Roles(), ", ")))
 			}
 			if asJSON {
 				return portsJSON(cmd, p, rows)
@@ -41,7 +41,7 @@ func portsCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&version, "version", "2013", "Exchange `VERSION`: "+strings.Join(profile.Versions(), ", "))
-	cmd.Flags().StringVar(&role, "role", "", "only the ports of `ROLE`: client-access, mailbox")
+	cmd.Flags().StringVar(&role, "role", "", "only the ports of a server `ROLE`, such as mailbox")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

@@ -92,10 +92,12 @@ func clearPlaces(o *Organisation, at yamlfile.Pos) {
 // Validate reports every mistake of the organisation to its file and fills in
 // defaults.
 func (o *Organisation) Validate(f *yamlfile.File) error {
-	c := checker{f: f, o: o}
-	if !slices.Contains(profile.Versions(), o.Version) {
+	p, err := profile.Load(o.Version)
+	if err != nil {
 		f.Report(o.Pos, "known are "+strings.Join(profile.Versions(), ", "), "Exchange version %q is not known", o.Version)
+		return f.Err()
 	}
+	c := checker{f: f, o: o, p: p}
 	c.servers()
 	c.dialPlans()
 	c.gateways()
@@ -110,6 +112,7 @@ func (o *Organisation) Validate(f *yamlfile.File) error {
 type checker struct {
 	f *yamlfile.File
 	o *Organisation
+	p *profile.Profile // of its version
 }
 
 // unique reports a name that stands twice.
@@ -123,7 +126,7 @@ func (c checker) unique(seen map[string]bool, what, name string, at yamlfile.Pos
 
 func (c checker) servers() {
 	names, addrs := map[string]bool{}, map[netip.Addr]string{}
-	var router, mailbox bool
+	roles := c.p.Roles()
 	for i := range c.o.Servers {
 		s := &c.o.Servers[i]
 		c.unique(names, "server", s.Name, s.Pos)
@@ -135,17 +138,18 @@ func (c checker) servers() {
 			c.f.Report(s.Pos, "letters, digits, hyphens and dots", "server %q: fqdn %q is no host name", s.Name, s.FQDN)
 		}
 		for _, r := range s.Roles {
-			if r != ClientAccess && r != MailboxRole {
-				c.f.Report(s.Pos, yamlfile.Suggest(string(r), []string{string(ClientAccess), string(MailboxRole)}), "unknown role %q", r)
+			if !slices.Contains(roles, string(r)) {
+				c.f.Report(s.Pos, yamlfile.Suggest(string(r), roles), "unknown role %q; the roles of Exchange %s are %s", r, c.o.Version, strings.Join(roles, ", "))
 			}
 		}
-		if c.o.Version == "2016" && s.Has(ClientAccess) != s.Has(MailboxRole) {
+		if !c.p.Separate && s.Has(ClientAccess) != s.Has(MailboxRole) {
 			c.f.Report(s.Pos, "roles: [client-access, mailbox]", "from 2016 a Mailbox server holds the Client Access services too")
 		}
-		router, mailbox = router || s.Has(ClientAccess), mailbox || s.Has(MailboxRole)
 	}
-	if !router || !mailbox {
-		c.f.Report(c.o.Pos, "", "a call needs a server with the role client-access and one with the role mailbox")
+	for _, r := range roles {
+		if len(c.o.ServersWith(Role(r))) == 0 {
+			c.f.Report(c.o.Pos, "roles: ["+r+"]", "a call needs a server with the role %s", r)
+		}
 	}
 }
 
@@ -254,13 +258,9 @@ func (c checker) association() {
 			c.f.Report(g.Pos, "dial-plan: PLAN, or a hunt group for it", "gateway %q belongs to no dial plan", g.Name)
 		}
 	}
-	p, err := profile.Load(c.o.Version)
-	if err != nil {
-		return // said elsewhere
-	}
 	for plan, n := range gateways {
-		if d := c.o.DialPlanNamed(plan); d != nil && n > p.UM.MaxGateways {
-			c.f.Report(d.Pos, "Microsoft, UM IP gateways: the UM service does not start", "dial plan %q has %d gateways, more than %d", plan, n, p.UM.MaxGateways)
+		if d := c.o.DialPlanNamed(plan); d != nil && n > c.p.UM.MaxGateways {
+			c.f.Report(d.Pos, "Microsoft, UM IP gateways: the UM service does not start", "dial plan %q has %d gateways, more than %d", plan, n, c.p.UM.MaxGateways)
 		}
 	}
 }
@@ -312,20 +312,21 @@ func isExtension(s string, digits int) bool {
 // security checks start-up modes, fixed ports and the certificate policy.
 func (c checker) security() {
 	o := c.o
-	p, err := profile.Load(o.Version)
-	if err != nil {
-		return // said elsewhere
-	}
-	modes := p.UM.StartupModes
+	modes := c.p.UM.StartupModes
+	why, _ := c.p.Fact("um.startup-modes")
 	mode := func(at yamlfile.Pos, of string, m *StartupMode) {
 		if *m == "" {
 			*m = ModeTCP
 		}
 		if !slices.Contains(modes, string(*m)) {
-			c.f.Report(at, strings.Join(modes, ", "), "%s: Exchange %s knows no um-startup-mode %q", of, o.Version, *m)
+			c.f.Report(at, strings.Join(modes, " or "), "%s: Exchange %s has no um-startup-mode %s (%s)", of, o.Version, *m, c.p.Sources[why.Source].Title)
 		}
 	}
-	mode(o.Router.Pos, "call-router", &o.Router.UMStartupMode)
+	if c.p.RoleOf("call-router") != "" {
+		mode(o.Router.Pos, "call-router", &o.Router.UMStartupMode)
+	} else if o.Router != (RouterSettings{}) {
+		c.f.Report(o.Router.Pos, "um-startup-mode at a server", "Exchange %s has no call router", o.Version)
+	}
 	for i := range o.Servers {
 		mode(o.Servers[i].Pos, "server "+o.Servers[i].Name, &o.Servers[i].UMStartupMode)
 	}

@@ -52,10 +52,12 @@ type Organisation struct {
 // Role of a server.
 type Role string
 
-// The roles of this path.
+// The roles of Exchange 2013 and 2016, and those that 2007 has besides Mailbox.
 const (
-	ClientAccess Role = "client-access"
-	MailboxRole  Role = "mailbox"
+	ClientAccess     Role = "client-access"
+	MailboxRole      Role = "mailbox"
+	UnifiedMessaging Role = "unified-messaging"
+	HubTransport     Role = "hub-transport"
 )
 
 // Server is one simulated machine with an address of its own.
@@ -267,6 +269,17 @@ func (o *Organisation) ServerNamed(name string) *Server {
 		}
 	}
 	return nil
+}
+
+// ServersWith are the servers that hold a role.
+func (o *Organisation) ServersWith(r Role) []*Server {
+	var list []*Server
+	for i := range o.Servers {
+		if s := &o.Servers[i]; s.Has(r) {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // GatewayAt finds the gateway object with an address, nil if there is none.

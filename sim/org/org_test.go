@@ -1,6 +1,7 @@
 package org
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -28,7 +29,13 @@ func TestDefaults(t *testing.T) {
 		require.Equal(t, "Ada Lovelace", o.MailboxAt("ADA@contoso.lab").Name)
 		require.Nil(t, o.GatewayAt(netip.MustParseAddr("127.0.0.31")))
 	}
-	_, _, err := Default("2019")
+	_, text, err := Default("2007-rtm")
+	require.NoError(t, err)
+	_, err = Load("o.yaml", bytes.Replace(text, []byte("roles: [unified-messaging]"), []byte("um-startup-mode: Dual, roles: [unified-messaging]"), 1))
+	require.ErrorContains(t, err, "o.yaml:6:5: server UM1: Exchange 2007-rtm has no um-startup-mode Dual (Data Path Security Reference (Exchange 2007))")
+	_, err = Load("o.yaml", append(text, "call-router: {sip-tcp-listening-port: 5070}\n"...))
+	require.ErrorContains(t, err, "Exchange 2007-rtm has no call router")
+	_, _, err = Default("2019")
 	require.ErrorContains(t, err, "known are")
 }
 

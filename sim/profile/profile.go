@@ -5,6 +5,7 @@
 package profile
 
 import (
+	"slices"
 	"time"
 )
 
@@ -140,17 +141,20 @@ type SDP struct {
 
 // UM holds behaviour and limits of Unified Messaging.
 type UM struct {
-	DiversionOrder string // which of several names the mailbox: first or last
-	ToneHz         float64
-	ToneLength     time.Duration
-	RTPSilence     bool
-	EndKey         string
-	MaxCall        time.Duration
-	MaxRecording   time.Duration
-	RecordingIdle  time.Duration
-	MaxCalls       int
-	ProbeInterval  time.Duration
-	StartupModes   []string // that the version knows
+	// AlphanumericCaller takes a caller that is no number in a dial plan of
+	// numbers.
+	AlphanumericCaller bool
+	DiversionOrder     string // which of several names the mailbox: first or last
+	ToneHz             float64
+	ToneLength         time.Duration
+	RTPSilence         bool
+	EndKey             string
+	MaxCall            time.Duration
+	MaxRecording       time.Duration
+	RecordingIdle      time.Duration
+	MaxCalls           int
+	ProbeInterval      time.Duration
+	StartupModes       []string // that the version knows
 	// RecycleInterval is the age at which a worker process is replaced, and
 	// DrainLimit how long its calls may then go on.
 	RecycleInterval, DrainLimit time.Duration
@@ -227,6 +231,38 @@ func (p *Profile) Port(id string) (Port, bool) {
 	return Port{}, false
 }
 
+// RoleOf is the role of the servers that run a service, "" if none does.
+func (p *Profile) RoleOf(service string) string {
+	for _, r := range p.Ports {
+		if r.Service == service {
+			return r.Role
+		}
+	}
+	return ""
+}
+
+// Front is the service that gateways call: the first SIP service of the port
+// table.
+func (p *Profile) Front() string {
+	for _, r := range p.Ports {
+		if r.Protocol == "sip" {
+			return r.Service
+		}
+	}
+	return ""
+}
+
+// Roles are the server roles of this version.
+func (p *Profile) Roles() []string {
+	var roles []string
+	for _, r := range p.Ports {
+		if !slices.Contains(roles, r.Role) {
+			roles = append(roles, r.Role)
+		}
+	}
+	return roles
+}
+
 // binding ties a fact's key to its place in the Profile.
 type binding struct {
 	key  string
@@ -257,7 +293,7 @@ func (p *Profile) bindings() []binding {
 		{"sdp.events", &p.SDP.Events}, {"sdp.ptime", &p.SDP.Ptime}, {"sdp.codecs", &p.SDP.Codecs}, {"sdp.crypto-suites", &p.SDP.Suites},
 		{"sdp.more-crypto-suites", &p.SDP.MoreSuites},
 
-		{"um.diversion-order", &p.UM.DiversionOrder}, {"um.tone-hz", &p.UM.ToneHz}, {"um.tone-length", &p.UM.ToneLength},
+		{"um.alphanumeric-caller", &p.UM.AlphanumericCaller}, {"um.diversion-order", &p.UM.DiversionOrder}, {"um.tone-hz", &p.UM.ToneHz}, {"um.tone-length", &p.UM.ToneLength},
 		{"um.rtp-silence", &p.UM.RTPSilence}, {"um.end-key", &p.UM.EndKey}, {"um.max-call-duration", &p.UM.MaxCall},
 		{"um.max-recording-duration", &p.UM.MaxRecording}, {"um.recording-idle-timeout", &p.UM.RecordingIdle},
 		{"um.max-calls", &p.UM.MaxCalls}, {"um.probe-interval", &p.UM.ProbeInterval},

@@ -8,15 +8,15 @@ import (
 )
 
 func TestVersions(t *testing.T) {
-	require.Equal(t, []string{"2013", "2016"}, Versions())
+	require.Equal(t, []string{"2007-rtm", "2013", "2016"}, Versions())
 	for _, v := range Versions() {
 		p, err := Load(v)
 		require.NoError(t, err)
 		require.Equal(t, "FROM", p.SIP.Headers.From)
 		require.Equal(t, 302, p.Redirect.Status.Code)
-		router, ok := p.Port("call-router")
+		front, ok := p.Port(p.Front())
 		require.True(t, ok)
-		require.EqualValues(t, 5060, router.Port)
+		require.EqualValues(t, 5060, front.Port)
 		for key, s := range p.Sources {
 			require.NotEmpty(t, s.Title, key)
 			require.True(t, strings.HasPrefix(s.Address, "https://"), key)
@@ -29,7 +29,7 @@ func TestVersions(t *testing.T) {
 		}
 	}
 	_, err := Load("2019")
-	require.ErrorContains(t, err, "known are 2013, 2016")
+	require.ErrorContains(t, err, "known are 2007-rtm, 2013, 2016")
 }
 
 // A user's file replaces what is assumed, and nothing else.

@@ -79,7 +79,7 @@ func (c *Config) judge(tx *sip.ServerTx) (*admitted, *refusal) {
 			fmt.Sprintf("dial plan %s is %s, and the call came over %s", a.plan.Name, a.plan.VoIPSecurity, transport(tx)),
 			fmt.Sprintf("let the gateway use %s, or change voip-security of dial plan %s", map[bool]string{true: "TLS", false: "TCP"}[secured], a.plan.Name)}
 	}
-	if !telephone(a.caller.User) && !strings.EqualFold(a.caller.User, "anonymous") {
+	if !c.Profile.UM.AlphanumericCaller && !telephone(a.caller.User) && !strings.EqualFold(a.caller.User, "anonymous") {
 		return nil, &refusal{"calling-party", "refusal.bad-party", r.BadParty,
 			fmt.Sprintf("the calling party %q is no number and not Anonymous, which a TelExtn dial plan wants", a.caller.URI),
 			"send a number or Anonymous in From"}

@@ -59,7 +59,7 @@ func (r *Router) pick(a *admitted) *org.Server {
 	if a.mailbox != nil && !r.down[a.mailbox.Server] {
 		return r.conf.Org.ServerNamed(a.mailbox.Server)
 	}
-	servers := r.mailboxServers()
+	servers := r.services()
 	for range servers {
 		s := servers[r.turn%len(servers)]
 		r.turn++
@@ -70,14 +70,9 @@ func (r *Router) pick(a *admitted) *org.Server {
 	return nil
 }
 
-func (r *Router) mailboxServers() []*org.Server {
-	var list []*org.Server
-	for i := range r.conf.Org.Servers {
-		if s := &r.conf.Org.Servers[i]; s.Has(org.MailboxRole) {
-			list = append(list, s)
-		}
-	}
-	return list
+// services are the servers with a UM service.
+func (r *Router) services() []*org.Server {
+	return r.conf.Org.ServersWith(org.Role(r.conf.Profile.RoleOf(UMService)))
 }
 
 // Probe sends an OPTIONS to the UM service of a server and reports whether it
@@ -88,7 +83,7 @@ type Probe func(ctx context.Context, to *org.Server) error
 // while it does not answer.
 func (r *Router) Watch(ctx context.Context, probe Probe) {
 	var wg sync.WaitGroup
-	for _, s := range r.mailboxServers() {
+	for _, s := range r.services() {
 		wg.Go(func() {
 			watch(ctx, r.conf.Profile.UM.ProbeInterval, func(once context.Context) {
 				if err := probe(once, s); ctx.Err() == nil {

@@ -54,10 +54,13 @@ func Dialect(p *profile.Profile, redirects bool) sip.Dialect {
 	if redirects {
 		server = p.SIP.ServerRedirect
 	}
+	if server != "" {
+		server = p.SIP.ServerHeader + ": " + server
+	}
 	return sip.Dialect{
 		From: h.From, To: h.To, CSeq: h.CSeq, CallID: h.CallID, Via: h.Via, Contact: h.Contact,
 		ContentLength: h.ContentLength, ContentType: h.ContentType, RecordRoute: h.RecordRoute,
-		JoinVia: p.SIP.ViaJoined, EPID: p.SIP.EPID, Server: p.SIP.ServerHeader + ": " + server,
+		JoinVia: p.SIP.ViaJoined, EPID: p.SIP.EPID, Server: server,
 	}
 }
 
