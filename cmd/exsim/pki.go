@@ -178,7 +178,7 @@ func (p *pki) badCommand() *cobra.Command {
 
 func (p *pki) revokeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke FILE", Short: "Put a certificate on the revocation list; an exsim that runs reads it at its next start", Args: cobra.ExactArgs(1),
+		Use: "revoke FILE", Short: "Put a certificate on the revocation list; an exsim that runs refuses it at its next connection", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a, text, err := p.openWith(args[0])
 			if err != nil {

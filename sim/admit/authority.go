@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"net/netip"
 	"slices"
@@ -31,7 +32,8 @@ type Authority struct {
 	readOnly bool // the folder stays as it is
 
 	mu    sync.Mutex
-	lists []*x509.RevocationList
+	lists []*x509.RevocationList // that lie in no file
+	files map[string]listFile    // of the folder
 }
 
 // NewAuthority makes an authority that lasts as long as the process.
@@ -148,45 +150,38 @@ func (a *Authority) Revoke(cert *x509.Certificate) error {
 	if signed(a.cert, cert) != nil || !bytes.Equal(cert.RawIssuer, a.cert.RawSubject) || cert.Equal(a.cert) {
 		return fmt.Errorf("admit: %s was not issued by this authority; its own authority revokes it", printable(cert.Subject.String()))
 	}
+	known := a.Lists()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	list := &x509.RevocationList{Number: big.NewInt(time.Now().UnixNano()), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().AddDate(5, 0, 0)}
-	own := -1
-	for i, l := range a.lists {
-		if l.CheckSignatureFrom(a.cert) == nil {
-			own, list.RevokedCertificateEntries = i, l.RevokedCertificateEntries
+	entries := map[string]x509.RevocationListEntry{cert.SerialNumber.String(): {SerialNumber: cert.SerialNumber, RevocationTime: time.Now()}}
+	for _, l := range known {
+		if l.CheckSignatureFrom(a.cert) != nil {
+			continue
+		}
+		for _, e := range l.RevokedCertificateEntries {
+			entries[e.SerialNumber.String()] = e
 		}
 	}
-	list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: cert.SerialNumber, RevocationTime: time.Now()})
+	list.RevokedCertificateEntries = slices.Collect(maps.Values(entries))
 	der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
 	if err != nil {
 		return fmt.Errorf("admit: %w", err)
+	}
+	if a.dir != "" && !a.readOnly {
+		return a.writeList(der)
 	}
 	made, err := x509.ParseRevocationList(der)
 	if err != nil {
 		return fmt.Errorf("admit: %w", err)
 	}
-	if own < 0 {
-		a.lists = append(a.lists, made)
-	} else {
-		a.lists[own] = made
-	}
-	if a.dir == "" || a.readOnly {
-		return nil
-	}
-	return a.writeList(der)
+	a.lists = []*x509.RevocationList{made}
+	return nil
 }
 
 // Roots are the authorities that the lab trusts: itself and those imported.
 func (a *Authority) Roots() []*x509.Certificate {
 	return append([]*x509.Certificate{a.cert}, a.trusted...)
-}
-
-// Lists are the revocation lists that the lab knows.
-func (a *Authority) Lists() []*x509.RevocationList {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return slices.Clone(a.lists)
 }
 
 // Pool holds what Roots lists.

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // A real chain has two to four certificates. The bounds keep the signatures few
@@ -73,32 +74,42 @@ func constrained(c *x509.Certificate) bool {
 }
 
 // issuer finds the authority that signed a certificate, by its name and by the
-// signature.
-func issuer(c *x509.Certificate, among []*x509.Certificate) *x509.Certificate {
+// signature. An authority may have renewed its own certificate with the same
+// key: the one that is valid today comes first.
+func issuer(c *x509.Certificate, among []*x509.Certificate) (found *x509.Certificate) {
+	now := time.Now()
 	for _, a := range among {
 		if bytes.Equal(a.RawSubject, c.RawIssuer) && !a.Equal(c) && a.BasicConstraintsValid && a.IsCA &&
 			(a.KeyUsage == 0 || a.KeyUsage&x509.KeyUsageCertSign != 0) && signed(a, c) == nil {
-			return a
+			if now.After(a.NotBefore) && now.Before(a.NotAfter) {
+				return a
+			}
+			found = a
 		}
 	}
-	return nil
+	return found
 }
 
-// signed checks a signature. SHA-1, which Go refuses whatever the policy says,
-// is checked here: whether it is good enough is a check of its own.
+// signed checks a certificate's signature.
 func signed(by, c *x509.Certificate) error {
-	sum := sha1.Sum(c.RawTBSCertificate) //nolint:gosec // see the import
-	switch c.SignatureAlgorithm {
+	return verify(by, c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature)
+}
+
+// verify checks a signature. SHA-1, which Go refuses whatever the policy says,
+// is checked here: whether it is good enough is a check of its own.
+func verify(by *x509.Certificate, algorithm x509.SignatureAlgorithm, content, signature []byte) error {
+	sum := sha1.Sum(content) //nolint:gosec // see the import
+	switch algorithm {
 	case x509.SHA1WithRSA:
 		if key, ok := by.PublicKey.(*rsa.PublicKey); ok {
-			return rsa.VerifyPKCS1v15(key, crypto.SHA1, sum[:], c.Signature)
+			return rsa.VerifyPKCS1v15(key, crypto.SHA1, sum[:], signature)
 		}
 	case x509.ECDSAWithSHA1:
-		if key, ok := by.PublicKey.(*ecdsa.PublicKey); ok && ecdsa.VerifyASN1(key, sum[:], c.Signature) {
+		if key, ok := by.PublicKey.(*ecdsa.PublicKey); ok && ecdsa.VerifyASN1(key, sum[:], signature) {
 			return nil
 		}
 	default:
-		return by.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature)
+		return by.CheckSignature(algorithm, content, signature)
 	}
 	return x509.ErrUnsupportedAlgorithm
 }
@@ -109,27 +120,6 @@ func contains(list []*x509.Certificate, c *x509.Certificate) bool {
 	for _, o := range list {
 		if o.Equal(c) {
 			return true
-		}
-	}
-	return false
-}
-
-// revoked reports whether a list of the certificate's own authority names it.
-func (p *Policy) revoked(c, by *x509.Certificate) bool {
-	if p.Revoked == nil {
-		return false
-	}
-	for _, list := range p.Revoked() {
-		if !bytes.Equal(list.RawIssuer, c.RawIssuer) {
-			continue
-		}
-		if list.CheckSignatureFrom(by) != nil {
-			continue
-		}
-		for _, e := range list.RevokedCertificateEntries {
-			if e.SerialNumber.Cmp(c.SerialNumber) == 0 {
-				return true
-			}
 		}
 	}
 	return false

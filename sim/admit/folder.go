@@ -21,6 +21,7 @@ import (
 const (
 	trustedFolder = "trusted"
 	certsFolder   = "certs"
+	listName      = "crl.pem"
 )
 
 // CreateAuthority makes an authority in a folder that has none.
@@ -37,7 +38,7 @@ func CreateAuthority(dir string) (*Authority, error) {
 
 // keep writes the authority to a folder, where it stays from now on.
 func (a *Authority) keep(dir string) error {
-	a.dir = dir
+	a.dir, a.files = dir, map[string]listFile{}
 	for _, sub := range []string{trustedFolder, certsFolder} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return fmt.Errorf("admit: %w", err)
@@ -59,12 +60,12 @@ func OpenAuthority(dir string) (*Authority, error) {
 	if !ok || !pair.Leaf.IsCA {
 		return nil, fmt.Errorf("admit: %s is no authority", filepath.Join(dir, "ca.pem"))
 	}
-	a := &Authority{cert: pair.Leaf, key: signer, dir: dir}
+	a := &Authority{cert: pair.Leaf, key: signer, dir: dir, files: map[string]listFile{}}
 	files, err := filepath.Glob(filepath.Join(dir, trustedFolder, "*.pem"))
 	if err != nil {
 		return nil, fmt.Errorf("admit: %w", err)
 	}
-	for _, f := range append(files, filepath.Join(dir, "crl.pem")) {
+	for _, f := range append(files, filepath.Join(dir, listName)) {
 		text, err := os.ReadFile(f)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
@@ -72,9 +73,11 @@ func OpenAuthority(dir string) (*Authority, error) {
 		if err != nil {
 			return nil, fmt.Errorf("admit: %w", err)
 		}
-		if err := a.trust(f, text); err != nil {
+		certs, _, err := parsePEM(f, text)
+		if err != nil {
 			return nil, err
 		}
+		a.trusted = append(a.trusted, certs...)
 	}
 	return a, nil
 }
@@ -82,31 +85,6 @@ func OpenAuthority(dir string) (*Authority, error) {
 // ReadOnly lets the authority leave its folder as it is: what is revoked from
 // now on is remembered by this process alone.
 func (a *Authority) ReadOnly() { a.readOnly = true }
-
-// trust takes the certificates and revocation lists of a PEM text.
-func (a *Authority) trust(name string, text []byte) error {
-	found := false
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		switch block.Type {
-		case "CERTIFICATE":
-			c, err := x509.ParseCertificate(block.Bytes)
-			if err != nil {
-				return fmt.Errorf("admit: %s: %w", name, err)
-			}
-			a.trusted, found = append(a.trusted, c), true
-		case "X509 CRL":
-			l, err := x509.ParseRevocationList(block.Bytes)
-			if err != nil {
-				return fmt.Errorf("admit: %s: %w", name, err)
-			}
-			a.lists, found = append(a.lists, l), true
-		}
-	}
-	if !found {
-		return fmt.Errorf("admit: %s holds no certificate and no revocation list in PEM", name)
-	}
-	return nil
-}
 
 // Imported says what Import did with a file.
 type Imported struct {
@@ -141,7 +119,7 @@ func Import(dir, name string, content []byte, password string) (Imported, error)
 		path, err := a.Keep(pair.Leaf.Subject.CommonName, *pair)
 		return Imported{"certificate", path}, err
 	}
-	if err := a.trust(name, text); err != nil {
+	if _, _, err := parsePEM(name, text); err != nil {
 		return Imported{}, err
 	}
 	sum := sha256.Sum256(text) // an authority and its list often have one name
@@ -251,8 +229,14 @@ func PFX(c tls.Certificate, password string) ([]byte, error) {
 	return pkcs12.Modern.Encode(c.PrivateKey, c.Leaf, chain, password)
 }
 
+// writeList puts the authority's own list into its folder, whole: another
+// process may be reading it.
 func (a *Authority) writeList(der []byte) error {
-	return os.WriteFile(filepath.Join(a.dir, "crl.pem"), listPEM(der), 0o644) //nolint:gosec // a revocation list is public
+	name := filepath.Join(a.dir, listName)
+	if err := os.WriteFile(name+".new", listPEM(der), 0o644); err != nil { //nolint:gosec // a revocation list is public
+		return fmt.Errorf("admit: %w", err)
+	}
+	return os.Rename(name+".new", name)
 }
 
 // writePair writes base.pem and base.key; the key is readable by its owner

@@ -103,8 +103,14 @@ func (p *Policy) judge(certs []*x509.Certificate, s side, names func([]string) (
 		case now.Before(c.NotBefore):
 			fail(CheckDates, "%s is not valid before %s", c.Subject, c.NotBefore.Format(time.RFC3339))
 		}
-		if i+1 < len(chain) && p.revoked(c, chain[i+1]) {
+		if i+1 == len(chain) {
+			break
+		}
+		revoked, doubt := p.revocation(c, chain[i+1])
+		if revoked {
 			fail(CheckRevocation, "%s is revoked (serial %s)", c.Subject, c.SerialNumber.Text(16))
+		} else if doubt != "" && p.Levels[CheckRevocation] != Ignore {
+			found = append(found, Finding{CheckRevocation, Warn, printable(doubt)})
 		}
 	}
 	for _, c := range chain {

@@ -223,13 +223,11 @@ func (l *loader) finish() error {
 		l.p.Facts = append(l.p.Facts, fact.Fact)
 	}
 	slices.SortFunc(l.p.Facts, func(a, b Fact) int { return strings.Compare(a.Key, b.Key) })
+	l.sane(bound)
 	for file := range touched {
 		if err := file.Err(); err != nil {
 			return err
 		}
-	}
-	if err := l.p.sane(); err != nil {
-		return err
 	}
 	for _, key := range keys {
 		if _, ok := l.facts[key]; !ok {
@@ -239,18 +237,27 @@ func (l *loader) finish() error {
 	return nil
 }
 
-// sane refuses values of the right kind that nothing could run with.
-func (p *Profile) sane() error {
-	r := &p.Refusals
-	for _, s := range []Status{r.GatewayDisabled, r.UnknownGateway, r.NoHuntGroup, r.NotUMEnabled, r.BadHeader, r.BadParty, r.NoCodec, r.MaxCalls, r.NoServer, r.NoPorts} {
-		if s.Code < 400 || s.Code > 699 {
-			return fmt.Errorf("profile: a refusal is answered 400 to 699, not %d %s", s.Code, s.Reason)
+// sane reports values of the right kind that nothing could run with.
+func (l *loader) sane(bound map[string]any) {
+	check := func(key string, ok bool, want string) {
+		if f, given := l.facts[key]; given && !ok {
+			f.file.Report(f.value.Pos, want, "%s: %s", key, f.Value)
 		}
 	}
-	if p.UM.ProbeInterval <= 0 || p.UM.ToneHz <= 0 || p.UM.ToneHz >= 4000 {
-		return fmt.Errorf("profile: um.probe-interval %s and um.tone-hz %g: an interval above zero and 0 to 4000 Hz are wanted", p.UM.ProbeInterval, p.UM.ToneHz)
+	for key := range l.facts {
+		if strings.HasPrefix(key, "tls.check.") {
+			if level, ok := bound[key].(*string); ok {
+				check(key, slices.Contains([]string{"require", "warn", "ignore"}, *level), "require, warn or ignore")
+			}
+		}
+		if s, ok := bound[key].(*Status); ok && strings.HasPrefix(key, "refusal.") {
+			check(key, s.Code >= 400 && s.Code <= 699, "a refusal is answered 400 to 699")
+		}
 	}
-	return nil
+	p := l.p
+	check("tls.min-version", slices.Contains([]string{"1.0", "1.1", "1.2", "1.3"}, p.TLS.MinVersion), `"1.0", "1.1", "1.2" or "1.3"`)
+	check("um.probe-interval", p.UM.ProbeInterval > 0, "more than zero")
+	check("um.tone-hz", p.UM.ToneHz > 0 && p.UM.ToneHz < 4000, "more than 0 and less than 4000 Hz")
 }
 
 var _ encoding.TextUnmarshaler = (*Host)(nil)

@@ -52,8 +52,10 @@ replies: {reset: {text: "250 2.0.0 OK then"}}`)
 		`facts: {um.tone-hz: {value: 1, standing: sure}}`:   `documented, observed or assumed`,
 		`facts: {um.tone-hz: {value: 1, source: nowhere}}`:  `has no known source ("nowhere")`,
 		`facts: {redirect.router-host: {value: elsewhere}}`: `"elsewhere" is not address, server-fqdn or echo`,
-		`ports: []`: `sources, facts and replies only`,
-		"facts: {um.tone-hz: {value: 1}}\nfatcs: {}": `did you mean "facts"?`,
+		`facts: {tls.check.algorithm: {value: maybe}}`:      "my.yaml:1:38: tls.check.algorithm: maybe",
+		`facts: {tls.min-version: {value: "2"}}`:            "tls.min-version: 2",
+		`ports: []`:                                         `sources, facts and replies only`,
+		"facts: {um.tone-hz: {value: 1}}\nfatcs: {}":        `did you mean "facts"?`,
 	} {
 		_, err := load(text)
 		require.ErrorContains(t, err, want, text)

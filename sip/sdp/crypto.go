@@ -115,30 +115,49 @@ func (l Local) keys(m *Media, answered bool) *Keys {
 	return nil
 }
 
-// keyMarks stand before the keys of SDES.
-var keyMarks = [...][]byte{[]byte("inline:"), []byte("INLINE:")}
-
 // HasKeys reports whether MaskKeys would change a text.
-func HasKeys(text []byte) bool {
-	return bytes.Contains(text, keyMarks[0]) || bytes.Contains(text, keyMarks[1])
-}
+func HasKeys(text []byte) bool { return nextInline(text) >= 0 || nextKeyLine(text) >= 0 }
 
-// MaskKeys puts asterisks in place of the keys of SDES, however the line
-// around them is spelled, so that a message can be shown. A text without keys
-// is returned as it is, any other copied.
+// MaskKeys puts asterisks in place of the keys of SDES and of k= lines, however
+// the line around them is spelled, so that a message can be shown. A text
+// without keys is returned as it is, any other copied.
 func MaskKeys(text []byte) []byte {
-	for _, before := range keyMarks {
-		at := bytes.Index(text, before)
-		if at < 0 {
-			continue
-		}
-		text = bytes.Clone(text)
-		for rest := text; at >= 0; at = bytes.Index(rest, before) {
-			rest = bytes.TrimLeft(rest[at+len(before):], " \t")
+	if !HasKeys(text) {
+		return text
+	}
+	text = bytes.Clone(text)
+	for _, next := range []func([]byte) int{nextInline, nextKeyLine} {
+		rest := text
+		for at := next(rest); at >= 0; at = next(rest) {
+			rest = bytes.TrimLeft(rest[at:], " \t")
 			for i := 0; i < len(rest) && rest[i] > ' ' && rest[i] != '|' && rest[i] != ';'; i++ {
 				rest[i] = '*'
 			}
 		}
 	}
 	return text
+}
+
+// nextInline is where the next key of SDES begins, -1 if none does.
+func nextInline(text []byte) int {
+	const mark = "inline:" // in any case
+	for from := 0; ; {
+		colon := bytes.IndexByte(text[from:], ':')
+		if colon < 0 {
+			return -1
+		}
+		from += colon + 1
+		if from >= len(mark) && strings.EqualFold(string(text[from-len(mark):from]), mark) {
+			return from
+		}
+	}
+}
+
+// nextKeyLine is where the value of the next k= line begins (RFC 4566 §5.12).
+func nextKeyLine(text []byte) int {
+	const mark = "\nk="
+	if at := bytes.Index(text, []byte(mark)); at >= 0 {
+		return at + len(mark)
+	}
+	return -1
 }

@@ -152,6 +152,7 @@ func TestAnswerSRTP(t *testing.T) {
 	require.Len(t, masked, len(text))
 	require.Contains(t, masked, "inline:****************************************\r\n")
 	require.NotContains(t, masked, base64.StdEncoding.EncodeToString(callee.Crypto[1].Key))
+	require.Equal(t, "v=0\r\nk=************\r\nA = Crypto:1 X Inline: ****|2^31", string(MaskKeys([]byte("v=0\r\nk=clear:secret\r\nA = Crypto:1 X Inline: QUJD|2^31"))))
 	clear := []byte("v=0\r\na=label:inline\r\n")
 	require.Equal(t, &clear[0], &MaskKeys(clear)[0])
 }
