@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -357,6 +358,8 @@ func TestCrossedReinvites(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	q.write(q.request("OPTIONS", "sip:served@127.0.0.1", "served", "")) // what q sent before it is answered, too
+	s.await(t, func() bool { return slices.Contains(s.order, "OPTIONS") })
 	for n := range 200 {
 		id := fmt.Sprintf("h%d", n)
 		p.write(p.requestIn("INVITE", "sip:hold@127.0.0.1", "cross", tag, id, 6))
