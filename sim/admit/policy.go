@@ -74,63 +74,88 @@ var (
 // judge holds a certificate, with the others that were sent along, against the
 // policy. names tells whether one of its names is expected, and whose it is.
 func (p *Policy) judge(certs []*x509.Certificate, s side, names func([]string) (who string, ok bool)) (who string, found []Finding) {
-	fail := func(c Check, format string, args ...any) {
-		level := p.Levels[c]
-		if level == "" {
-			level = Require
-		}
-		if level != Ignore {
-			found = append(found, Finding{c, level, printable(fmt.Sprintf(format, args...))})
-		}
-	}
+	j := judgement{Policy: p}
 	if len(certs) == 0 {
-		fail(CheckChain, "no certificate was shown")
-		return "", found
+		j.fail(CheckChain, "no certificate was shown")
+		return "", j.found
 	}
 	if len(certs) > maxSent {
-		fail(CheckChain, "%d certificates are sent along, more than %d", len(certs), maxSent)
-		return "", append(found, Finding{CheckChain, Require, "they are not looked at"})
+		j.fail(CheckChain, "%d certificates are sent along, more than %d", len(certs), maxSent)
+		return "", append(j.found, Finding{CheckChain, Require, "they are not looked at"})
 	}
-	leaf, now := certs[0], time.Now()
 	chain, err := p.chain(certs)
 	if err != nil {
-		fail(CheckChain, "%v", err)
+		j.fail(CheckChain, "%v", err)
 	}
+	j.validity(chain)
+	for _, c := range chain {
+		if !fits(c, s.usage) {
+			j.fail(CheckUsage, "the extended key usage of %s is not for a %s: %s", c.Subject, s.name, usages(c))
+		}
+	}
+	who, ok := names(Names(certs[0]))
+	if !ok {
+		j.fail(CheckName, "it names %s", orNobody(Names(certs[0])))
+	}
+	j.strength(chain)
+	return who, j.found
+}
+
+// judgement collects what is wrong with a certificate.
+type judgement struct {
+	*Policy
+	found []Finding
+}
+
+func (j *judgement) fail(c Check, format string, args ...any) {
+	level := j.Levels[c]
+	if level == "" {
+		level = Require
+	}
+	j.add(c, level, format, args...)
+}
+
+// doubt is a finding that refuses nobody.
+func (j *judgement) doubt(c Check, format string, args ...any) { j.add(c, Warn, format, args...) }
+
+func (j *judgement) add(c Check, level Level, format string, args ...any) {
+	if j.Levels[c] != Ignore {
+		j.found = append(j.found, Finding{c, level, printable(fmt.Sprintf(format, args...))})
+	}
+}
+
+// validity checks whether each certificate counts today.
+func (j *judgement) validity(chain []*x509.Certificate) {
+	now := time.Now()
 	for i, c := range chain {
 		switch {
 		case now.After(c.NotAfter):
-			fail(CheckDates, "%s expired on %s", c.Subject, c.NotAfter.Format(time.RFC3339))
+			j.fail(CheckDates, "%s expired on %s", c.Subject, c.NotAfter.Format(time.RFC3339))
 		case now.Before(c.NotBefore):
-			fail(CheckDates, "%s is not valid before %s", c.Subject, c.NotBefore.Format(time.RFC3339))
+			j.fail(CheckDates, "%s is not valid before %s", c.Subject, c.NotBefore.Format(time.RFC3339))
 		}
 		if i+1 == len(chain) {
 			break
 		}
-		revoked, doubt := p.revocation(c, chain[i+1])
+		revoked, doubt := j.revocation(c, chain[i+1])
 		if revoked {
-			fail(CheckRevocation, "%s is revoked (serial %s)", c.Subject, c.SerialNumber.Text(16))
-		} else if doubt != "" && p.Levels[CheckRevocation] != Ignore {
-			found = append(found, Finding{CheckRevocation, Warn, printable(doubt)})
+			j.fail(CheckRevocation, "%s is revoked (serial %s)", c.Subject, c.SerialNumber.Text(16))
+		} else if doubt != "" {
+			j.doubt(CheckRevocation, "%s", doubt)
 		}
 	}
+}
+
+// strength checks signatures and keys.
+func (j *judgement) strength(chain []*x509.Certificate) {
 	for _, c := range chain {
-		if !fits(c, s.usage) {
-			fail(CheckUsage, "the extended key usage of %s is not for a %s: %s", c.Subject, s.name, usages(c))
+		if weak(c.SignatureAlgorithm) && !contains(j.Roots, c) {
+			j.fail(CheckAlgorithm, "%s is signed with %s", c.Subject, c.SignatureAlgorithm)
+		}
+		if bits, enough := j.keySize(c); !enough {
+			j.fail(CheckKeySize, "the key of %s has %d bits", c.Subject, bits)
 		}
 	}
-	who, ok := names(Names(leaf))
-	if !ok {
-		fail(CheckName, "it names %s", orNobody(Names(leaf)))
-	}
-	for _, c := range chain {
-		if weak(c.SignatureAlgorithm) && !contains(p.Roots, c) {
-			fail(CheckAlgorithm, "%s is signed with %s", c.Subject, c.SignatureAlgorithm)
-		}
-		if bits, enough := p.keySize(c); !enough {
-			fail(CheckKeySize, "the key of %s has %d bits", c.Subject, bits)
-		}
-	}
-	return who, found
 }
 
 // refusal is the first finding that refuses the peer.

@@ -30,16 +30,8 @@ func NewRouter(conf Config, server *org.Server, state *State) *Router {
 
 // ServeSIP redirects calls and answers OPTIONS.
 func (r *Router) ServeSIP(tx *sip.ServerTx) {
-	if r.conf.inactive(tx, r.src, r.state) {
-		return
-	}
-	if tx.Method() != "INVITE" {
-		r.conf.other(tx)
-		return
-	}
-	a, no := r.conf.judge(tx)
-	if no != nil {
-		r.conf.refuse(tx, r.src, no)
+	a := r.conf.invitation(tx, r.src, r.state)
+	if a == nil {
 		return
 	}
 	to := r.pick(a)
@@ -124,17 +116,7 @@ func NewService(conf Config, server *org.Server, state *State, worker func() str
 
 // ServeSIP redirects calls and answers OPTIONS.
 func (s *Service) ServeSIP(tx *sip.ServerTx) {
-	if s.conf.inactive(tx, s.src, s.state) {
-		return
+	if a := s.conf.invitation(tx, s.src, s.state); a != nil {
+		s.conf.redirect(tx, s.src, a, s.conf.Profile.Redirect.ServiceHost, s.server, s.worker())
 	}
-	if tx.Method() != "INVITE" {
-		s.conf.other(tx)
-		return
-	}
-	a, no := s.conf.judge(tx)
-	if no != nil {
-		s.conf.refuse(tx, s.src, no)
-		return
-	}
-	s.conf.redirect(tx, s.src, a, s.conf.Profile.Redirect.ServiceHost, s.server, s.worker())
 }

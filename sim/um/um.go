@@ -79,6 +79,24 @@ func (c *Config) other(tx *sip.ServerTx) {
 	tx.Respond(sip.Response{Status: 481, Reason: "Call/Transaction Does Not Exist"})
 }
 
+// invitation is the call of a request at a service that redirects, nil if there
+// is none to redirect: the request is answered then.
+func (c *Config) invitation(tx *sip.ServerTx, src *trace.Source, state *State) *admitted {
+	if c.inactive(tx, src, state) {
+		return nil
+	}
+	if tx.Method() != "INVITE" {
+		c.other(tx)
+		return nil
+	}
+	a, no := c.judge(tx)
+	if no != nil {
+		c.refuse(tx, src, no)
+		return nil
+	}
+	return a
+}
+
 // refuse answers a call that is not taken and says why. A refusal for now says
 // when to come again (RFC 3261 §21.5.4).
 func (c *Config) refuse(tx *sip.ServerTx, src *trace.Source, r *refusal, headers ...string) {
