@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/exsim/exsim/sim/trace"
@@ -40,7 +39,7 @@ func Judge(s *Scenario, events []trace.Event) []Verdict {
 		at, ran := j.step[n+1]
 		v := Verdict{Step: n + 1, Text: step.Text, Result: NotRun, Event: -1}
 		if ran {
-			if step.Expect == nil || anchor < 0 {
+			if step.moves() || anchor < 0 {
 				anchor = at
 			}
 			j.one(&v, &step, anchor)
@@ -79,40 +78,10 @@ func (j *judge) index(i int) {
 	}
 }
 
-func (j *judge) one(v *Verdict, step *Step, anchor int) {
-	switch {
-	case step.Expect != nil:
-		j.expect(v, step.Expect, anchor)
-	case step.Mail != nil:
-		j.mail(v, step.Mail, anchor)
-	default:
-		i, ok := j.acted[v.Step]
-		if !ok {
-			v.Result, v.Got = Failed, "the run was broken off"
-			return
-		}
-		e := &j.events[i]
-		done, _ := e.Get("ok")
-		v.Result, v.Event = Failed, int64(e.Seq)
-		if done == true {
-			v.Result = Passed
-		} else {
-			v.Got = e.Text("got")
-		}
-	}
-}
-
-// expect looks for an event that has happened by the end of its time since
-// the last action began, by event times alone.
-func (j *judge) expect(v *Verdict, m *Matcher, anchor int) {
-	v.Result, v.Got = Failed, "no such event within "+m.Within.String()
-	j.find(v, m, anchor, func(*trace.Event) bool { return true })
-}
-
 // find passes the verdict if an event matches; else it tells the nearest miss,
 // the one with the fewest conditions not met.
-func (j *judge) find(v *Verdict, m *Matcher, anchor int, eligible func(*trace.Event) bool) {
-	limit := j.events[anchor].At + m.Within
+func (j *judge) find(v *Verdict, m *Matcher, anchor int, within time.Duration, eligible func(*trace.Event) bool) {
+	limit := j.events[anchor].At + within
 	nearest := 0
 	for i := 0; i < len(j.events) && j.events[i].At <= limit; i++ {
 		e := &j.events[i]
@@ -128,39 +97,6 @@ func (j *judge) find(v *Verdict, m *Matcher, anchor int, eligible func(*trace.Ev
 			nearest = misses
 			v.Got, v.Event = why, int64(e.Seq)
 		}
-	}
-}
-
-// matcher is the mail step as a matcher of mail.delivered.
-func (m *MailStep) matcher() *Matcher {
-	return &Matcher{Event: "mail.delivered", Call: m.Call, Where: m.Where, Header: m.Header, Within: m.Within}
-}
-
-// to reports whether a delivery is to the step's mailbox.
-func (m *MailStep) to(e *trace.Event) bool {
-	return e.Name == "mail.delivered" && (e.Text("extension") == m.To || strings.EqualFold(e.Text("mailbox"), m.To))
-}
-
-func (j *judge) mail(v *Verdict, m *MailStep, anchor int) {
-	v.Result, v.Got = Failed, "no message came within "+m.Within.String()
-	j.find(v, m.matcher(), anchor, m.to)
-	if v.Result == Passed {
-		j.sameAudio(v, m)
-	}
-}
-
-func (j *judge) sameAudio(v *Verdict, m *MailStep) {
-	if m.Audio == "" {
-		return
-	}
-	i, ok := j.audio[v.Step]
-	if !ok {
-		v.Result, v.Got = Failed, "the message has no recording to compare"
-		return
-	}
-	if same, _ := j.events[i].Get("same"); same != true {
-		v.Result = Failed
-		v.Got = fmt.Sprintf("the recording does not hold the %d octets that were said", j.events[i].Int("octets"))
 	}
 }
 

@@ -1,22 +1,13 @@
 package scenarios
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"mime"
-	"mime/multipart"
 	"net"
-	"net/mail"
-	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/exsim/exsim/sim"
@@ -142,7 +133,7 @@ func (r *run) steps(ctx context.Context) {
 		n := i + 1
 		r.progress(n, step.Text, nil)
 		r.src.Record(trace.Session{}, trace.Session{}, stepEvent{n, step.Verb, step.Text}, nil)
-		if step.Expect == nil {
+		if step.moves() {
 			r.moveAnchor(n)
 		}
 		ok := r.step(ctx, n, step)
@@ -183,135 +174,4 @@ func (r *run) await(ctx context.Context, within time.Duration, match func(e *tra
 		}
 	}
 	return nil
-}
-
-func (r *run) step(ctx context.Context, n int, s *Step) bool {
-	var err error
-	switch {
-	case s.Expect != nil:
-		return nil != r.await(ctx, s.Expect.Within, func(e *trace.Event) bool {
-			ok, _, _ := s.Expect.matches(e, r.sessions)
-			return ok
-		})
-	case s.Mail != nil:
-		return r.mail(ctx, n, s.Mail)
-	case s.Call != nil:
-		err = r.call(ctx, s.Call)
-	case s.Recycle != nil:
-		err = r.x.Recycle(s.Recycle.Server)
-	case s.Gateway != nil:
-		err = r.x.SetGatewayStatus(s.Gateway.Name, s.Gateway.Status)
-	case s.Maintenance != nil:
-		err = r.x.SetMaintenance(s.Maintenance.Server, s.Maintenance.State == "inactive")
-	case s.Talk != nil:
-		if err = r.after(ctx, s.Talk.Call, s.Talk.After, s.Talk.Within); err == nil {
-			err = r.calls[s.Talk.Call].Talk(ctx, s.Talk.For)
-		}
-	case s.DTMF != nil:
-		if err = r.after(ctx, s.DTMF.Call, "", 0); err == nil {
-			err = r.calls[s.DTMF.Call].Digits(ctx, s.DTMF.Digits)
-		}
-	case s.Hangup != nil:
-		if err = r.after(ctx, s.Hangup.Call, s.Hangup.After, s.Hangup.Within); err == nil {
-			err = r.calls[s.Hangup.Call].Hangup(ctx)
-		}
-	}
-	e := acted{n: n, ok: err == nil}
-	if err != nil {
-		e.got = err.Error()
-	}
-	r.src.Record(trace.Session{}, trace.Session{}, e, nil)
-	return err == nil
-}
-
-// call places a call; the servers that gateways call are tried in their order.
-func (r *run) call(ctx context.Context, s *CallStep) error {
-	var to []netip.AddrPort
-	front := r.x.Profile().Front()
-	for _, l := range r.x.Listeners() {
-		if l.Row.Service == front && l.Row.Transport == string(r.transports[s.From]) {
-			to = append(to, l.Addr())
-		}
-	}
-	if len(to) == 0 {
-		return fmt.Errorf("no %s listens on %s; see um-startup-mode", front, r.transports[s.From])
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.Within)
-	defer cancel()
-	p := gateway.CallParams{Routers: to, Dial: s.Dial, Caller: s.Caller, Name: s.Name, Diverted: s.Diverted, Reason: s.Reason, Session: s.Session, LateOffer: s.Late}
-	c, err := r.gateways[s.From].Call(ctx, p)
-	r.sessions[s.ID] = c.Session()
-	r.src.Record(trace.Session{}, trace.Session{}, callEvent{s.ID, c.Session()}, nil)
-	if s.Outcome == "refused" {
-		if err == nil {
-			return errors.New("the call was answered")
-		}
-		return nil
-	}
-	if err == nil {
-		r.calls[s.ID] = c
-	}
-	return err
-}
-
-// after waits for an event of a call that is up.
-func (r *run) after(ctx context.Context, id, event string, within time.Duration) error {
-	if r.calls[id] == nil {
-		return fmt.Errorf("call %s is not up", id)
-	}
-	if event == "" {
-		return nil
-	}
-	session := r.sessions[id]
-	if r.await(ctx, within, func(e *trace.Event) bool { return e.Name == event && e.Session == session }) == nil {
-		return fmt.Errorf("no %s within %s", event, within)
-	}
-	return nil
-}
-
-func (r *run) mail(ctx context.Context, n int, m *MailStep) bool {
-	matcher := m.matcher()
-	e := r.await(ctx, m.Within, func(e *trace.Event) bool {
-		ok, _, _ := matcher.matches(e, r.sessions)
-		return m.to(e) && ok
-	})
-	if e == nil {
-		return false
-	}
-	if m.Audio == "" {
-		return true
-	}
-	wav, err := recording(e.Text("path"))
-	if err != nil {
-		return false
-	}
-	octets, same, err := r.calls[m.Call].Within(wav)
-	r.src.Record(trace.Session{}, trace.Session{}, audioEvent{n, octets, same && err == nil}, nil)
-	return same && err == nil
-}
-
-// recording is the attached WAV of a stored message.
-func recording(path string) ([]byte, error) {
-	b, err := os.ReadFile(filepath.Clean(path))
-	if err != nil {
-		return nil, err
-	}
-	msg, err := mail.ReadMessage(bytes.NewReader(b))
-	if err != nil {
-		return nil, err
-	}
-	_, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
-	if err != nil {
-		return nil, err
-	}
-	parts := multipart.NewReader(msg.Body, params["boundary"])
-	for {
-		p, err := parts.NextPart()
-		if err != nil {
-			return nil, fmt.Errorf("no WAV is attached: %w", err)
-		}
-		if strings.HasSuffix(p.FileName(), ".wav") {
-			return io.ReadAll(base64.NewDecoder(base64.StdEncoding, p))
-		}
-	}
 }

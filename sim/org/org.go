@@ -17,36 +17,25 @@ import (
 // Organisation is everything that is simulated.
 type Organisation struct {
 	Pos     yamlfile.Pos
-	Version string `yaml:"version,required"` // Exchange version
-	Domain  string `yaml:"domain,required"`  // accepted domain
+	Version string `yaml:"version,required" doc:"of Exchange"`
+	Domain  string `yaml:"domain,required" doc:"accepted domain of mail"`
 
-	Servers    []Server      `yaml:"servers,required"`
-	DialPlans  []DialPlan    `yaml:"dial-plans,required"`
-	Gateways   []UMIPGateway `yaml:"gateways"`
-	HuntGroups []HuntGroup   `yaml:"hunt-groups"`
-	Mailboxes  []Mailbox     `yaml:"mailboxes"`
+	Servers    []Server      `yaml:"servers,required" doc:"the simulated machines"`
+	DialPlans  []DialPlan    `yaml:"dial-plans,required" doc:"UM dial plans"`
+	Gateways   []UMIPGateway `yaml:"gateways" doc:"UM IP gateways: the devices that may call"`
+	HuntGroups []HuntGroup   `yaml:"hunt-groups" doc:"UM hunt groups: which pilot number of a gateway belongs to which dial plan"`
+	Mailboxes  []Mailbox     `yaml:"mailboxes" doc:"mailboxes, UM-enabled by an extension"`
 
-	// Router changes what Set-UMCallRouterSettings can change.
-	Router RouterSettings `yaml:"call-router"`
-	// UMService and UMWorker cannot be changed: to try is an error that says
-	// why.
-	UMService FixedPorts `yaml:"um-service"`
-	UMWorker  FixedPorts `yaml:"um-worker"`
-	// WorkerPorts picks one of Microsoft's two readings of the workers' ports
-	// on a server that listens for TLS alone; WorkerPortsDocumented if empty.
-	WorkerPorts WorkerPorts `yaml:"worker-ports"`
-	// Recycling says when a worker process is replaced.
-	Recycling Recycling `yaml:"recycling"`
-	// TLS changes which certificates are taken.
-	TLS TLS `yaml:"tls"`
-	// RTP narrows the UDP ports of media.
-	RTP PortRange `yaml:"rtp"`
-	// Limits of recording and calls; zero means the profile's.
-	Limits Limits `yaml:"limits"`
-	// Prompts replaces the greeting and the pilot's greeting by WAV files.
-	Prompts Prompts `yaml:"prompts"`
-	// Facts names a file that overrides assumed facts.
-	Facts string `yaml:"facts"`
+	Router      RouterSettings `yaml:"call-router" doc:"what Set-UMCallRouterSettings can change"`
+	UMService   FixedPorts     `yaml:"um-service" doc:"cannot be changed: to try is an error that says why"`
+	UMWorker    FixedPorts     `yaml:"um-worker" doc:"cannot be changed: to try is an error that says why"`
+	WorkerPorts WorkerPorts    `yaml:"worker-ports" doc:"which of Microsoft's two readings holds for the workers' ports on a server that listens for TLS alone: documented (5065, 5067), or majority (5066, 5068)"`
+	Recycling   Recycling      `yaml:"recycling" doc:"when a worker process is replaced"`
+	TLS         TLS            `yaml:"tls" doc:"which certificates are taken, where it differs from the profile"`
+	RTP         PortRange      `yaml:"rtp" doc:"narrows the UDP ports of media"`
+	Limits      Limits         `yaml:"limits" doc:"of recording and calls"`
+	Prompts     Prompts        `yaml:"prompts" doc:"WAV files of 8 kHz mono (PCM16, mu-law or A-law) in place of the built-in ones"`
+	Facts       string         `yaml:"facts" doc:"file that overrides assumed facts"`
 }
 
 // Role of a server.
@@ -62,17 +51,13 @@ const (
 
 // Server is one simulated machine with an address of its own.
 type Server struct {
-	Pos     yamlfile.Pos
-	Name    string     `yaml:"name,required"`
-	FQDN    string     `yaml:"fqdn,required"`
-	Address netip.Addr `yaml:"address,required"`
-	// Advertise is the address that Contact and SDP carry, where peers see
-	// another than Address.
-	Advertise netip.Addr `yaml:"advertise"`
-	Roles     []Role     `yaml:"roles,required"`
-	// UMStartupMode of the UM service and its workers (Set-UMService); TCP if
-	// empty.
-	UMStartupMode StartupMode `yaml:"um-startup-mode"`
+	Pos           yamlfile.Pos
+	Name          string      `yaml:"name,required" doc:"of the server"`
+	FQDN          string      `yaml:"fqdn,required" doc:"its host name, in certificates and greetings"`
+	Address       netip.Addr  `yaml:"address,required" doc:"that it binds"`
+	Advertise     netip.Addr  `yaml:"advertise" doc:"address that Contact and SDP carry, where peers see another one"`
+	Roles         []Role      `yaml:"roles,required" doc:"client-access and mailbox; in 2007 unified-messaging, hub-transport, mailbox"`
+	UMStartupMode StartupMode `yaml:"um-startup-mode" doc:"of the UM service and its workers: TCP (if left out), TLS, Dual"`
 }
 
 // StartupMode says which listeners a service opens.
@@ -109,15 +94,11 @@ const (
 
 // TLS says which certificates are taken, where it differs from the profile.
 type TLS struct {
-	Pos yamlfile.Pos
-	// Authority is the folder of exsim pki; empty is an authority that lasts
-	// as long as the run.
-	Authority string `yaml:"authority"`
-	// Checks sets levels: require, warn or ignore, by the name of the check.
-	Checks     map[string]string `yaml:"checks"`
-	MinVersion string            `yaml:"min-version"` // "1.0" to "1.3"
-	// Legacy takes suites of Exchange's time.
-	Legacy bool `yaml:"legacy"`
+	Pos        yamlfile.Pos
+	Authority  string            `yaml:"authority" doc:"folder of exsim pki; left out: an authority that lasts as long as the run"`
+	Checks     map[string]string `yaml:"checks" doc:"levels (require, warn, ignore) of chain, dates, revocation, usage, name, algorithm, key-size"`
+	MinVersion string            `yaml:"min-version" doc:"\"1.0\" to \"1.3\""`
+	Legacy     bool              `yaml:"legacy" doc:"true takes cipher suites of Exchange's time"`
 }
 
 // Has reports whether the server holds a role.
@@ -139,12 +120,11 @@ const TelExtn URIType = "TelExtn"
 
 // DialPlan is a UM dial plan.
 type DialPlan struct {
-	Pos     yamlfile.Pos
-	Name    string  `yaml:"name,required"`
-	URIType URIType `yaml:"uri-type"`        // TelExtn if empty
-	Digits  int     `yaml:"digits,required"` // in an extension, 1-20
-	// VoIPSecurity is Unsecured if empty.
-	VoIPSecurity VoIPSecurity `yaml:"voip-security"`
+	Pos          yamlfile.Pos
+	Name         string       `yaml:"name,required" doc:"of the dial plan"`
+	URIType      URIType      `yaml:"uri-type" doc:"TelExtn, which is the default"`
+	Digits       int          `yaml:"digits,required" doc:"in an extension, 1 to 20"`
+	VoIPSecurity VoIPSecurity `yaml:"voip-security" doc:"Unsecured (if left out), SIPSecured, Secured"`
 }
 
 // VoIPSecurity is what a dial plan asks of a call.
@@ -160,17 +140,14 @@ const (
 // UMIPGateway is a device that may call. Over TCP it is known by its address,
 // or the one that its FQDN has in DNS; over TLS by the name in its certificate.
 type UMIPGateway struct {
-	Pos     yamlfile.Pos
-	Name    string     `yaml:"name,required"`
-	Address netip.Addr `yaml:"address"`
-	FQDN    string     `yaml:"fqdn"`
-	// IPAddressFamily picks among the addresses of the FQDN; IPv4Only if empty.
-	IPAddressFamily IPAddressFamily `yaml:"ip-address-family"`
-	Port            uint16          `yaml:"port"`   // 5060 if zero, 5061 where the dial plan is secured
-	Status          Status          `yaml:"status"` // Enabled if empty
-	// DialPlan gives the gateway a default hunt group, without a pilot, unless
-	// it has hunt groups of its own.
-	DialPlan string `yaml:"dial-plan"`
+	Pos             yamlfile.Pos
+	Name            string          `yaml:"name,required" doc:"of the gateway object"`
+	Address         netip.Addr      `yaml:"address" doc:"by which it is known over TCP"`
+	FQDN            string          `yaml:"fqdn" doc:"the name in its certificate, by which it is known over TLS; over TCP its addresses in DNS"`
+	IPAddressFamily IPAddressFamily `yaml:"ip-address-family" doc:"which addresses of the fqdn are used: IPv4Only (if left out), IPv6Only, Any"`
+	Port            uint16          `yaml:"port" doc:"where it is asked for OPTIONS: 5060 if left out, 5061 where the dial plan is secured"`
+	Status          Status          `yaml:"status" doc:"Enabled (if left out), NoNewCalls, Disabled"`
+	DialPlan        string          `yaml:"dial-plan" doc:"gives it a default hunt group, without a pilot, unless it has hunt groups of its own"`
 }
 
 // IPAddressFamily is which addresses of a name are used.
@@ -199,66 +176,66 @@ var Statuses = []Status{Enabled, Disabled, NoNewCalls}
 // HuntGroup ties a pilot number of a gateway to a dial plan.
 type HuntGroup struct {
 	Pos      yamlfile.Pos
-	Name     string `yaml:"name,required"`
-	Pilot    string `yaml:"pilot"` // "" takes every call of the gateway
-	Gateway  string `yaml:"gateway,required"`
-	DialPlan string `yaml:"dial-plan,required"`
+	Name     string `yaml:"name,required" doc:"of the hunt group"`
+	Pilot    string `yaml:"pilot" doc:"number that is dialled; left out it takes every call of the gateway"`
+	Gateway  string `yaml:"gateway,required" doc:"name of the UM IP gateway"`
+	DialPlan string `yaml:"dial-plan,required" doc:"name of the dial plan"`
 }
 
 // Mailbox is a UM-enabled mailbox.
 type Mailbox struct {
 	Pos       yamlfile.Pos
-	Name      string `yaml:"name,required"`    // display name
-	Address   string `yaml:"address,required"` // SMTP address
-	Extension string `yaml:"extension"`        // "" is not UM-enabled
-	DialPlan  string `yaml:"dial-plan"`
-	Server    string `yaml:"server,required"`
+	Name      string `yaml:"name,required" doc:"display name"`
+	Address   string `yaml:"address,required" doc:"SMTP address"`
+	Extension string `yaml:"extension" doc:"left out it is not UM-enabled"`
+	DialPlan  string `yaml:"dial-plan" doc:"name of the dial plan"`
+	Server    string `yaml:"server,required" doc:"name of the Mailbox server"`
 }
 
 // RouterSettings are the settable parts of the call router.
 type RouterSettings struct {
 	Pos                 yamlfile.Pos
-	UMStartupMode       StartupMode `yaml:"um-startup-mode"`        // TCP if empty
-	SipTCPListeningPort uint16      `yaml:"sip-tcp-listening-port"` // 5060 if zero
-	SipTLSListeningPort uint16      `yaml:"sip-tls-listening-port"` // 5061 if zero
+	UMStartupMode       StartupMode `yaml:"um-startup-mode" doc:"TCP (if left out), TLS, Dual"`
+	SipTCPListeningPort uint16      `yaml:"sip-tcp-listening-port" doc:"5060 if left out"`
+	SipTLSListeningPort uint16      `yaml:"sip-tls-listening-port" doc:"5061 if left out"`
 }
 
 // FixedPorts are ports that Exchange does not let anybody change.
 type FixedPorts struct {
 	Pos                 yamlfile.Pos
-	SipTCPListeningPort uint16 `yaml:"sip-tcp-listening-port"`
-	SipTLSListeningPort uint16 `yaml:"sip-tls-listening-port"`
+	SipTCPListeningPort uint16 `yaml:"sip-tcp-listening-port" doc:"fixed"`
+	SipTLSListeningPort uint16 `yaml:"sip-tls-listening-port" doc:"fixed"`
 }
 
 // Recycling is when the second worker process of a server takes the place of
 // the first, and how long the first may go on; zero means the profile's.
 type Recycling struct {
 	Pos        yamlfile.Pos
-	Interval   time.Duration `yaml:"interval"`
-	AfterCalls int           `yaml:"after-calls"` // 0: however many
-	DrainLimit time.Duration `yaml:"drain-limit"`
+	Interval   time.Duration `yaml:"interval" fact:"um.recycle-interval" doc:"age of a worker process"`
+	AfterCalls int           `yaml:"after-calls" doc:"calls that a worker process takes; left out: however many"`
+	DrainLimit time.Duration `yaml:"drain-limit" fact:"um.drain-limit" doc:"how long the calls of the old process may go on"`
 }
 
 // PortRange is a range of ports, both ends included.
 type PortRange struct {
 	Pos  yamlfile.Pos
-	Low  uint16 `yaml:"low"`
-	High uint16 `yaml:"high"`
+	Low  uint16 `yaml:"low" doc:"first port"`
+	High uint16 `yaml:"high" doc:"last port"`
 }
 
 // Limits are per call; they have Exchange's names and ranges.
 type Limits struct {
 	Pos                  yamlfile.Pos
-	MaxCallDuration      time.Duration `yaml:"max-call-duration"`
-	MaxRecordingDuration time.Duration `yaml:"max-recording-duration"`
-	RecordingIdleTimeout time.Duration `yaml:"recording-idle-timeout"`
-	MaxCallsAllowed      int           `yaml:"max-calls-allowed"`
+	MaxCallDuration      time.Duration `yaml:"max-call-duration" fact:"um.max-call-duration" doc:"10m to 120m"`
+	MaxRecordingDuration time.Duration `yaml:"max-recording-duration" fact:"um.max-recording-duration" doc:"1m to 100m"`
+	RecordingIdleTimeout time.Duration `yaml:"recording-idle-timeout" fact:"um.recording-idle-timeout" doc:"silence that ends a recording, 2s to 10s"`
+	MaxCallsAllowed      int           `yaml:"max-calls-allowed" fact:"um.max-calls" doc:"of a server, 0 to 200"`
 }
 
 // Prompts are WAV files of 8 kHz mono: PCM16, mu-law or A-law.
 type Prompts struct {
-	Greeting string `yaml:"greeting"`
-	Pilot    string `yaml:"pilot"`
+	Greeting string `yaml:"greeting" doc:"before the tone"`
+	Pilot    string `yaml:"pilot" doc:"where no mailbox is named"`
 }
 
 // ServerNamed finds a server, nil if there is none.

@@ -3,6 +3,7 @@ package yamlfile
 import (
 	"encoding"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,8 +11,10 @@ import (
 
 // Decode fills a struct, or any other value, from a node. Struct fields are
 // named by their yaml tag; a field without one is not part of the file, and
-// the option "required" makes its absence a mistake. A field of type Value
-// takes its node as it is.
+// the option "required" makes its absence a mistake. The tag default is what a
+// field holds that is left out, the tag enum lists the words that it takes. A
+// field of type Value takes its node as it is. Fields of an embedded struct are
+// the struct's own.
 func (f *File) Decode(v Value, into any) {
 	f.decode(v, reflect.ValueOf(into).Elem(), "")
 }
@@ -93,51 +96,85 @@ func (f *File) decodeStruct(v Value, out reflect.Value, name string) {
 	}
 	fields := fieldsOf(out.Type())
 	f.decodePairs(v, out, fields)
-	for _, key := range fields.required {
-		if _, ok := v.Get(key); !ok {
-			f.Report(v.Pos, "", "key %q is missing", key)
+	for _, field := range fields.list {
+		if _, given := v.Get(field.name); given {
+			continue
+		}
+		if field.required {
+			f.Report(v.Pos, "", "key %q is missing", field.name)
+		}
+		if field.otherwise != "" {
+			f.decode(Value{Pos: v.Pos, Kind: Scalar, Text: field.otherwise}, out.FieldByIndex(field.index), field.name)
 		}
 	}
 }
 
 func (f *File) decodePairs(v Value, out reflect.Value, fields structFields) {
 	for _, p := range v.Pairs {
-		i, ok := fields.byName[p.Key]
+		field, ok := fields.named(p.Key)
 		if !ok {
-			f.Report(p.Pos, Suggest(p.Key, fields.names), "unknown key %q", p.Key)
+			f.Report(p.Pos, Suggest(p.Key, fields.names()), "unknown key %q", p.Key)
 			continue
 		}
-		f.decode(p.Value, out.Field(i), p.Key)
+		f.decode(p.Value, out.FieldByIndex(field.index), p.Key)
+		if words := field.enum; words != nil && p.Value.Kind == Scalar && !slices.Contains(words, p.Value.Text) {
+			f.Report(p.Value.Pos, Suggest(p.Value.Text, words), "%s: %q is not known", p.Key, p.Value.Text)
+		}
 	}
-	if fields.pos >= 0 {
-		out.Field(fields.pos).Set(reflect.ValueOf(v.Pos))
+	if fields.pos != nil {
+		out.FieldByIndex(fields.pos).Set(reflect.ValueOf(v.Pos))
 	}
 }
 
 type structFields struct {
-	byName   map[string]int
-	names    []string
-	required []string
-	pos      int // field that takes the place, -1 for none
+	list []structField
+	pos  []int // field that takes the place, nil for none
+}
+
+// structField is a field of a model with its tags.
+type structField struct {
+	index     []int
+	name      string
+	required  bool
+	otherwise string // what it holds if it is left out
+	enum      []string
+	doc       string
+	typ       reflect.Type
+}
+
+func (s structFields) named(name string) (structField, bool) {
+	i := slices.IndexFunc(s.list, func(f structField) bool { return f.name == name })
+	if i < 0 {
+		return structField{}, false
+	}
+	return s.list[i], true
+}
+
+func (s structFields) names() []string {
+	names := make([]string, len(s.list))
+	for i, f := range s.list {
+		names[i] = f.name
+	}
+	return names
 }
 
 func fieldsOf(t reflect.Type) structFields {
-	s := structFields{byName: map[string]int{}, pos: -1}
-	for i := range t.NumField() {
-		if t.Field(i).Type == posType {
-			s.pos = i
+	var s structFields
+	for _, field := range reflect.VisibleFields(t) {
+		if field.Type == posType {
+			s.pos = field.Index
 			continue
 		}
-		tag, ok := t.Field(i).Tag.Lookup("yaml")
+		tag, ok := field.Tag.Lookup("yaml")
 		if !ok {
 			continue
 		}
 		name, option, _ := strings.Cut(tag, ",")
-		s.byName[name] = i
-		s.names = append(s.names, name)
-		if option == "required" {
-			s.required = append(s.required, name)
+		f := structField{index: field.Index, name: name, required: option == "required", otherwise: field.Tag.Get("default"), doc: field.Tag.Get("doc"), typ: field.Type}
+		if words := field.Tag.Get("enum"); words != "" {
+			f.enum = strings.Split(words, ",")
 		}
+		s.list = append(s.list, f)
 	}
 	return s
 }

@@ -1,0 +1,116 @@
+package scenarios
+
+import (
+	"context"
+	"strings"
+
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sim/yamlfile"
+)
+
+// verb is one kind of step.
+type verb struct {
+	name  string
+	usage string // what it does, and when it passes
+	make  func() action
+}
+
+// verbs are those of the language, as the reference lists them.
+var verbs = []verb{
+	{"call", "A gateway places a call and waits for the final answer. Passes when it is a 2xx, or with outcome: refused anything else.", func() action { return &call{} }},
+	{"expect", "Passes when such an event has happened, or does within the time since the last action began.", func() action { return &expect{} }},
+	{"talk", "The caller speaks, once an event of the call has come. Passes when all was said.", func() action { return &talk{} }},
+	{"dtmf", "The caller presses keys. Passes when they are sent as telephone events.", func() action { return &dtmf{} }},
+	{"hangup", "The caller hangs up. Passes when BYE is answered 200, or the other side was first.", func() action { return &hangup{} }},
+	{"mail", "Waits for a message in a mailbox. Passes when one that meets the conditions is stored.", func() action { return &awaitMail{} }},
+	{"gateway", "Changes the state of a UM IP gateway, as Set-UMIPGateway does. Disabled ends its running calls.", func() action { return &setGateway{} }},
+	{"maintenance", "Sets Unified Messaging of a server inactive, or active again: inactive, its call router and UM service refuse calls and OPTIONS.", func() action { return &maintenance{} }},
+	{"recycle", "Lets the second worker process of a server take the new calls; the first ends behind its last call (um.worker_stopped).", func() action { return &recycle{} }},
+}
+
+// action is what a step does; its fields are the step's settings.
+type action interface {
+	// check reports mistakes, and returns the step as people read it.
+	check(l *loader) string
+	// do does it. An error tells what came instead; it is the verdict.
+	do(ctx context.Context, r *run, n int) error
+}
+
+// observer is an action that is judged by the events of the run; any other is
+// judged by what came of doing it.
+type observer interface {
+	action
+	judge(j *judge, v *Verdict, anchor int)
+}
+
+// step reads one step.
+func (l *loader) step(v yamlfile.Value) {
+	if v.Kind != yamlfile.Map || len(v.Pairs) != 1 {
+		l.f.Report(v.Pos, "such as - call: {...}; verbs are "+strings.Join(verbNames(), ", "), "a step is one verb with its settings")
+		return
+	}
+	p := v.Pairs[0]
+	for _, verb := range verbs {
+		if verb.name == p.Key {
+			s := Step{Pos: p.Pos, Verb: p.Key, action: verb.make()}
+			l.f.Decode(p.Value, s.action)
+			l.settings, l.settings.Pos = p.Value, p.Pos
+			s.Text = s.action.check(l)
+			l.s.Steps = append(l.s.Steps, s)
+			return
+		}
+	}
+	l.f.Report(p.Pos, yamlfile.Suggest(p.Key, verbNames()), "unknown verb %q", p.Key)
+}
+
+// at is the place of a setting of the step that is checked, or of the step.
+func (l *loader) at(setting string) yamlfile.Pos {
+	if v, ok := l.settings.Get(setting); ok {
+		return v.Pos
+	}
+	return l.settings.Pos
+}
+
+func verbNames() []string {
+	names := make([]string, len(verbs))
+	for i, v := range verbs {
+		names[i] = v.name
+	}
+	return names
+}
+
+// step does a step of a run and reports whether the steps behind it have a
+// ground to stand on.
+func (r *run) step(ctx context.Context, n int, s *Step) bool {
+	err := s.action.do(ctx, r, n)
+	if _, ok := s.action.(observer); ok {
+		return err == nil
+	}
+	e := acted{n: n, ok: err == nil}
+	if err != nil {
+		e.got = err.Error()
+	}
+	r.src.Record(trace.Session{}, trace.Session{}, e, nil)
+	return err == nil
+}
+
+// one judges a step.
+func (j *judge) one(v *Verdict, step *Step, anchor int) {
+	if o, ok := step.action.(observer); ok {
+		o.judge(j, v, anchor)
+		return
+	}
+	v.Result = Failed
+	i, ok := j.acted[v.Step]
+	if !ok {
+		v.Got = "the run was broken off"
+		return
+	}
+	e := &j.events[i]
+	v.Event = int64(e.Seq)
+	if done, _ := e.Get("ok"); done == true {
+		v.Result = Passed
+	} else {
+		v.Got = e.Text("got")
+	}
+}

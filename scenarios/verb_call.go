@@ -1,0 +1,155 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/exsim/exsim/sim/gateway"
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// call places a call and waits for its final answer.
+type call struct {
+	ID       string        `yaml:"id,required" doc:"name of the call in later steps"`
+	From     string        `yaml:"from,required" doc:"actor that calls, an ip-gateway"`
+	Dial     string        `yaml:"dial,required" doc:"number that is dialled, the pilot"`
+	Caller   string        `yaml:"caller" default:"7125550123" doc:"number of the caller"`
+	Name     string        `yaml:"name" doc:"display name of the caller"`
+	Diverted string        `yaml:"diverted" doc:"extension that the call was diverted from"`
+	Reason   string        `yaml:"reason" default:"no-answer" doc:"of the diversion"`
+	Session  time.Duration `yaml:"session" doc:"session interval that the gateway asks for (RFC 4028)"`
+	Late     bool          `yaml:"late-offer" doc:"true: the INVITE has no SDP, the ACK has the answer"`
+	Outcome  string        `yaml:"outcome" default:"answered" enum:"answered,refused" doc:"what shall come of it"`
+	Within   time.Duration `yaml:"within" default:"10s" doc:"time for the final answer"`
+}
+
+func (c *call) check(l *loader) string {
+	if l.calls[c.ID] {
+		l.f.Report(l.at("id"), "", "call id %q stands twice", c.ID)
+	}
+	l.calls[c.ID] = true
+	l.actor(l.at("from"), c.From)
+	text := fmt.Sprintf("%s: %s calls %s", c.ID, c.From, c.Dial)
+	if c.Diverted != "" {
+		text += fmt.Sprintf(", diverted from %s (%s)", c.Diverted, c.Reason)
+	}
+	return text + ": " + c.Outcome
+}
+
+// do tries the servers that gateways call in their order.
+func (c *call) do(ctx context.Context, r *run, _ int) error {
+	var to []netip.AddrPort
+	front := r.x.Profile().Front()
+	for _, l := range r.x.Listeners() {
+		if l.Row.Service == front && l.Row.Transport == string(r.transports[c.From]) {
+			to = append(to, l.Addr())
+		}
+	}
+	if len(to) == 0 {
+		return fmt.Errorf("no %s listens on %s; see um-startup-mode", front, r.transports[c.From])
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Within)
+	defer cancel()
+	placed, err := r.gateways[c.From].Call(ctx, gateway.CallParams{
+		Routers: to, Dial: c.Dial, Caller: c.Caller, Name: c.Name, Diverted: c.Diverted, Reason: c.Reason, Session: c.Session, LateOffer: c.Late,
+	})
+	r.sessions[c.ID] = placed.Session()
+	r.src.Record(trace.Session{}, trace.Session{}, callEvent{c.ID, placed.Session()}, nil)
+	if c.Outcome == "refused" {
+		if err == nil {
+			return errors.New("the call was answered")
+		}
+		return nil
+	}
+	if err == nil {
+		r.calls[c.ID] = placed
+	}
+	return err
+}
+
+// talk speaks.
+type talk struct {
+	Call   string        `yaml:"call,required" doc:"id of the call"`
+	For    time.Duration `yaml:"for,required" doc:"how long, at most 10m"`
+	After  string        `yaml:"after" default:"um.recording" doc:"event of the call that it waits for"`
+	Within time.Duration `yaml:"within" default:"30s" doc:"time for that event"`
+}
+
+func (t *talk) check(l *loader) string {
+	l.callID(l.at("call"), t.Call)
+	l.event(l.at("after"), t.After)
+	if t.For > 10*time.Minute {
+		l.f.Report(l.at("for"), "", "talk: for is at most 10m, not %s", t.For)
+	}
+	return fmt.Sprintf("%s talks for %s after %s", t.Call, t.For, t.After)
+}
+
+func (t *talk) do(ctx context.Context, r *run, _ int) error {
+	c, err := r.callAfter(ctx, t.Call, t.After, t.Within)
+	if err != nil {
+		return err
+	}
+	return c.Talk(ctx, t.For)
+}
+
+// dtmf presses keys.
+type dtmf struct {
+	Call   string `yaml:"call,required" doc:"id of the call"`
+	Digits string `yaml:"digits,required" doc:"0-9, *, #, A-D"`
+}
+
+func (d *dtmf) check(l *loader) string {
+	l.callID(l.at("call"), d.Call)
+	if d.Digits == "" || strings.Trim(d.Digits, "0123456789*#ABCD") != "" {
+		l.f.Report(l.at("digits"), "0-9, *, #, A-D", "dtmf: digits %q", d.Digits)
+	}
+	return fmt.Sprintf("%s presses %s", d.Call, d.Digits)
+}
+
+func (d *dtmf) do(ctx context.Context, r *run, _ int) error {
+	c, err := r.callAfter(ctx, d.Call, "", 0)
+	if err != nil {
+		return err
+	}
+	return c.Digits(ctx, d.Digits)
+}
+
+// hangup ends a call from the gateway's side.
+type hangup struct {
+	Call   string        `yaml:"call,required" doc:"id of the call"`
+	After  string        `yaml:"after" doc:"event of the call that it waits for"`
+	Within time.Duration `yaml:"within" default:"30s" doc:"time for that event"`
+}
+
+func (h *hangup) check(l *loader) string {
+	l.callID(l.at("call"), h.Call)
+	l.event(l.at("after"), h.After)
+	return h.Call + " hangs up"
+}
+
+func (h *hangup) do(ctx context.Context, r *run, _ int) error {
+	c, err := r.callAfter(ctx, h.Call, h.After, h.Within)
+	if err != nil {
+		return err
+	}
+	return c.Hangup(ctx)
+}
+
+// callAfter is a call that is up, once an event of it has come.
+func (r *run) callAfter(ctx context.Context, id, event string, within time.Duration) (*gateway.Call, error) {
+	if r.calls[id] == nil {
+		return nil, fmt.Errorf("call %s is not up", id)
+	}
+	if event == "" {
+		return r.calls[id], nil
+	}
+	session := r.sessions[id]
+	if r.await(ctx, within, func(e *trace.Event) bool { return e.Name == event && e.Session == session }) == nil {
+		return nil, fmt.Errorf("no %s within %s", event, within)
+	}
+	return r.calls[id], nil
+}
