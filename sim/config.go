@@ -5,15 +5,10 @@ package sim
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
-	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
@@ -102,37 +97,4 @@ func Chance(seed uint64) func() uint64 {
 		defer mu.Unlock()
 		return r.Uint64()
 	}
-}
-
-// bindErrors are what kept listeners from being bound, all in one error.
-type bindErrors []failedBind
-
-func (failed bindErrors) Error() string {
-	var lines, denied []string
-	for _, f := range failed {
-		at := netip.AddrPortFrom(f.addr, f.bound)
-		switch {
-		case errors.Is(f.err, syscall.EADDRINUSE):
-			lines = append(lines, fmt.Sprintf("%s of %s: port %s is taken; stop what holds it (ss -ltnp), or use --port-offset N", f.row.ID, f.server, at))
-		case errors.Is(f.err, os.ErrPermission):
-			denied = append(denied, fmt.Sprintf("%s (%s of %s)", at, f.row.ID, f.server))
-		case errors.Is(f.err, syscall.EADDRNOTAVAIL):
-			lines = append(lines, fmt.Sprintf("%s of %s: %s is no address of this machine; add it, or change address in the organisation", f.row.ID, f.server, f.addr))
-		default:
-			lines = append(lines, fmt.Sprintf("%s of %s: %v", f.row.ID, f.server, f.err))
-		}
-	}
-	if len(denied) > 0 {
-		lines = append(lines, "no privilege for "+strings.Join(denied, ", ")+
-			"; use --low-port-offset 10000, or once: sudo setcap cap_net_bind_service=+ep PATH-OF-EXSIM")
-	}
-	return "sim: " + strings.Join(lines, "\n")
-}
-
-type failedBind struct {
-	server string
-	addr   netip.Addr
-	bound  uint16
-	row    profile.Port
-	err    error
 }

@@ -5,10 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,26 +67,6 @@ type Exchange struct {
 	closeOnce sync.Once
 	closeErr  error
 }
-
-// Listener is one bound row of the port table.
-type Listener struct {
-	Server *org.Server
-	Row    profile.Port
-	// Documented is the port that Exchange uses, Bound the one we bound.
-	Documented, Bound uint16
-
-	ln   net.Listener
-	serv server
-}
-
-// server is what answers on a listener.
-type server interface {
-	Serve(ln net.Listener) error
-	io.Closer
-}
-
-// Addr is the bound address.
-func (l *Listener) Addr() netip.AddrPort { return netip.AddrPortFrom(l.Server.Address, l.Bound) }
 
 // Start brings up an organisation. It returns when every listener is bound; if
 // one cannot be, none is left.
@@ -163,72 +140,6 @@ func Header(version string, seed uint64) []trace.Field {
 	return []trace.Field{{Key: "profile", Value: version}, {Key: "seed", Value: int64(seed)}}
 }
 
-// rows are the port rows that a server listens on.
-func (x *Exchange) rows(s *org.Server) []profile.Port {
-	var rows []profile.Port
-	for _, r := range x.profile.Ports {
-		if r.Listens == "" || !s.Has(org.Role(r.Role)) {
-			continue
-		}
-		if r.Beside != 0 && s.Has(org.ClientAccess) {
-			r.Port = r.Beside
-		}
-		if r.Protocol == "sip" && !x.sipPort(s, &r) {
-			continue
-		}
-		rows = append(rows, r)
-	}
-	return rows
-}
-
-// bind opens the listeners of every server, with its first worker process.
-func (x *Exchange) bind() error {
-	var failed bindErrors
-	for i := range x.conf.Org.Servers {
-		list, err := x.open(&x.conf.Org.Servers[i], func(r profile.Port) bool { return r.Process != "b" })
-		x.listeners = append(x.listeners, list...)
-		var some bindErrors
-		if errors.As(err, &some) {
-			failed = append(failed, some...)
-		} else if err != nil {
-			return err
-		}
-	}
-	if len(failed) > 0 {
-		return failed
-	}
-	return nil
-}
-
-// open binds some rows of a server, or none.
-func (x *Exchange) open(s *org.Server, which func(r profile.Port) bool) ([]*Listener, error) {
-	var list []*Listener
-	var failed bindErrors
-	for _, row := range x.rows(s) {
-		if !which(row) {
-			continue
-		}
-		port := x.conf.Ports.bound(row.Port)
-		ln, err := x.conf.Net.Listen(netip.AddrPortFrom(s.Address, port))
-		if err != nil {
-			failed = append(failed, failedBind{s.Name, s.Address, port, row, err})
-			continue
-		}
-		l := &Listener{Server: s, Row: row, Documented: row.Port, ln: ln}
-		list = append(list, l)
-		ap, err := netip.ParseAddrPort(ln.Addr().String())
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("sim: listener of %s: %w", row.ID, err), closeAll(list))
-		}
-		l.Bound = ap.Port()
-	}
-	if len(failed) > 0 {
-		_ = closeAll(list)
-		return nil, failed
-	}
-	return list, nil
-}
-
 func (x *Exchange) openMedia() error {
 	r := x.conf.Org.RTP
 	var err error
@@ -241,44 +152,30 @@ func (x *Exchange) openMedia() error {
 	return err
 }
 
-// address is where a listener is reached by others.
-func (x *Exchange) address(serverName, row string) netip.AddrPort {
-	if l := x.Listener(serverName, row); l != nil {
-		return netip.AddrPortFrom(l.Server.Public(), l.Bound)
-	}
-	return netip.AddrPort{}
-}
-
-// Listener finds a bound row of a server, nil if there is none.
-func (x *Exchange) Listener(serverName, row string) *Listener {
-	for _, l := range x.Listeners() {
-		if l.Server.Name == serverName && l.Row.ID == row {
-			return l
-		}
-	}
-	return nil
-}
-
 // build puts an endpoint behind each listener.
 func (x *Exchange) build() error {
 	x.um = um.Config{Org: x.conf.Org, Profile: x.profile, Address: x.address, Gateways: x.gateways, Trace: x.log, Rand: x.rand}
 	for _, l := range x.listeners {
-		var err error
-		switch l.Row.Protocol {
-		case "sip":
-			l.serv, err = x.unifiedMessaging(l)
-		case "smtp":
-			l.serv, err = x.connector(l)
-		}
-		if err != nil {
+		if err := x.equip(l); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// equip puts what answers behind a listener.
+func (x *Exchange) equip(l *Listener) (err error) {
+	switch l.Row.Protocol {
+	case "sip":
+		l.serv, err = x.unifiedMessaging(l)
+	case "smtp":
+		l.serv, err = x.connector(l)
+	}
+	return err
+}
+
 // connector makes the SMTP server of a receive connector.
-func (x *Exchange) connector(l *Listener) (server, error) {
+func (x *Exchange) connector(l *Listener) (endpoint, error) {
 	cert, err := x.certificate(l.Server)
 	if err != nil {
 		return nil, err
@@ -352,13 +249,6 @@ func (x *Exchange) begin() {
 	x.watchGateways()
 }
 
-// serve serves a listener until it is closed.
-func (x *Exchange) serve(l *Listener) {
-	if err := l.serv.Serve(l.ln); err != nil {
-		x.log.Source(l.Server.Name, l.Row.ID).Record(trace.Session{}, trace.Session{}, listenerFailed{err}, nil)
-	}
-}
-
 // Trace is the timeline.
 func (x *Exchange) Trace() *trace.Log { return x.log }
 
@@ -378,48 +268,11 @@ func (x *Exchange) Seed() uint64 { return x.conf.Seed }
 // Dir keeps mailboxes and messages on their way.
 func (x *Exchange) Dir() string { return x.conf.Dir }
 
-// Listeners lists what is bound now.
-func (x *Exchange) Listeners() []*Listener {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.listeners
-}
-
 // MediaLateness is how far behind the sending clock was.
 func (x *Exchange) MediaLateness() rtp.Lateness { return x.media.Lateness() }
 
 // LabCA is the certificate of the lab's authority, in PEM.
 func (x *Exchange) LabCA() []byte { return x.lab.PEM() }
-
-// StopListener stops one row of a server, as when its service is stopped.
-func (x *Exchange) StopListener(serverName, row string) error {
-	l := x.Listener(serverName, row)
-	if l == nil {
-		return fmt.Errorf("sim: %s has no listener %s", serverName, row)
-	}
-	return l.serv.Close()
-}
-
-// StartListener starts a row again that was stopped, on the same port.
-func (x *Exchange) StartListener(serverName, row string) error {
-	old := x.Listener(serverName, row)
-	if old == nil || old.Row.Protocol != "sip" {
-		return fmt.Errorf("sim: %s has no SIP listener %s", serverName, row)
-	}
-	ln, err := x.conf.Net.Listen(old.Addr())
-	if err != nil {
-		return bindErrors{{serverName, old.Server.Address, old.Bound, old.Row, err}}
-	}
-	l := &Listener{Server: old.Server, Row: old.Row, Documented: old.Documented, Bound: old.Bound, ln: ln}
-	if l.serv, err = x.unifiedMessaging(l); err != nil {
-		return errors.Join(err, closeAll([]*Listener{l}))
-	}
-	x.remove(func(k *Listener) bool { return k == old })
-	if !x.add([]*Listener{l}) {
-		return errors.Join(errClosed, closeAll([]*Listener{l}))
-	}
-	return nil
-}
 
 // Close ends listeners, calls, media and messages on their way, in this order,
 // then the log if it is its own. What is not delivered stays on disk. It may be
@@ -461,12 +314,4 @@ func (x *Exchange) close() error {
 		errs = append(errs, x.log.Close())
 	}
 	return errors.Join(errs...)
-}
-
-type listenerFailed struct{ err error }
-
-func (listenerFailed) EventName() string { return "bench.fault" }
-func (e listenerFailed) AppendTo(f *trace.Fields) {
-	f.Text("where", "listener")
-	f.Text("what", e.err.Error())
 }

@@ -3,9 +3,11 @@ package sim_test
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -181,6 +183,20 @@ func TestRingingCall(t *testing.T) {
 	send("ACK", "ring1", tag, "", 1)
 	require.NoError(t, l.SetGatewayStatus("gw1", org.Enabled))
 
+	// One that was disabled for a moment as it rang is hung up once answered.
+	tag, rack = ring("ring3")
+	require.NoError(t, l.SetGatewayStatus("gw1", org.Disabled))
+	require.NoError(t, l.SetGatewayStatus("gw1", org.Enabled))
+	send("PRACK", "ring3", tag, rack, 2)
+	for _, want := range []string{"200", "200", "BYE"} {
+		start, h := read()
+		require.Contains(t, start, want)
+		n, _ := strconv.Atoi(h.Get("Content-Length"))
+		_, err := io.CopyN(io.Discard, in.R, int64(n))
+		require.NoError(t, err)
+	}
+	require.Contains(t, l.await("um.hang_up", time.Second).Text("why"), "was disabled")
+
 	tag, rack = ring("ring2")
 	require.NoError(t, l.Recycle("EX1"))
 	require.Equal(t, "1", l.await("um.worker_draining", time.Second).Text("calls"))
@@ -191,4 +207,26 @@ func TestRingingCall(t *testing.T) {
 	require.Contains(t, start, "200")
 	require.Contains(t, h.Get("Content-Type"), "sdp", "our offer")
 	require.Zero(t, l.count(func(e *trace.Event) bool { return e.Name == "um.worker_stopped" }))
+}
+
+// A call that rings when its process has come to the drain limit is counted out.
+func TestRingingAtDrainLimit(t *testing.T) {
+	l := startLab(t, "2016", 102, "", func(o *org.Organisation) {
+		o.Recycling.DrainLimit = 50 * time.Millisecond
+		o.Limits.MaxCallsAllowed = 1
+	})
+	conn, err := sim.Dial(t.Context(), netip.MustParseAddr(l.addr(30)), l.at("um-worker"))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "INVITE sip:4000@x SIP/2.0\r\nVia: SIP/2.0/TCP %s;branch=z9hG4bKr\r\nFrom: <sip:7125550123@x>;tag=g\r\nTo: <sip:4000@x>\r\nCall-ID: r\r\nCSeq: 1 INVITE\r\nContact: <sip:1@%s>\r\nRequire: 100rel\r\nContent-Length: 0\r\n\r\n",
+		conn.LocalAddr(), conn.LocalAddr())
+	require.NoError(t, err)
+	start, err := textproto.NewReader(bufio.NewReader(conn)).ReadLine()
+	require.NoError(t, err)
+	require.Contains(t, start, "180")
+	require.NoError(t, l.Recycle("EX1"))
+	l.await("um.worker_stopped", 5*time.Second)
+	c, err := startGateway(t, l).Call(t.Context(), params(l))
+	require.NoError(t, err, "max-calls-allowed is 1, and no call is left")
+	require.NoError(t, c.Hangup(t.Context()))
 }

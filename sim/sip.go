@@ -32,8 +32,8 @@ func (x *Exchange) sipPort(s *org.Server, r *profile.Port) bool {
 }
 
 // unifiedMessaging is the service behind a listener; those for TCP and for TLS
-// share it.
-func (x *Exchange) unifiedMessaging(l *Listener) (server, error) {
+// share what it remembers.
+func (x *Exchange) unifiedMessaging(l *Listener) (endpoint, error) {
 	s := l.Server
 	switch l.Row.Service {
 	case um.CallRouter:
@@ -47,14 +47,18 @@ func (x *Exchange) unifiedMessaging(l *Listener) (server, error) {
 		if x.workers[s.Name] == nil {
 			x.workers[s.Name] = x.newWorkers(s)
 		}
-		return x.sipEndpoint(l, x.workers[s.Name].takes.worker)
+		p := x.workers[s.Name].named(l.Row.Process)
+		if p == nil {
+			return nil, fmt.Errorf("sim: worker process %s of %s does not run", l.Row.Process, s.Name)
+		}
+		return x.sipEndpoint(l, p.worker)
 	}
 	return nil, fmt.Errorf("sim: row %s of the port table: no service %q", l.Row.ID, l.Row.Service)
 }
 
 // sipEndpoint makes the endpoint of a listener that redirects or answers. Over
 // TCP a gateway is known by its address, over TLS by its certificate.
-func (x *Exchange) sipEndpoint(l *Listener, handler sip.Handler) (server, error) {
+func (x *Exchange) sipEndpoint(l *Listener, handler sip.Handler) (endpoint, error) {
 	src := x.log.Source(l.Server.Name, l.Row.ID)
 	conf := sip.Config{
 		Handler:   handler,

@@ -1,10 +1,8 @@
 package sim
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,7 +12,6 @@ import (
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/um"
-	"github.com/exsim/exsim/sip"
 )
 
 // workers are the worker processes of one server. One takes the new calls; one
@@ -224,6 +221,16 @@ func (w *workers) processes() []*process {
 	return []*process{w.takes, w.draining}
 }
 
+// named is the running process of a name, nil if it does not run.
+func (w *workers) named(name string) *process {
+	for _, p := range w.processes() {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}
+
 // wait waits until no process has a message left.
 func (w *workers) wait() {
 	w.mu.Lock()
@@ -242,35 +249,6 @@ func (w *workers) record(p trace.Payload) {
 
 var errClosed = errors.New("sim: the organisation is closed")
 
-// add puts new listeners to service, unless the organisation is closed.
-func (x *Exchange) add(listeners []*Listener) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.closed {
-		return false
-	}
-	x.listeners = append(x.listeners[:len(x.listeners):len(x.listeners)], listeners...)
-	for _, l := range listeners {
-		x.wg.Go(func() { x.serve(l) })
-	}
-	return true
-}
-
-// remove takes listeners out of service, without closing them.
-func (x *Exchange) remove(which func(l *Listener) bool) []*Listener {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	var gone []*Listener
-	x.listeners = slices.DeleteFunc(slices.Clone(x.listeners), func(l *Listener) bool {
-		if which(l) {
-			gone = append(gone, l)
-			return true
-		}
-		return false
-	})
-	return gone
-}
-
 // spawn runs f on a goroutine that Close waits for, unless it has begun.
 func (x *Exchange) spawn(f func()) bool {
 	x.mu.Lock()
@@ -279,29 +257,4 @@ func (x *Exchange) spawn(f func()) bool {
 		x.wg.Go(f)
 	}
 	return !x.closed
-}
-
-// closeAll ends listeners; one that never served does not know its own.
-func closeAll(listeners []*Listener) error {
-	var errs []error
-	for _, l := range listeners {
-		if l.serv != nil {
-			errs = append(errs, l.serv.Close())
-		}
-		_ = l.ln.Close()
-	}
-	return errors.Join(errs...)
-}
-
-// hangUp lets the peers of running calls know that they are over.
-func hangUp(listeners []*Listener) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	var wg sync.WaitGroup
-	for _, l := range listeners {
-		if ep, ok := l.serv.(*sip.Endpoint); ok {
-			wg.Go(func() { ep.HangUp(ctx) })
-		}
-	}
-	wg.Wait()
 }

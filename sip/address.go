@@ -59,10 +59,9 @@ func splitList(value string) []string {
 // Party is who a URI names: the user part of a sip: URI or the number of a
 // tel: URI, and the host.
 type Party struct {
-	URI     string
-	User    string // "" if there is none
-	Host    string // "" for tel:
-	Display string
+	URI  string
+	User string // "" if there is none
+	Host string // "" for tel:
 }
 
 // ParseParty reads a name-addr or addr-spec.
@@ -71,9 +70,6 @@ func ParseParty(value string) (Party, error) {
 		return Party{}, fmt.Errorf("mismatched quote or bracket in %q", value)
 	}
 	p := Party{URI: addrSpec(value)}
-	if i := strings.IndexByte(value, '<'); i > 0 {
-		p.Display = strings.Trim(strings.TrimSpace(value[:i]), `"`)
-	}
 	if rest, ok := cutPrefixFold(p.URI, "tel:"); ok {
 		p.User, _, _ = strings.Cut(rest, ";")
 		if p.User == "" {

@@ -54,9 +54,6 @@ type Config struct {
 	// Transport is the word in Via: "TCP" if empty, or "TLS". The listeners
 	// and Dial bring the connections.
 	Transport string
-	// Host is what our own Via says, with a port: the address a peer can
-	// reach. Empty means the connection's own address.
-	Host string
 	// T1 is the round-trip estimate of RFC 3261 §17.1.1.1; 0 means 500 ms.
 	T1 time.Duration
 	// MessageTimeout bounds how long a message may take to arrive once its

@@ -71,16 +71,9 @@ type Dialog struct {
 // Session names the call.
 func (d *Dialog) Session() trace.Session { return d.call }
 
-// Target is the URI of the remote target.
-func (d *Dialog) Target() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.target
-}
-
-// refresh takes the Contact of a target refresh request that was accepted
+// retarget takes the Contact of a target refresh request that was accepted
 // (RFC 3261 §12.2.2).
-func (d *Dialog) refresh(contact string) {
+func (d *Dialog) retarget(contact string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if uri := addrSpec(contact); uri != "" {
@@ -259,15 +252,17 @@ func (d *Dialog) Hangup(ctx context.Context) (Reply, error) {
 	return r, err
 }
 
-func (d *Dialog) bye(how End) {
+// bye reports whether this was the end of the dialog.
+func (d *Dialog) bye(how End) bool {
 	if !d.end(how) {
-		return
+		return false
 	}
 	d.ep.spawn(func() {
 		ctx, cancel := context.WithTimeout(d.ep.ctx, d.ep.conf.give())
 		defer cancel()
 		_, _ = d.Request(ctx, "BYE", nil, nil)
 	})
+	return true
 }
 
 // Request sends a request in the dialog and waits for its final answer.
@@ -319,12 +314,11 @@ func looseRouter(route string) bool {
 // remote target if the peer has closed it.
 func (d *Dialog) connection(ctx context.Context) (*conn, error) {
 	d.mu.Lock()
-	c := d.conn
+	c, next := d.conn, d.target
 	d.mu.Unlock()
 	if c.ok() {
 		return c, nil
 	}
-	next := d.Target()
 	if len(d.routes) > 0 {
 		next = addrSpec(d.routes[0])
 	}

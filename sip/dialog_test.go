@@ -460,6 +460,66 @@ func TestRefreshRefused(t *testing.T) {
 	require.Equal(t, sip.EndExpired, <-d.ended)
 }
 
+// A BYE of the peer that crosses our refresh ends the call as a BYE does.
+func TestByeCrossesRefresh(t *testing.T) {
+	s := newTestServer(t)
+	p := s.connect(t)
+	tag := s.call(p, "crossed", "")
+	d := s.answered(0)
+	d.dialog.KeepSession(sip.SessionTimer{Interval: 2 * time.Second, Ours: true}, func(ctx context.Context, headers []string) (sip.Reply, error) {
+		return d.dialog.Request(ctx, "UPDATE", headers, nil)
+	})
+	update := p.response()
+	p.write(p.requestIn("BYE", "sip:um@127.0.0.1", "crossed", tag, "bye", 9))
+	require.Equal(t, "200", p.response().status)
+	p.answer(update, "481 Call/Transaction Does Not Exist", "", "sip:gw@127.0.0.1:9")
+	require.Equal(t, sip.EndBye, <-d.ended)
+	p.wantAlive()
+	for e := range s.log.Events() {
+		require.NotEqual(t, "sip.timeout", e.Name)
+	}
+}
+
+// An INVITE that waits for its answer when the endpoint is closed is refused,
+// and its owner told.
+func TestCloseRefusesDeferred(t *testing.T) {
+	s := newTestServer(t)
+	p := s.connect(t)
+	p.write(p.requestIn("INVITE", "sip:wait@127.0.0.1", "late", "", "late", 1))
+	s.await(t, func() bool { return len(s.waiting) == 1 })
+	require.NoError(t, s.ep.Close())
+	require.Equal(t, "503", p.response().status)
+	s.await(t, func() bool { return slices.Contains(s.order, "cancelled") })
+}
+
+// A 2xx that comes as the caller gives up is acknowledged, whoever is first.
+func TestGiveUpCrosses2xx(t *testing.T) {
+	s := newTestServer(t, func(c *sip.Config) { c.T1 = 50 * time.Millisecond })
+	ep := sip.New(sip.Config{Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", to.String())
+	}})
+	defer ep.Close()
+	to := netip.MustParseAddrPort(s.addr)
+	const calls = 200
+	for i := range calls {
+		ctx, cancel := context.WithCancel(t.Context())
+		answered := make(chan struct{})
+		go func() {
+			s.await(t, func() bool { return len(s.dialogs) > i })
+			cancel()
+			close(answered)
+		}()
+		a, err := ep.Invite(ctx, &sip.Invite{To: to, URI: "sip:um@" + s.addr, From: "<sip:gw@127.0.0.1>", ToURI: "<sip:um@127.0.0.1>", Contact: "<sip:gw@127.0.0.1:9>", Body: []byte(offer), Handler: &testDialog{s: s, acked: make(chan struct{}), ended: make(chan sip.End, 1)}})
+		if err == nil {
+			a.Dialog.Bye()
+		}
+		<-answered
+	}
+	for i := range calls {
+		require.Equal(t, sip.EndBye, <-s.answered(i).ended, "call %d", i)
+	}
+}
+
 // withMinSE lets the answer to a request carry Min-SE: it is written behind
 // the CSeq.
 func withMinSE(req message, seconds int) message {

@@ -232,8 +232,8 @@ func validateURI(uri string) (Response, bool) {
 	return Response{}, true
 }
 
-// validate is the one place where a well-formed request is held against what
-// this endpoint serves (RFC 3261 §8.2). It returns the refusal, if any.
+// validate holds a well-formed request against what this endpoint serves
+// (RFC 3261 §8.2), its URI aside. It returns the refusal, if any.
 func (e *Endpoint) validate(h *head) (Response, bool) {
 	if answer, ok := e.validateMethod(h); !ok {
 		return answer, false

@@ -88,7 +88,7 @@ func (e *Endpoint) Serve(ln net.Listener) error {
 		}
 		// Out of descriptors and the like: the listener must survive it.
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		e.conf.Trace.Record(trace.Session{}, trace.Session{}, malformed(ln.Addr().String(), "accept: "+err.Error()), nil)
+		e.conf.Trace.Record(trace.Session{}, trace.Session{}, plain{"bench.fault", [4]string{"where", "sip " + ln.Addr().String(), "what", "accept: " + err.Error()}}, nil)
 		time.Sleep(pause)
 	}
 }
@@ -232,26 +232,38 @@ func (e *Endpoint) Close() error {
 	e.closed = true
 	lns := slices.Collect(maps.Keys(e.listeners))
 	conns := slices.Collect(maps.Keys(e.conns))
-	dialogs := slices.Collect(maps.Values(e.dialogs.m))
 	e.mu.Unlock()
 	for _, ln := range lns {
 		_ = ln.Close()
 	}
-	for _, d := range dialogs {
-		d.end(EndClosed)
-	}
+	e.endAll()
 	e.stop()
 	for _, c := range conns {
 		c.close()
 	}
 	e.wheel.close()
 	e.wg.Wait()
+	e.endAll() // also what was under way
 	e.accepted.close()
 	e.forks.close()
 	if e.ownCalls {
 		e.conf.Calls.Close()
 	}
 	return nil
+}
+
+// endAll ends the dialogs, and refuses what waits for its answer.
+func (e *Endpoint) endAll() {
+	e.mu.Lock()
+	pending := slices.Collect(maps.Values(e.pending.m))
+	dialogs := slices.Collect(maps.Values(e.dialogs.m))
+	e.mu.Unlock()
+	for _, tx := range pending {
+		tx.abandon()
+	}
+	for _, d := range dialogs {
+		d.end(EndClosed)
+	}
 }
 
 // token is a word of 10 hex digits, as tags and branches are made of.

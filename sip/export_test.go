@@ -20,3 +20,10 @@ func (a *aging[V]) len() (n int) {
 	}
 	return n
 }
+
+// Target is the URI of the remote target.
+func (d *Dialog) Target() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.target
+}

@@ -52,6 +52,8 @@ func emptyParam(v []byte) bool {
 	quoted := false
 	for i := 0; i < len(v); i++ {
 		switch {
+		case v[i] == '\\' && quoted:
+			i++
 		case v[i] == '"':
 			quoted = !quoted
 		case v[i] == ';' && !quoted:

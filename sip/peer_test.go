@@ -117,6 +117,8 @@ func (s *testServer) accept(tx *sip.ServerTx) {
 	d.dialog = tx.Accept(ok(tx), d)
 	s.mu.Lock()
 	s.dialogs = append(s.dialogs, d)
+	close(s.changed)
+	s.changed = make(chan struct{})
 	s.mu.Unlock()
 }
 

@@ -32,7 +32,7 @@ func (d *Dialog) Reinvite(ctx context.Context, contact string, headers []string,
 		return r, err
 	}
 	if r.Contact != "" {
-		d.refresh(r.Contact)
+		d.retarget(r.Contact)
 	}
 	d.mu.Lock()
 	ack, err := d.request(c, "ACK", seq, nil, nil)

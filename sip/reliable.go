@@ -53,7 +53,7 @@ func (tx *ServerTx) repeatReliable(rel *reliable) {
 		rel.done(false)
 		return
 	}
-	rel.interval *= 2
+	rel.interval = min(2*rel.interval, tx.ep.conf.give()-rel.waited)
 	tx.ep.wheel.start(&tx.timer, rel.interval, func() { tx.repeatReliable(rel) })
 	last := slices.Clone(tx.last)
 	tx.mu.Unlock()

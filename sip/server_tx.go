@@ -10,16 +10,6 @@ import (
 	"github.com/exsim/exsim/sim/trace"
 )
 
-// Response is an answer as its handler words it.
-type Response struct {
-	Status  int
-	Reason  string
-	Contact string   // value, "" for none
-	Headers []string // further header lines as they are to be spelled, without line ends
-	Body    []byte
-	Type    string // Content-Type of the body; "application/sdp" if empty
-}
-
 // ServerTx is the server side of one transaction (RFC 3261 §17.2). Its
 // methods may be called from any goroutine once Defer was called; before that
 // only from the handler.
@@ -99,9 +89,6 @@ func (tx *ServerTx) Identity() string {
 	return ""
 }
 
-// Local is our side of the connection.
-func (tx *ServerTx) Local() netip.AddrPort { return tx.conn.local }
-
 // Defer keeps the transaction open behind the handler's return, to be
 // answered later.
 func (tx *ServerTx) Defer() {
@@ -121,7 +108,7 @@ func (tx *ServerTx) Defer() {
 }
 
 // OnCancel sets what to do when the caller cancels an INVITE that has no
-// final answer; the 487 is sent before.
+// final answer, or the endpoint is closed; the answer is sent before.
 func (tx *ServerTx) OnCancel(f func()) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
@@ -167,7 +154,7 @@ func (tx *ServerTx) respond(r Response) bool {
 	tx.answered.Store(true)
 	tx.settle()
 	if tx.dialog != nil && r.Status/100 == 2 && (tx.h.is("INVITE") || tx.h.is("UPDATE")) {
-		tx.dialog.refresh(string(tx.h.contact.of(tx.h.raw)))
+		tx.dialog.retarget(string(tx.h.contact.of(tx.h.raw)))
 	}
 	switch {
 	case invite && r.Status >= 300:
@@ -299,6 +286,18 @@ func (tx *ServerTx) cancel() {
 	}
 }
 
+// abandon refuses an INVITE that was deferred and waits for its answer, as its
+// service ends; its owner is told as of a CANCEL.
+func (tx *ServerTx) abandon() {
+	tx.mu.Lock()
+	done := tx.deferred && tx.final == 0 && tx.respond(Response{Status: 503, Reason: "Service Unavailable"})
+	f := tx.onCancel
+	tx.mu.Unlock()
+	if done && f != nil {
+		f()
+	}
+}
+
 // finish looks after a handler that returned without an answer.
 func (tx *ServerTx) finish() {
 	tx.mu.Lock()
@@ -322,152 +321,4 @@ func (tx *ServerTx) Accept(r Response, handler DialogHandler) *Dialog {
 		return nil
 	}
 	return d
-}
-
-// print appends the response in the dialect's spelling. Via, From, To,
-// Call-ID, CSeq and Record-Route are the request's own (RFC 3261 §8.2.6.2).
-func (tx *ServerTx) print(b []byte, r Response) []byte {
-	h, d := tx.h, &tx.ep.conf.Dialect
-	b = append(b, "SIP/2.0 "...)
-	b = strconv.AppendInt(b, int64(r.Status), 10)
-	b = append(b, ' ')
-	b = append(b, r.Reason...)
-	b = append(b, "\r\n"...)
-	b = appendHeader(b, d.From, h.from.of(h.raw))
-	b = append(b, d.To...)
-	b = append(b, ": "...)
-	b = append(b, h.to.of(h.raw)...)
-	b = append(b, tx.tag...)
-	b = append(b, "\r\n"...)
-	b = appendHeader(b, d.CSeq, h.cseq.of(h.raw))
-	b = appendHeader(b, d.CallID, h.callID.of(h.raw))
-	b = tx.printVias(b)
-	if r.Status < 300 && r.Status > 100 {
-		for _, rr := range h.routes {
-			b = appendHeader(b, d.RecordRoute, lineValue(rr.of(h.raw)))
-		}
-	}
-	if r.Contact != "" {
-		b = append(b, d.Contact...)
-		b = append(b, ": "...)
-		b = append(b, r.Contact...)
-		b = append(b, "\r\n"...)
-	}
-	for _, line := range r.Headers {
-		b = append(b, line...)
-		b = append(b, "\r\n"...)
-	}
-	if len(r.Body) > 0 {
-		t := r.Type
-		if t == "" {
-			t = "application/sdp"
-		}
-		b = append(append(append(append(b, d.ContentType...), ": "...), t...), "\r\n"...)
-	}
-	b = append(b, d.ContentLength...)
-	b = append(b, ": "...)
-	b = strconv.AppendInt(b, int64(len(r.Body)), 10)
-	b = append(b, "\r\n"...)
-	if d.Server != "" {
-		b = append(b, d.Server...)
-		b = append(b, "\r\n"...)
-	}
-	b = append(b, "\r\n"...)
-	return append(b, r.Body...)
-}
-
-func appendHeader(b []byte, name string, value []byte) []byte {
-	b = append(b, name...)
-	b = append(b, ": "...)
-	b = append(b, value...)
-	return append(b, "\r\n"...)
-}
-
-func lineValue(line []byte) []byte {
-	for i, c := range line {
-		if c == ':' {
-			s := trimmed(line, i+1)
-			return s.of(line)
-		}
-	}
-	return nil
-}
-
-// printVias echoes the Via values, the topmost with received and rport where
-// RFC 3261 §18.2.1 and RFC 3581 ask for them.
-func (tx *ServerTx) printVias(b []byte) []byte {
-	h, d := tx.h, &tx.ep.conf.Dialect
-	for i, line := range h.vias {
-		value := lineValue(line.of(h.raw))
-		if i > 0 && d.JoinVia {
-			b = append(b, ',')
-		} else {
-			b = append(b, d.Via...)
-			b = append(b, ": "...)
-		}
-		if i == 0 {
-			top := h.viaValue.n
-			b = tx.printTopVia(b, value[:top])
-			value = value[top:]
-		}
-		b = append(b, value...)
-		if !d.JoinVia || i == len(h.vias)-1 {
-			b = append(b, "\r\n"...)
-		}
-	}
-	return b
-}
-
-func (tx *ServerTx) printTopVia(b, value []byte) []byte {
-	h := tx.h
-	peer := tx.conn.peer
-	params := span{h.sentBy.off + h.sentBy.n, h.viaValue.off + h.viaValue.n - h.sentBy.off - h.sentBy.n}
-	rport, asked := h.param(params, "rport")
-	if asked && rport.n == 0 {
-		at := rportEnd(value)
-		b = append(b, value[:at]...)
-		b = append(b, '=')
-		b = strconv.AppendUint(b, uint64(peer.Port()), 10)
-		b = append(b, value[at:]...)
-	} else {
-		b = append(b, value...)
-		asked = false
-	}
-	if asked || !h.sentFrom(tx.conn) {
-		b = append(b, ";received="...)
-		b = peer.Addr().AppendTo(b)
-	}
-	return b
-}
-
-// rportEnd is the offset behind the valueless rport parameter.
-func rportEnd(value []byte) int {
-	for i := 0; i+6 <= len(value); i++ {
-		if value[i] == ';' {
-			k := skipSpace(value, i+1)
-			if k+5 <= len(value) && equalFold(value[k:k+5], "rport") && (k+5 == len(value) || value[k+5] == ';' || isSpace(value[k+5])) {
-				return k + 5
-			}
-		}
-	}
-	return len(value)
-}
-
-// toTag makes the parameters that a response adds to To.
-func (e *Endpoint) toTag() string {
-	b := make([]byte, 0, 40)
-	if e.conf.Dialect.EPID {
-		b = append(b, ";epid="...)
-		b = appendHex(b, e.conf.Rand(), "0123456789ABCDEF")
-	}
-	b = append(b, ";tag="...)
-	return string(appendHex(b, e.conf.Rand(), "0123456789abcdef"))
-}
-
-// appendHex appends ten hex digits.
-func appendHex(b []byte, n uint64, digits string) []byte {
-	for shift := 36; shift >= 0; shift -= 4 {
-		b = append(b, digits[n>>shift&15])
-	}
-	return b
 }

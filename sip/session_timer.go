@@ -119,10 +119,13 @@ func (d *Dialog) refreshSession(t SessionTimer, send Refresh) {
 	for {
 		r, err := send(ctx, []string{"Supported: timer", fmt.Sprintf("Session-Expires: %d;refresher=uac", int(t.Interval.Seconds()))})
 		switch {
-		case err != nil, r.Status == 408, r.Status == 481:
-			if d.ep.ctx.Err() == nil {
-				d.expired()
-			}
+		case err != nil && d.ep.ctx.Err() == nil:
+			d.expired()
+			return
+		case err != nil:
+			return // the endpoint is closed
+		case r.Status == 408, r.Status == 481:
+			d.bye(EndExpired)
 			return
 		case r.Status/100 == 2:
 			if agreed := r.SessionTimer(); agreed.Interval != 0 {
@@ -148,6 +151,7 @@ func (d *Dialog) expired() {
 	d.mu.Lock()
 	peer := d.conn.name
 	d.mu.Unlock()
-	d.ep.conf.Trace.Record(d.call, trace.Session{}, timedOut(peer, "refresh of the session"), nil)
-	d.bye(EndExpired)
+	if d.bye(EndExpired) {
+		d.ep.conf.Trace.Record(d.call, trace.Session{}, timedOut(peer, "refresh of the session"), nil)
+	}
 }

@@ -83,7 +83,7 @@ func (s *Server) Serve(ln net.Listener) error {
 			return nil
 		}
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		s.conf.Trace.Record(trace.Session{}, trace.Session{}, failure{"accept: " + err.Error()}, nil)
+		s.conf.Trace.Record(trace.Session{}, trace.Session{}, fault{"accept: " + err.Error()}, nil)
 		time.Sleep(pause) // out of descriptors: the listener must survive it
 	}
 }

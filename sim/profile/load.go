@@ -217,6 +217,9 @@ func (l *loader) finish() error {
 			l.p.Replies[name] = fact.value.Text
 		} else if into, ok := bound[key]; ok {
 			fact.file.Decode(fact.value, into)
+			if r, ok := into.(*Refusal); ok {
+				r.Standing = fact.Standing
+			}
 		} else {
 			fact.file.Report(fact.value.Pos, yamlfile.Suggest(key, keys), "unknown fact %q", key)
 		}
@@ -250,11 +253,17 @@ func (l *loader) sane(bound map[string]any) {
 				check(key, slices.Contains([]string{"require", "warn", "ignore"}, *level), "require, warn or ignore")
 			}
 		}
-		if s, ok := bound[key].(*Status); ok && strings.HasPrefix(key, "refusal.") {
-			check(key, s.Code >= 400 && s.Code <= 699, "a refusal is answered 400 to 699")
+		if r, ok := bound[key].(*Refusal); ok {
+			check(key, r.Code >= 400 && r.Code <= 699, "a refusal is answered 400 to 699")
 		}
 	}
 	p := l.p
+	known := func(suite string) bool {
+		return suite == "AES_CM_128_HMAC_SHA1_80" || suite == "AES_CM_128_HMAC_SHA1_32"
+	}
+	for key, suites := range map[string][]string{"sdp.crypto-suites": p.SDP.Suites, "sdp.more-crypto-suites": p.SDP.MoreSuites} {
+		check(key, !slices.ContainsFunc(suites, func(s string) bool { return !known(s) }), "AES_CM_128_HMAC_SHA1_80 and _32 are spoken here")
+	}
 	check("tls.min-version", slices.Contains([]string{"1.0", "1.1", "1.2", "1.3"}, p.TLS.MinVersion), `"1.0", "1.1", "1.2" or "1.3"`)
 	check("um.probe-interval", p.UM.ProbeInterval > 0, "more than zero")
 	check("um.tone-hz", p.UM.ToneHz > 0 && p.UM.ToneHz < 4000, "more than 0 and less than 4000 Hz")

@@ -170,9 +170,15 @@ type Status struct {
 	Reason string `yaml:"reason,required"`
 }
 
+// Refusal is an answer that is a fact.
+type Refusal struct {
+	Status
+	Standing Standing
+}
+
 // Refusals are the answers to calls that are not taken.
 type Refusals struct {
-	GatewayDisabled, UnknownGateway, NoHuntGroup, SecurityMismatch, NoSRTP, NotUMEnabled, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts, Draining, Maintenance Status
+	GatewayDisabled, UnknownGateway, NoHuntGroup, SecurityMismatch, NoSRTP, NotUMEnabled, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts, Draining, Maintenance Refusal
 }
 
 // Message is the form of the messages that UM hands to transport.

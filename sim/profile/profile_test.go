@@ -45,17 +45,18 @@ replies: {reset: {text: "250 2.0.0 OK then"}}`)
 	require.Equal(t, Fact{Key: "um.tone-hz", Value: "440", Standing: Observed, Source: "my.yaml"}, f)
 
 	for text, want := range map[string]string{
-		`facts: {um.max-calls: {value: 5}}`:                 `my.yaml:1:9: "um.max-calls" is documented (Set-UMService)`,
-		`facts: {um.tone-hertz: {value: 5}}`:                `did you mean "um.tone-hz"?`,
-		`facts: {um.tone-hz: {value: high}}`:                `wants a number, got "high"`,
-		`facts: {um.tone-hz: {standing: assumed}}`:          `fact "um.tone-hz" has no value`,
-		`facts: {um.tone-hz: {value: 1, standing: sure}}`:   `documented, observed or assumed`,
-		`facts: {um.tone-hz: {value: 1, source: nowhere}}`:  `has no known source ("nowhere")`,
-		`facts: {redirect.router-host: {value: elsewhere}}`: `"elsewhere" is not address, server-fqdn or echo`,
-		`facts: {tls.check.algorithm: {value: maybe}}`:      "my.yaml:1:38: tls.check.algorithm: maybe",
-		`facts: {tls.min-version: {value: "2"}}`:            "tls.min-version: 2",
-		`ports: []`:                                         `sources, facts and replies only`,
-		"facts: {um.tone-hz: {value: 1}}\nfatcs: {}":        `did you mean "facts"?`,
+		`facts: {um.max-calls: {value: 5}}`:                               `my.yaml:1:9: "um.max-calls" is documented (Set-UMService)`,
+		`facts: {um.tone-hertz: {value: 5}}`:                              `did you mean "um.tone-hz"?`,
+		`facts: {um.tone-hz: {value: high}}`:                              `wants a number, got "high"`,
+		`facts: {um.tone-hz: {standing: assumed}}`:                        `fact "um.tone-hz" has no value`,
+		`facts: {um.tone-hz: {value: 1, standing: sure}}`:                 `documented, observed or assumed`,
+		`facts: {um.tone-hz: {value: 1, source: nowhere}}`:                `has no known source ("nowhere")`,
+		`facts: {redirect.router-host: {value: elsewhere}}`:               `"elsewhere" is not address, server-fqdn or echo`,
+		`facts: {tls.check.algorithm: {value: maybe}}`:                    "my.yaml:1:38: tls.check.algorithm: maybe",
+		`facts: {tls.min-version: {value: "2"}}`:                          "tls.min-version: 2",
+		`facts: {sdp.more-crypto-suites: {value: [F8_128_HMAC_SHA1_80]}}`: "_32 are spoken here",
+		`ports: []`: `sources, facts and replies only`,
+		"facts: {um.tone-hz: {value: 1}}\nfatcs: {}": `did you mean "facts"?`,
 	} {
 		_, err := load(text)
 		require.ErrorContains(t, err, want, text)

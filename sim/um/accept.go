@@ -31,11 +31,15 @@ func (a *admitted) kind() string {
 
 // refusal is a call that is not taken: which check, the answer, and the fix.
 type refusal struct {
-	check  string
-	fact   string // key of the profile's answer
-	status profile.Status
-	cause  string
-	fix    string
+	check   string
+	answer  profile.Refusal
+	cause   string
+	fix     string
+	headers []string // of the answer
+}
+
+func newRefusal(check string, answer profile.Refusal, cause, fix string) *refusal {
+	return &refusal{check: check, answer: answer, cause: cause, fix: fix}
 }
 
 // judge runs the chain of checks, in the order in which Unified Messaging
@@ -53,36 +57,36 @@ func (c *Config) judge(tx *sip.ServerTx) (*admitted, *refusal) {
 		if tx.Identity() != "" {
 			key, value = "fqdn", tx.Identity()
 		}
-		return nil, &refusal{"gateway", "refusal.unknown-gateway", r.UnknownGateway,
+		return nil, newRefusal("gateway", r.UnknownGateway,
 			fmt.Sprintf("no UM IP gateway has the %s %s", key, value),
-			fmt.Sprintf("add to gateways: {name: NAME, %s: %s, dial-plan: PLAN}", key, value)}
+			fmt.Sprintf("add to gateways: {name: NAME, %s: %s, dial-plan: PLAN}", key, value))
 	}
 	if status != org.Enabled {
-		return nil, &refusal{"gateway-status", "refusal.gateway-disabled", r.GatewayDisabled,
-			fmt.Sprintf("gateway %s is %s", a.gateway.Name, status), "status: Enabled"}
+		return nil, newRefusal("gateway-status", r.GatewayDisabled,
+			fmt.Sprintf("gateway %s is %s", a.gateway.Name, status), "status: Enabled")
 	}
 	diversions, err := sip.Diversions(tx.Header("Diversion"))
 	if err != nil {
-		return nil, &refusal{"headers", "refusal.bad-header", r.BadHeader, err.Error(), "correct the header at the gateway"}
+		return nil, newRefusal("headers", r.BadHeader, err.Error(), "correct the header at the gateway")
 	}
 	if a.caller, err = sip.ParseParty(tx.From()); err != nil {
-		return nil, &refusal{"headers", "refusal.bad-header", r.BadHeader, "From: " + err.Error(), "correct the header at the gateway"}
+		return nil, newRefusal("headers", r.BadHeader, "From: "+err.Error(), "correct the header at the gateway")
 	}
 	if a.huntGroup = c.Org.HuntGroupOf(a.gateway.Name, a.pilot); a.huntGroup == nil {
-		return nil, &refusal{"hunt-group", "refusal.no-hunt-group", r.NoHuntGroup,
+		return nil, newRefusal("hunt-group", r.NoHuntGroup,
 			fmt.Sprintf("no hunt group of gateway %s has the pilot %q", a.gateway.Name, a.pilot),
-			fmt.Sprintf("add to hunt-groups: {name: NAME, pilot: %q, gateway: %s, dial-plan: PLAN}", a.pilot, a.gateway.Name)}
+			fmt.Sprintf("add to hunt-groups: {name: NAME, pilot: %q, gateway: %s, dial-plan: PLAN}", a.pilot, a.gateway.Name))
 	}
 	a.plan = c.Org.DialPlanNamed(a.huntGroup.DialPlan)
 	if secured := a.plan.VoIPSecurity != org.Unsecured; secured != tx.Secure() {
-		return nil, &refusal{"voip-security", "refusal.security-mismatch", r.SecurityMismatch,
+		return nil, newRefusal("voip-security", r.SecurityMismatch,
 			fmt.Sprintf("dial plan %s is %s, and the call came over %s", a.plan.Name, a.plan.VoIPSecurity, transport(tx)),
-			fmt.Sprintf("let the gateway use %s, or change voip-security of dial plan %s", map[bool]string{true: "TLS", false: "TCP"}[secured], a.plan.Name)}
+			fmt.Sprintf("let the gateway use %s, or change voip-security of dial plan %s", map[bool]string{true: "TLS", false: "TCP"}[secured], a.plan.Name))
 	}
 	if !c.Profile.UM.AlphanumericCaller && !telephone(a.caller.User) && !strings.EqualFold(a.caller.User, "anonymous") {
-		return nil, &refusal{"calling-party", "refusal.bad-party", r.BadParty,
+		return nil, newRefusal("calling-party", r.BadParty,
 			fmt.Sprintf("the calling party %q is no number and not Anonymous, which a TelExtn dial plan wants", a.caller.URI),
-			"send a number or Anonymous in From"}
+			"send a number or Anonymous in From")
 	}
 	if len(diversions) == 0 {
 		return a, nil
@@ -110,14 +114,14 @@ func (c *Config) callAnswering(a *admitted, d sip.Diversion) (*admitted, *refusa
 	r := &c.Profile.Refusals
 	a.diverted, a.reason = d.User, d.Reason
 	if !telephone(d.User) || len(d.User) != a.plan.Digits {
-		return nil, &refusal{"diverting-party", "refusal.bad-party", r.BadParty,
+		return nil, newRefusal("diverting-party", r.BadParty,
 			fmt.Sprintf("the diverting party %q is no extension of %d digits, which dial plan %s wants", d.URI, a.plan.Digits, a.plan.Name),
-			"send the extension in Diversion, or change digits"}
+			"send the extension in Diversion, or change digits")
 	}
 	if a.mailbox = c.Org.MailboxOf(a.plan.Name, d.User); a.mailbox == nil {
-		return nil, &refusal{"mailbox", "refusal.not-um-enabled", r.NotUMEnabled,
+		return nil, newRefusal("mailbox", r.NotUMEnabled,
 			fmt.Sprintf("no UM-enabled mailbox has the extension %s in dial plan %s", d.User, a.plan.Name),
-			fmt.Sprintf("add to mailboxes: {name: NAME, address: NAME@%s, extension: %q, dial-plan: %s, server: SERVER}", c.Org.Domain, d.User, a.plan.Name)}
+			fmt.Sprintf("add to mailboxes: {name: NAME, address: NAME@%s, extension: %q, dial-plan: %s, server: SERVER}", c.Org.Domain, d.User, a.plan.Name))
 	}
 	return a, nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/exsim/exsim/sip/sdp"
 )
 
-// call is one answered call. Its states follow one another; a hang-up ends
+// call is one answered call. Its phases follow one another; a hang-up ends
 // each of them:
 //
 //	answered ─ACK─▶ greeting ─▶ tone ─▶ recording ─#, silence, length─▶ recorded
@@ -31,20 +31,21 @@ type call struct {
 	mu     sync.Mutex
 	dialog *sip.Dialog
 	stream *rtp.Stream
-	state  state
+	phase  phase
 	timer  *time.Timer // longest call, or the wait for the hang-up
-	offers bool        // our offer is out, in a 200: the ACK brings the answer
+	offers bool        // our offer is out, in a 200 or a re-INVITE
+	doomed string      // why it is to be hung up as soon as it is answered
 }
 
-type state int
+type phase int
 
 const (
-	stateAnswered state = iota
-	stateGreeting
-	stateTone
-	stateRecording
-	stateRecorded
-	stateOver
+	phaseAnswered phase = iota
+	phaseGreeting
+	phaseTone
+	phaseRecording
+	phaseRecorded
+	phaseOver
 )
 
 // negotiate opens the stream and answers the offer, or makes one where the
@@ -76,7 +77,7 @@ func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 	}
 	c.local.Port = stream.Addr().Port()
 	if offer == nil {
-		return c.offer(), nil
+		return c.makeOffer(), nil
 	}
 	c.agreed = agreed
 	answer.Media[agreed.Section].Port = c.local.Port
@@ -86,8 +87,8 @@ func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 // eventsPT is the payload type of telephone events that we offer.
 const eventsPT = 101
 
-// offer is our description for a peer that sent none.
-func (c *call) offer() []byte {
+// makeOffer is our description for a peer that sent none; its answer is awaited.
+func (c *call) makeOffer() []byte {
 	c.offers = true
 	c.local.EventsPT = eventsPT
 	return sdp.Offer(c.local).AppendTo(nil)
@@ -121,22 +122,25 @@ func (c *call) params() rtp.Params {
 }
 
 // start begins or changes what the stream sends.
-func (c *call) start() {
-	if err := c.stream.Start(c.params()); err != nil {
+func (c *call) start() error {
+	err := c.stream.Start(c.params())
+	if err != nil {
 		c.note("bench.fault", "what", err.Error())
 	}
+	return err
 }
 
 // Acknowledged begins the greeting, or what an answer in the ACK has changed.
 func (c *call) Acknowledged(body []byte) {
 	c.mu.Lock()
 	err := c.answered(body)
+	why := "the ACK has no usable answer to our offer: "
 	if err == nil {
-		c.greet()
+		err, why = c.greet(), "the media cannot be sent: "
 	}
 	c.mu.Unlock()
 	if err != nil {
-		c.hangUp("the ACK has no usable answer to our offer: " + err.Error())
+		c.hangUp(why + err.Error())
 	}
 }
 
@@ -153,50 +157,53 @@ func (c *call) answered(body []byte) error {
 	if c.agreed, err = sdp.Accepted(answer, c.local); err != nil {
 		return err
 	}
-	if c.state > stateAnswered && c.stream != nil {
-		c.start()
+	if c.phase > phaseAnswered && c.stream != nil {
+		return c.start()
 	}
 	return nil
 }
 
 // greet begins the greeting of a call that was just established; c.mu is held.
-func (c *call) greet() {
-	if c.state != stateAnswered {
-		return
+func (c *call) greet() error {
+	if c.phase != phaseAnswered {
+		return nil
 	}
-	c.state = stateGreeting
+	c.phase = phaseGreeting
 	longest := limit(c.w.conf.Org.Limits.MaxCallDuration, c.w.conf.Profile.UM.MaxCall)
 	c.timer = time.AfterFunc(longest, func() { c.hangUp("max-call-duration") })
 	if c.stream == nil {
-		return // signalling only
+		return nil // signalling only
 	}
-	c.start()
+	if err := c.start(); err != nil {
+		return err
+	}
 	if c.a.mailbox == nil {
 		c.note("um.pilot_greeting", "why", "the INVITE has no Diversion: no mailbox is named")
 		c.stream.Play(rtp.PCMU, c.w.conf.Prompts.Pilot, func() { c.hangUp("pilot greeting over") })
-		return
+		return nil
 	}
 	c.note("um.greeting", "mailbox", c.a.mailbox.Address)
 	c.stream.Play(rtp.PCMU, c.w.conf.Prompts.Greeting, c.tone)
+	return nil
 }
 
 func (c *call) note(name, key, value string) {
 	c.w.src.Record(c.session, trace.Session{}, plain{name, key, value}, nil)
 }
 
-// enter moves from one state to the next; false if the call went on otherwise.
-func (c *call) enter(from, to state) bool {
+// enter moves from one phase to the next; false if the call went on otherwise.
+func (c *call) enter(from, to phase) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != from {
+	if c.phase != from {
 		return false
 	}
-	c.state = to
+	c.phase = to
 	return true
 }
 
 func (c *call) tone() {
-	if !c.enter(stateGreeting, stateTone) {
+	if !c.enter(phaseGreeting, phaseTone) {
 		return
 	}
 	um := &c.w.conf.Profile.UM
@@ -205,7 +212,7 @@ func (c *call) tone() {
 }
 
 func (c *call) record() {
-	if !c.enter(stateTone, stateRecording) {
+	if !c.enter(phaseTone, phaseRecording) {
 		return
 	}
 	um, own := &c.w.conf.Profile.UM, &c.w.conf.Org.Limits
@@ -219,7 +226,7 @@ func (c *call) record() {
 // digit ends a recording by the end key.
 func (c *call) digit(d byte) {
 	c.mu.Lock()
-	recording := c.state == stateRecording && string(d) == c.w.conf.Profile.UM.EndKey
+	recording := c.phase == phaseRecording && string(d) == c.w.conf.Profile.UM.EndKey
 	c.mu.Unlock()
 	if recording {
 		c.stream.StopRecording()
@@ -230,7 +237,7 @@ func (c *call) digit(d byte) {
 // slow. Behind the end key the caller may hang up by itself; behind silence or
 // the full length the call is over.
 func (c *call) recorded(r rtp.Recording, why rtp.Stopped) {
-	c.enter(stateRecording, stateRecorded) // or the caller hung up just now: the message counts
+	c.enter(phaseRecording, phaseRecorded) // or the caller hung up just now: the message counts
 	by := string(why)
 	if why == rtp.StoppedHere {
 		by = "key"
@@ -245,7 +252,7 @@ func (c *call) recorded(r rtp.Recording, why rtp.Stopped) {
 	switch why {
 	case rtp.StoppedHere:
 		c.mu.Lock()
-		if c.timer != nil && c.state == stateRecorded {
+		if c.timer != nil && c.phase == phaseRecorded {
 			c.timer.Reset(limit(c.w.conf.Org.Limits.RecordingIdleTimeout, c.w.conf.Profile.UM.RecordingIdle))
 		}
 		c.mu.Unlock()
@@ -311,7 +318,7 @@ func (c *call) reoffer(tx *sip.ServerTx) ([]byte, error) {
 			return nil, nil
 		}
 		c.local.Version++
-		return c.offer(), nil
+		return c.makeOffer(), nil
 	}
 	offer, err := sdp.Parse(tx.Body())
 	if err != nil {
@@ -319,7 +326,7 @@ func (c *call) reoffer(tx *sip.ServerTx) ([]byte, error) {
 	}
 	body, err := c.agree(offer)
 	if err == nil && c.stream != nil {
-		c.start()
+		err = c.start()
 	}
 	return body, err
 }
@@ -339,7 +346,7 @@ func (c *call) sendRefresh(ctx context.Context, headers []string) (sip.Reply, er
 	var offer []byte
 	if !updates {
 		c.local.Version++
-		offer = c.offer()
+		offer = c.makeOffer()
 	}
 	c.mu.Unlock()
 	if updates {
@@ -355,11 +362,15 @@ func (c *call) sendRefresh(ctx context.Context, headers []string) (sip.Reply, er
 	return r, err
 }
 
-// hangUp ends the call from our side.
+// hangUp ends the call from our side, one that is not answered yet as soon as
+// it is.
 func (c *call) hangUp(why string) {
 	c.mu.Lock()
 	d := c.dialog
-	over := c.state == stateOver
+	over := c.phase == phaseOver
+	if d == nil {
+		c.doomed = why
+	}
 	c.mu.Unlock()
 	if over || d == nil {
 		return
@@ -372,14 +383,14 @@ func (c *call) hangUp(why string) {
 // reach the tone has missed the mailbox.
 func (c *call) Ended(how sip.End) {
 	c.mu.Lock()
-	was := c.state
-	c.state = stateOver
+	was := c.phase
+	c.phase = phaseOver
 	if c.timer != nil {
 		c.timer.Stop()
 	}
 	c.mu.Unlock()
 	c.w.src.Record(c.session, trace.Session{}, endedEvent{how}, nil)
-	if c.a.mailbox != nil && c.stream != nil && was < stateRecording && how == sip.EndBye {
+	if c.a.mailbox != nil && c.stream != nil && was < phaseRecording && how == sip.EndBye {
 		c.note("um.missed_call", "mailbox", c.a.mailbox.Address)
 		c.submit(c.missedCall)
 	}

@@ -19,15 +19,15 @@ func (e plain) EventName() string        { return e.name }
 func (e plain) AppendTo(f *trace.Fields) { f.Text(e.key, e.value) }
 
 type refusedEvent struct {
-	r              *refusal
-	standing, peer string
+	r    *refusal
+	peer string
 }
 
 func (refusedEvent) EventName() string { return "um.refused" }
 func (e refusedEvent) AppendTo(f *trace.Fields) {
 	f.Text("check", e.r.check)
-	f.Int("status", int64(e.r.status.Code))
-	f.Text("standing", e.standing)
+	f.Int("status", int64(e.r.answer.Code))
+	f.Text("standing", string(e.r.answer.Standing))
 	f.Text("peer", e.peer)
 	f.Text("why", e.r.cause)
 	f.Text("fix", e.r.fix)
@@ -236,7 +236,7 @@ func Events() []trace.EventType {
 		{Name: "um.offer_unanswered", Means: "an offer of Unified Messaging has no usable answer", Fields: []trace.FieldType{why}},
 		{Name: "um.hang_up", Means: "Unified Messaging ends the call", Fields: []trace.FieldType{why}},
 		{Name: "um.ended", Means: "the call is over", Fields: []trace.FieldType{
-			{Key: "how", Means: "bye (the caller), local, no ack, closed"}}},
+			{Key: "how", Means: "bye (the caller), local, no ack, session expired, closed"}}},
 		{Name: "um.server_down", Means: "a UM service does not answer the call router", Fields: []trace.FieldType{
 			{Key: "server", Means: "the server"}, why}},
 		{Name: "um.server_up", Means: "a UM service answers again", Fields: []trace.FieldType{{Key: "server", Means: "the server"}}},

@@ -24,9 +24,8 @@ type Gateways struct {
 	src     *trace.Source
 	lookup  Lookup
 
-	mu    sync.RWMutex
-	list  []*gateway
-	moved func() // told when addresses have changed
+	mu   sync.RWMutex
+	list []*gateway
 }
 
 // Lookup resolves a host name; network is ip, ip4 or ip6.
@@ -102,16 +101,15 @@ const unresolvedAgain = 10 * time.Second
 // ctx is done; moved is told of each change.
 func (gs *Gateways) Resolve(ctx context.Context, moved func()) {
 	var wg sync.WaitGroup
-	gs.moved = moved
 	for _, g := range gs.list {
 		if !g.object.Address.IsValid() {
-			wg.Go(func() { gs.resolve(ctx, g) })
+			wg.Go(func() { gs.resolve(ctx, g, moved) })
 		}
 	}
 	wg.Wait()
 }
 
-func (gs *Gateways) resolve(ctx context.Context, g *gateway) {
+func (gs *Gateways) resolve(ctx context.Context, g *gateway, moved func()) {
 	for {
 		wait := gs.profile.UM.RereadInterval
 		once, cancel := context.WithTimeout(ctx, unresolvedAgain)
@@ -123,7 +121,9 @@ func (gs *Gateways) resolve(ctx context.Context, g *gateway) {
 		if err != nil || len(addrs) == 0 {
 			wait = min(wait, unresolvedAgain)
 		}
-		gs.moveTo(g, addrs, err)
+		if gs.moveTo(g, addrs, err) {
+			moved()
+		}
 		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
@@ -138,8 +138,8 @@ func (gs *Gateways) resolve(ctx context.Context, g *gateway) {
 var networks = map[org.IPAddressFamily]string{org.IPv4Only: "ip4", org.IPv6Only: "ip6", org.AnyFamily: "ip"}
 
 // moveTo notes where a gateway is now. An address that another one has stays
-// with that one.
-func (gs *Gateways) moveTo(g *gateway, addrs []netip.Addr, err error) {
+// with that one. It reports whether anything has changed.
+func (gs *Gateways) moveTo(g *gateway, addrs []netip.Addr, err error) bool {
 	gs.mu.Lock()
 	var own []netip.Addr
 	fault := ""
@@ -163,8 +163,8 @@ func (gs *Gateways) moveTo(g *gateway, addrs []netip.Addr, err error) {
 	}
 	if changed {
 		gs.src.Record(trace.Session{}, trace.Session{}, gatewayResolved{g.object, own}, nil)
-		gs.moved()
 	}
+	return changed
 }
 
 func (gs *Gateways) holder(a netip.Addr) *gateway {

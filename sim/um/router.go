@@ -36,8 +36,8 @@ func (r *Router) ServeSIP(tx *sip.ServerTx) {
 	}
 	to := r.pick(a)
 	if to == nil {
-		r.conf.refuse(tx, r.src, &refusal{"um-server", "refusal.no-server", r.conf.Profile.Refusals.NoServer,
-			"no UM service answers", "start the UM service of a Mailbox server"})
+		r.conf.refuse(tx, r.src, newRefusal("um-server", r.conf.Profile.Refusals.NoServer,
+			"no UM service answers", "start the UM service of a Mailbox server"))
 		return
 	}
 	r.conf.redirect(tx, r.src, a, r.conf.Profile.Redirect.RouterHost, to, UMService)

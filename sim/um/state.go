@@ -20,12 +20,12 @@ func (c *Config) inactive(tx *sip.ServerTx, src *trace.Source, s *State) bool {
 	if !s.inactive.Load() {
 		return false
 	}
-	no := &refusal{"maintenance", "refusal.maintenance", c.Profile.Refusals.Maintenance,
-		"Unified Messaging is set inactive on this server", "type: maintenance SERVER off"}
+	no := newRefusal("maintenance", c.Profile.Refusals.Maintenance,
+		"Unified Messaging is set inactive on this server", "type: maintenance SERVER off")
 	if tx.Method() == "INVITE" {
 		c.refuse(tx, src, no)
 	} else {
-		tx.Respond(sip.Response{Status: no.status.Code, Reason: no.status.Reason})
+		tx.Respond(sip.Response{Status: no.answer.Code, Reason: no.answer.Reason})
 	}
 	return true
 }

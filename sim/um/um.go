@@ -99,17 +99,13 @@ func (c *Config) invitation(tx *sip.ServerTx, src *trace.Source, state *State) *
 
 // refuse answers a call that is not taken and says why. A refusal for now says
 // when to come again (RFC 3261 §21.5.4).
-func (c *Config) refuse(tx *sip.ServerTx, src *trace.Source, r *refusal, headers ...string) {
-	if r.status.Code == 503 {
+func (c *Config) refuse(tx *sip.ServerTx, src *trace.Source, r *refusal) {
+	headers := r.headers
+	if r.answer.Code == 503 {
 		headers = append(headers, "Retry-After: "+strconv.Itoa(int(c.Profile.SIP.RetryAfter.Seconds())))
 	}
-	src.Record(tx.Session(), trace.Session{}, refusedEvent{r: r, standing: c.standing(r.fact), peer: tx.Peer().String()}, nil)
-	tx.Respond(sip.Response{Status: r.status.Code, Reason: r.status.Reason, Headers: headers})
-}
-
-func (c *Config) standing(fact string) string {
-	f, _ := c.Profile.Fact(fact)
-	return string(f.Standing)
+	src.Record(tx.Session(), trace.Session{}, refusedEvent{r: r, peer: tx.Peer().String()}, nil)
+	tx.Respond(sip.Response{Status: r.answer.Code, Reason: r.answer.Reason, Headers: headers})
 }
 
 // redirect answers with a 302 to another service, over the transport that the
@@ -118,8 +114,8 @@ func (c *Config) redirect(tx *sip.ServerTx, src *trace.Source, a *admitted, host
 	r, listener := &c.Profile.Redirect, row(service, tx.Secure())
 	at := c.Address(to.Name, listener)
 	if !at.IsValid() {
-		c.refuse(tx, src, &refusal{"listener", "refusal.no-server", c.Profile.Refusals.NoServer,
-			fmt.Sprintf("%s has no listener %s", to.Name, listener), "um-startup-mode: Dual at the server " + to.Name})
+		c.refuse(tx, src, newRefusal("listener", c.Profile.Refusals.NoServer,
+			fmt.Sprintf("%s has no listener %s", to.Name, listener), "um-startup-mode: Dual at the server "+to.Name))
 		return
 	}
 	contact := c.redirectContact(tx.Recipient(), host, to, at.Port(), tx.Secure())

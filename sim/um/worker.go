@@ -110,7 +110,7 @@ func (w *Worker) ring(tx *sip.ServerTx, a *admitted) {
 		if no != nil {
 			w.remove(c)
 		} else {
-			c.a = a
+			w.admit(c, a)
 			no = w.answer(tx, c)
 		}
 		if no != nil {
@@ -121,48 +121,75 @@ func (w *Worker) ring(tx *sip.ServerTx, a *admitted) {
 
 // answer takes a call that was counted in, or says why not and counts it out.
 func (w *Worker) answer(tx *sip.ServerTx, c *call) *refusal {
-	r, a := &w.conf.Profile.Refusals, c.a
-	keep, headers, no := tx.SessionTimer(w.sessionInterval())
+	keep, timer, no := w.sessionTimer(tx)
+	var body []byte
+	if no == nil {
+		body, no = w.negotiate(tx, c)
+	}
 	if no != nil {
-		w.remove(c)
-		w.conf.refuse(tx, w.src, &refusal{"session-timer", "sip.session-expires", profile.Status{Code: no.Status, Reason: no.Reason},
-			fmt.Sprintf("Session-Expires is no number, or less than %s", w.sessionInterval()),
-			"send the INVITE again with the Min-SE of the answer (RFC 4028)"}, no.Headers...)
-		return nil
-	}
-	var offer *sdp.Session
-	if len(tx.Body()) > 0 {
-		var err error
-		if offer, err = sdp.Parse(tx.Body()); err != nil {
-			w.remove(c)
-			return &refusal{"offer", "refusal.no-codec", r.NoCodec, "the INVITE has no usable offer: " + err.Error(), "send an SDP offer with audio over RTP/AVP"}
-		}
-	}
-	body, err := c.negotiate(offer)
-	if err != nil {
 		c.release()
-		var fault *offerFault
-		if errors.Is(err, sdp.ErrNoSecureAudio) || errors.Is(err, sdp.ErrNoKeys) {
-			return &refusal{"srtp", "refusal.no-srtp", r.NoSRTP, err.Error(),
-				"offer RTP/SAVP with a=crypto: AES_CM_128_HMAC_SHA1_80, or set voip-security: SIPSecured of dial plan " + a.plan.Name}
-		}
-		if errors.As(err, &fault) {
-			return &refusal{"codec", "refusal.no-codec", r.NoCodec, err.Error(), "offer PCMU or PCMA over RTP/AVP"}
-		}
-		return &refusal{"ports", "refusal.no-ports", r.NoPorts, err.Error(), "widen rtp: {low: N, high: M}"}
+		return no
 	}
-	w.src.Record(c.session, trace.Session{}, answeredEvent{a: a, agreed: c.agreed}, nil)
+	w.src.Record(c.session, trace.Session{}, answeredEvent{a: c.a, agreed: c.agreed}, nil)
 	c.updates = sip.HasTag(tx.Header("Allow"), "UPDATE")
-	response := w.response(tx, a, body, headers)
+	response := w.response(tx, c.a, body, timer)
 	c.contact = response.Contact
 	c.mu.Lock()
 	c.dialog = tx.Accept(response, c)
 	c.keepSession(keep)
+	doomed := c.doomed
 	c.mu.Unlock()
 	if c.dialog == nil {
 		c.release()
+	} else if doomed != "" {
+		c.hangUp(doomed)
 	}
 	return nil
+}
+
+// sessionTimer is the session timer of a call, and the headers that say so.
+func (w *Worker) sessionTimer(tx *sip.ServerTx) (sip.SessionTimer, []string, *refusal) {
+	keep, headers, no := tx.SessionTimer(w.sessionInterval())
+	if no == nil {
+		return keep, headers, nil
+	}
+	fact, _ := w.conf.Profile.Fact("sip.session-expires")
+	r := newRefusal("session-timer", profile.Refusal{Status: profile.Status{Code: no.Status, Reason: no.Reason}, Standing: fact.Standing},
+		fmt.Sprintf("Session-Expires is no number, or less than %s", w.sessionInterval()),
+		"send the INVITE again with the Min-SE of the answer (RFC 4028)")
+	r.headers = no.Headers
+	return keep, nil, r
+}
+
+// negotiate answers the offer of an INVITE, or makes one.
+func (w *Worker) negotiate(tx *sip.ServerTx, c *call) ([]byte, *refusal) {
+	r := &w.conf.Profile.Refusals
+	var offer *sdp.Session
+	var err error
+	if len(tx.Body()) > 0 {
+		if offer, err = sdp.Parse(tx.Body()); err != nil {
+			return nil, newRefusal("offer", r.NoCodec, "the INVITE has no usable offer: "+err.Error(), "send an SDP offer with audio over RTP/AVP")
+		}
+	}
+	body, err := c.negotiate(offer)
+	var fault *offerFault
+	switch {
+	case err == nil:
+		return body, nil
+	case errors.Is(err, sdp.ErrNoSecureAudio) || errors.Is(err, sdp.ErrNoKeys):
+		return nil, newRefusal("srtp", r.NoSRTP, err.Error(),
+			"offer RTP/SAVP with a=crypto: AES_CM_128_HMAC_SHA1_80, or set voip-security: SIPSecured of dial plan "+c.a.plan.Name)
+	case errors.As(err, &fault):
+		return nil, newRefusal("codec", r.NoCodec, err.Error(), "offer PCMU or PCMA over RTP/AVP")
+	}
+	return nil, newRefusal("ports", r.NoPorts, err.Error(), "widen rtp: {low: N, high: M}")
+}
+
+// admit notes what a call is for, as it was judged last.
+func (w *Worker) admit(c *call, a *admitted) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c.a = a
 }
 
 // sessionInterval is the interval of the session timer.
@@ -198,13 +225,13 @@ func (w *Worker) add(c *call) *refusal {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.idle != nil {
-		return &refusal{"worker", "refusal.draining", r.Draining, "this worker process is being recycled: it takes no new call",
-			"send each call to the call router first, and follow its redirects"}
+		return newRefusal("worker", r.Draining, "this worker process is being recycled: it takes no new call",
+			"send each call to the call router first, and follow its redirects")
 	}
 	if running := w.conf.Running.Add(1); running > int64(w.maxCalls()) && w.conf.Shared == nil {
 		w.conf.Running.Add(-1)
-		return &refusal{"max-calls", "refusal.max-calls", r.MaxCalls,
-			fmt.Sprintf("%d calls are running", running-1), "limits: {max-calls-allowed: N}"}
+		return newRefusal("max-calls", r.MaxCalls,
+			fmt.Sprintf("%d calls are running", running-1), "limits: {max-calls-allowed: N}")
 	}
 	w.calls[c] = struct{}{}
 	w.taken++
