@@ -319,7 +319,7 @@ func (c checker) security() {
 			*m = ModeTCP
 		}
 		if !slices.Contains(modes, string(*m)) {
-			c.f.Report(at, strings.Join(modes, " or "), "%s: Exchange %s has no um-startup-mode %s (%s)", of, o.Version, *m, c.p.Sources[why.Source].Title)
+			c.f.Report(at, strings.Join(modes, ", "), "%s: Exchange %s has no um-startup-mode %s (%s)", of, o.Version, *m, c.p.Sources[why.Source].Title)
 		}
 	}
 	if c.p.RoleOf("call-router") != "" {
