@@ -11,20 +11,6 @@ import (
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
-// Load reads and checks a scenario. The error lists every mistake with its
-// place.
-func Load(name string, text []byte) (*Scenario, error) {
-	s := &Scenario{File: name}
-	f, err := yamlfile.Parse(name, text)
-	if err != nil {
-		return nil, err
-	}
-	f.Decode(f.Root, s)
-	l := loader{f: f, s: s, calls: map[string]bool{}, used: map[string]bool{}}
-	l.check()
-	return s, f.Err()
-}
-
 const nameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
 type loader struct {

@@ -33,7 +33,7 @@ steps:
 never: [{event: nothing.at.all}, {event: um.answered, where: {mailbx: x}}, {event: um.answered, at: um-wrker}]
 faults: [{actor: gw, do: drop-diversions}, {actor: gv, do: no-media}]
 catches: [{actor: gw, do: no-media, address: 127.0.0.9}, {actor: gw, do: other-certificate, certificate: expird}]
-`))
+`), nil)
 	var all yamlfile.Errors
 	require.True(t, errors.As(err, &all))
 	for _, want := range []string{
@@ -90,7 +90,7 @@ func FuzzLoad(f *testing.F) {
 		f.Add(string(text))
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if _, err := Load("x.yaml", []byte(text)); err == nil && !strings.Contains(text, "steps") {
+		if _, err := Load("x.yaml", []byte(text), nil); err == nil && !strings.Contains(text, "steps") {
 			t.Fatal("a scenario without steps")
 		}
 	})

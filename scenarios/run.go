@@ -45,7 +45,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 		return nil, fmt.Errorf("scenarios: %w", err)
 	}
 	header := append(sim.Header(s.Organisation.Version, o.Seed), trace.Field{Key: "scenario", Value: s.Name})
-	log := trace.New(trace.Config{Dir: o.Dir, Header: header})
+	log := trace.New(trace.Config{Dir: o.Dir, Header: header, Mask: s.Secrets})
 	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), calls: map[string]*gateway.Call{}, sessions: calls{}, gateways: map[string]*gateway.Gateway{}, transports: map[string]Transport{}, sockets: map[string]net.Listener{}}
 	err := r.start()
 	if err == nil {

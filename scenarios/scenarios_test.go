@@ -19,9 +19,10 @@ func shipped(t *testing.T, name string) *Scenario {
 	t.Helper()
 	text, ok := ShippedText(name)
 	require.True(t, ok)
-	s, err := Load(name+".yaml", text)
+	list, err := Load(name+".yaml", text, nil)
 	require.NoError(t, err)
-	return s
+	require.Len(t, list, 1)
+	return list[0]
 }
 
 func runTest(t *testing.T, s *Scenario, plant *PlantedFault) *Outcome {

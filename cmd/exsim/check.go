@@ -67,7 +67,7 @@ func check(name string) (kind string, err error) {
 			}
 		}
 	default:
-		_, err = scenarios.Load(name, text)
+		_, err = scenarios.Load(name, text, nil)
 	}
 	return kind, err
 }

@@ -43,10 +43,11 @@ func demo(cmd *cobra.Command, ports sim.Ports, dir, save string) error {
 	if !ok {
 		return bench(errors.New("the scenario of the demo is missing"))
 	}
-	s, err := scenarios.Load("call-answering.yaml", text)
+	list, err := scenarios.Load("call-answering.yaml", text, nil)
 	if err != nil {
 		return bench(err)
 	}
+	s := list[0]
 	dir, err = workDir(dir, "demo")
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ type runOptions struct {
 	ports           sim.Ports
 	dir, json, save string
 	seed            uint64
+	set             map[string]string
 	prove, ladder   bool
 }
 
@@ -45,6 +46,7 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 	cmd.Flags().StringVar(&o.json, "json", "", "write the verdicts to `FILE` as JSON, - for standard output")
 	cmd.Flags().StringVar(&o.save, "save", "", "write each trace to `FOLDER` as NAME.jsonl")
 	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "repeat the choices of an earlier run with its seed `N`")
+	cmd.Flags().StringToStringVar(&o.set, "set", nil, "replace a value of vars: `NAME=VALUE`, repeatable")
 	cmd.Flags().BoolVar(&o.prove, "prove", false, "run each scenario also with the faults that it says it catches: it must fail")
 	cmd.Flags().BoolVar(&o.ladder, "ladder", false, "print the report of scenarios that pass, too")
 	return cmd
@@ -52,7 +54,7 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 
 // loadAll reads every scenario that the arguments name; a broken one stops
 // the run before it begins.
-func loadAll(args []string) ([]*scenarios.Scenario, error) {
+func loadAll(args []string, set map[string]string) ([]*scenarios.Scenario, error) {
 	var list []*scenarios.Scenario
 	var errs []error
 	add := func(name string, text []byte) {
@@ -60,12 +62,11 @@ func loadAll(args []string) ([]*scenarios.Scenario, error) {
 			errs = append(errs, err)
 			return
 		}
-		s, err := scenarios.Load(name, text)
+		some, err := scenarios.Load(name, text, set)
 		if err != nil {
 			errs = append(errs, err)
-			return
 		}
-		list = append(list, s)
+		list = append(list, some...)
 	}
 	for _, arg := range args {
 		if text, ok := scenarios.ShippedText(arg); ok {
@@ -126,7 +127,7 @@ type result struct {
 }
 
 func runAll(cmd *cobra.Command, args []string, o runOptions) error {
-	list, err := loadAll(args)
+	list, err := loadAll(args, o.set)
 	if err != nil {
 		return err
 	}

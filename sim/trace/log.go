@@ -1,10 +1,13 @@
 package trace
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"math"
 	"os"
+	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -21,6 +24,9 @@ type Config struct {
 	Dir string
 	// Header's fields become those of the first event, run.started.
 	Header []Field
+	// Mask lists secrets: asterisks stand in their place, in texts and in raw
+	// bytes, also where they are written as base64.
+	Mask []string
 }
 
 const (
@@ -30,8 +36,9 @@ const (
 
 // Log is the timeline. Its methods may be called from any goroutine.
 type Log struct {
-	start time.Time
-	conf  Config
+	start   time.Time
+	conf    Config
+	secrets [][]byte
 
 	mu      sync.Mutex
 	chunks  []*chunk // in order; the last one is being written
@@ -79,6 +86,11 @@ func New(conf Config) *Log {
 		inMem:     1,
 		spill:     make(chan struct{}, 1),
 		spillDone: make(chan struct{}),
+	}
+	for _, secret := range conf.Mask {
+		if strings.Trim(secret, "*") != "" {
+			l.secrets = append(l.secrets, []byte(secret), []byte(base64.StdEncoding.EncodeToString([]byte(secret))))
+		}
 	}
 	go l.spiller()
 	l.Source("", "").Record(Session{}, Session{}, started{conf.Header, l.start}, nil)
@@ -160,6 +172,7 @@ func (l *Log) appendLocked(s *Source, session, cause Session, p Payload, raw []b
 	} else {
 		b = binary.AppendUvarint(b, uint64(len(raw))+1)
 		b = append(b, raw...)
+		l.mask(b[len(b)-len(raw):])
 	}
 	l.fields = Fields{log: l, buf: b}
 	p.AppendTo(&l.fields)
@@ -182,6 +195,17 @@ func (l *Log) appendLocked(s *Source, session, cause Session, p Payload, raw []b
 	if l.wake != nil {
 		close(l.wake)
 		l.wake = nil
+	}
+}
+
+// mask stars the secrets in what was just written.
+func (l *Log) mask(b []byte) {
+	for _, secret := range l.secrets {
+		for at := bytes.Index(b, secret); at >= 0; at = bytes.Index(b, secret) {
+			for i := range secret {
+				b[at+i] = '*'
+			}
+		}
 	}
 }
 
@@ -244,6 +268,7 @@ func (f *Fields) Text(key, v string) {
 	f.key(key, kindText)
 	f.buf = binary.AppendUvarint(f.buf, uint64(len(v)))
 	f.buf = append(f.buf, v...)
+	f.log.mask(f.buf[len(f.buf)-len(v):])
 }
 
 // Bytes adds a text field from octets.
@@ -251,6 +276,7 @@ func (f *Fields) Bytes(key string, v []byte) {
 	f.key(key, kindText)
 	f.buf = binary.AppendUvarint(f.buf, uint64(len(v)))
 	f.buf = append(f.buf, v...)
+	f.log.mask(f.buf[len(f.buf)-len(v):])
 }
 
 // Part adds a text field that is n octets of the event's raw bytes from off:

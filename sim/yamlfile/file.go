@@ -77,8 +77,11 @@ func (e Errors) Error() string {
 
 // File is a file being loaded; it collects mistakes.
 type File struct {
-	Name  string
-	Root  Value
+	Name string
+	Root Value
+	// Mask, if set, is what a text of a mistake goes through: it may quote a
+	// secret.
+	Mask  func(text string) string
 	lines []string
 	errs  Errors
 }
@@ -112,6 +115,9 @@ func Load(name string, data []byte, into any) (*File, error) {
 // Report adds a mistake that the caller found, by the place it kept.
 func (f *File) Report(at Pos, hint, format string, args ...any) {
 	e := &Error{File: f.Name, Pos: at, Hint: hint, Text: fmt.Sprintf(format, args...)}
+	if f.Mask != nil {
+		e.Text = f.Mask(e.Text)
+	}
 	if at.Line > 0 && at.Line <= len(f.lines) {
 		e.Source = strings.TrimRight(f.lines[at.Line-1], "\r")
 	}
@@ -123,13 +129,18 @@ func (f *File) Err() error {
 	if len(f.errs) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(f.errs, func(a, b *Error) int {
+	return f.errs.Sorted()
+}
+
+// Sorted puts mistakes into the order of their places.
+func (e Errors) Sorted() Errors {
+	slices.SortStableFunc(e, func(a, b *Error) int {
 		if a.Pos.Line != b.Pos.Line {
 			return a.Pos.Line - b.Pos.Line
 		}
 		return a.Pos.Column - b.Pos.Column
 	})
-	return f.errs
+	return e
 }
 
 func (f *File) syntax(err error) {
