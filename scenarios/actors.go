@@ -22,12 +22,35 @@ const (
 	otherMedia       = "other-media"
 )
 
-// faultKinds are the faults that can be planted, with the setting that each
-// needs, if any.
-var faultKinds = map[string]string{
-	string(gateway.DropDiversion): "", string(gateway.NoMedia): "", string(gateway.OneRedirect): "", string(gateway.RemembersWorker): "", string(gateway.NoOptions): "", string(gateway.OneRouter): "", string(gateway.IgnoresMinSE): "", string(gateway.NoAnswerInACK): "",
-	string(gateway.OtherAddress): "address", string(gateway.AssumesPort): "port",
-	otherTransport: "transport", otherCertificate: "certificate", otherMedia: "media",
+// faultKind is something that an actor can do wrong.
+type faultKind struct {
+	name    string
+	setting string // that it needs, "" for none
+	usage   string
+}
+
+var faultKinds = []faultKind{
+	{string(gateway.DropDiversion), "", "leaves Diversion out behind a redirect"},
+	{string(gateway.OneRedirect), "", "gives up at the second redirect"},
+	{string(gateway.AssumesPort), "port", "sends the INVITE behind the second redirect to `port`, whatever the Contact says"},
+	{string(gateway.RemembersWorker), "", "sends the INVITE of a later call straight to the worker that took the last one"},
+	{string(gateway.OneRouter), "", "gives up where the first call router refuses or is dead"},
+	{string(gateway.NoOptions), "", "answers OPTIONS with 405"},
+	{string(gateway.IgnoresMinSE), "", "gives up where its session interval is refused by 422"},
+	{string(gateway.NoAnswerInACK), "", "leaves the answer to a late offer out of the ACK"},
+	{string(gateway.NoMedia), "", "sends no RTP"},
+	{string(gateway.OtherAddress), "address", "calls from `address` instead of its own"},
+	{otherTransport, "transport", "calls over `transport` instead of its own"},
+	{otherCertificate, "certificate", "shows a certificate that is wrong in the way `certificate`, or `good`"},
+	{otherMedia, "media", "offers `media` instead of its own"},
+}
+
+func faultNames() []string {
+	names := make([]string, len(faultKinds))
+	for i, f := range faultKinds {
+		names[i] = f.name
+	}
+	return names
 }
 
 // settings are those that a fault has.

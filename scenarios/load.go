@@ -171,18 +171,18 @@ func (l *loader) actor(at yamlfile.Pos, name string) {
 }
 
 func (l *loader) faults(list []PlantedFault) {
-	known := slices.Sorted(maps.Keys(faultKinds))
 	for _, f := range list {
 		if _, ok := l.s.Actors[f.Actor]; !ok {
-			l.f.Report(f.Pos, "", "fault: no actor is named %q", f.Actor)
+			l.f.Report(f.Pos, yamlfile.Suggest(f.Actor, slices.Sorted(maps.Keys(l.s.Actors))), "fault: no actor is named %q", f.Actor)
 		}
-		if !slices.Contains(known, f.Do) {
-			l.f.Report(f.Pos, yamlfile.Suggest(f.Do, known), "unknown fault %q", f.Do)
+		i := slices.IndexFunc(faultKinds, func(k faultKind) bool { return k.name == f.Do })
+		if i < 0 {
+			l.f.Report(f.Pos, yamlfile.Suggest(f.Do, faultNames()), "unknown fault %q", f.Do)
+			continue
 		}
 		settings := f.settings()
 		for _, setting := range slices.Sorted(maps.Keys(settings)) {
-			given := settings[setting]
-			if needed := faultKinds[f.Do] == setting; needed != given && slices.Contains(known, f.Do) {
+			if needed := faultKinds[i].setting == setting; needed != settings[setting] {
 				l.f.Report(f.Pos, "", "fault %s: %s is %s", f.Do, setting, map[bool]string{true: "missing", false: "not its setting"}[needed])
 			}
 		}

@@ -27,7 +27,23 @@ type Value struct {
 func (v *Value) TakeValue(y yamlfile.Value) { v.Value = y }
 
 // conditions are the keys of a mapping.
-var conditions = []string{"is", "matches", "in", "min", "max", "present", "absent"}
+var conditions = []struct{ name, usage string }{
+	{"is", "the value is this text"},
+	{"matches", "this regular expression (Go's syntax) is found in it"},
+	{"in", "it is one of this list"},
+	{"min", "it is a number, at least this"},
+	{"max", "it is a number, at most this"},
+	{"present", "true: there is a value; false: there is none"},
+	{"absent", "the other way round"},
+}
+
+func conditionNames() []string {
+	names := make([]string, len(conditions))
+	for i, c := range conditions {
+		names[i] = c.name
+	}
+	return names
+}
 
 // compile checks a condition when the file is loaded.
 func (v *Value) compile(f *yamlfile.File) {
@@ -54,7 +70,7 @@ func (v *Value) compile(f *yamlfile.File) {
 				v.present = !v.present
 			}
 		default:
-			f.Report(p.Pos, yamlfile.Suggest(p.Key, conditions), "unknown condition %q", p.Key)
+			f.Report(p.Pos, yamlfile.Suggest(p.Key, conditionNames()), "unknown condition %q", p.Key)
 		}
 		if err != nil {
 			f.Report(p.Value.Pos, "", "%s: %v", p.Key, err)

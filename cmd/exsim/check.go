@@ -15,14 +15,23 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	return &cobra.Command{
+	var schema, reference bool
+	cmd := &cobra.Command{
 		Use:   "check FILE...",
 		Short: "Check scenario, organisation and facts files without running them",
 		Long: `check reads scenario files (with steps:), organisation files (with servers:) and
 files of facts (with facts:), and prints every mistake with file, line, column and caret. Exit code 2 if there
 is one.`,
-		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case schema:
+				return printJSON(cmd, scenarios.Schema())
+			case reference:
+				fmt.Fprint(cmd.OutOrStdout(), scenarios.Reference())
+				return nil
+			case len(args) == 0:
+				return input(errors.New("check wants a file; exsim check --help"))
+			}
 			var errs []error
 			for _, name := range args {
 				kind, err := check(name)
@@ -38,6 +47,9 @@ is one.`,
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of scenario files, for editors")
+	cmd.Flags().BoolVar(&reference, "reference", false, "print the reference of scenario files in Markdown")
+	return cmd
 }
 
 func check(name string) (kind string, err error) {

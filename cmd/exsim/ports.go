@@ -90,7 +90,11 @@ func portsJSON(cmd *cobra.Command, p *profile.Profile, rows []profile.Port) erro
 		s := p.Sources[r.Source]
 		list = append(list, row{r, s.Title, s.Address})
 	}
-	b, err := json.MarshalIndent(map[string]any{"version": p.Version, "ports": list}, "", "  ")
+	return printJSON(cmd, map[string]any{"version": p.Version, "ports": list})
+}
+
+func printJSON(cmd *cobra.Command, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return bench(err)
 	}
@@ -107,12 +111,7 @@ func eventsCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list := scenarios.Events()
 			if asJSON {
-				b, err := json.MarshalIndent(list, "", "  ")
-				if err != nil {
-					return bench(err)
-				}
-				_, err = cmd.OutOrStdout().Write(append(b, '\n'))
-				return err
+				return printJSON(cmd, list)
 			}
 			_, err := cmd.OutOrStdout().Write([]byte(eventsText(list)))
 			return err

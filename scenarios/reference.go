@@ -1,0 +1,101 @@
+package scenarios
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/yamlfile"
+)
+
+// Reference is the reference of the language in Markdown, made from the model.
+func Reference() string {
+	var b strings.Builder
+	b.WriteString("# Scenario reference\n\nMade from the program by `exsim check --reference`; [scenarios](scenarios.md) tells how to write one.\n\n## The file\n\n")
+	settings(&b, reflect.TypeFor[Scenario]())
+	b.WriteString("\nOf `secrets`:\n\n")
+	settings(&b, reflect.TypeFor[secret]())
+	b.WriteString("\n## Actors\n\n")
+	settings(&b, reflect.TypeFor[Actor]())
+	b.WriteString("\n## Verbs\n")
+	for _, v := range verbs {
+		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", v.name, v.usage)
+		settings(&b, reflect.TypeOf(v.make()).Elem())
+	}
+	b.WriteString("\n## Events of never\n\n")
+	settings(&b, reflect.TypeFor[Matcher]())
+	b.WriteString("\n## Conditions\n\nA plain value means equal. A mapping holds one or more of these, all of which must be met.\n\n| condition | met when |\n|---|---|\n")
+	for _, c := range conditions {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", c.name, c.usage)
+	}
+	b.WriteString("\n## Faults\n\n")
+	settings(&b, reflect.TypeFor[PlantedFault]())
+	b.WriteString("\n| `do` | the actor |\n|---|---|\n")
+	for _, f := range faultKinds {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", f.name, f.usage)
+	}
+	b.WriteString("\n## The organisation\n")
+	for _, part := range organisationParts {
+		fmt.Fprintf(&b, "\n### %s\n\n", part.name)
+		settings(&b, part.model)
+	}
+	return b.String()
+}
+
+var organisationParts = []struct {
+	name  string
+	model reflect.Type
+}{
+	{"organisation", reflect.TypeFor[org.Organisation]()},
+	{"servers", reflect.TypeFor[org.Server]()},
+	{"dial-plans", reflect.TypeFor[org.DialPlan]()},
+	{"gateways", reflect.TypeFor[org.UMIPGateway]()},
+	{"hunt-groups", reflect.TypeFor[org.HuntGroup]()},
+	{"mailboxes", reflect.TypeFor[org.Mailbox]()},
+	{"call-router", reflect.TypeFor[org.RouterSettings]()},
+	{"recycling", reflect.TypeFor[org.Recycling]()},
+	{"tls", reflect.TypeFor[org.TLS]()},
+	{"rtp", reflect.TypeFor[org.PortRange]()},
+	{"limits", reflect.TypeFor[org.Limits]()},
+	{"prompts", reflect.TypeFor[org.Prompts]()},
+}
+
+// settings prints a table of a model's keys.
+func settings(b *strings.Builder, model reflect.Type) {
+	b.WriteString("| key | value | default | meaning |\n|---|---|---|---|\n")
+	for _, s := range yamlfile.Settings(model) {
+		otherwise := s.Default
+		if s.Required {
+			otherwise = "required"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", s.Name, kindOf(s), otherwise, s.Doc)
+	}
+}
+
+// kindOf says in a word or two what a setting takes.
+func kindOf(s yamlfile.Setting) string {
+	t := s.Type
+	switch {
+	case len(s.Enum) > 0:
+		return strings.Join(s.Enum, ", ")
+	case t == reflect.TypeFor[time.Duration]():
+		return "time, such as 500ms, 20s, 5m"
+	case t == reflect.TypeFor[map[string]Value]():
+		return "conditions by name"
+	case t == reflect.TypeFor[yamlfile.Value](), t.Kind() == reflect.Map, t.Kind() == reflect.Struct && t.PkgPath() != "net/netip":
+		return "mapping"
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		return "address"
+	case reflect.Bool:
+		return "true, false"
+	case reflect.Int, reflect.Uint16:
+		return "number"
+	case reflect.Slice:
+		return "list"
+	}
+	return "text"
+}
