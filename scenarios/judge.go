@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/exsim/exsim/sim/trace"
@@ -110,6 +111,23 @@ func (j *judge) never(m *Matcher) Verdict {
 		}
 	}
 	return v
+}
+
+// WithVerdicts are the events of a run with these verdicts in place of those
+// that were recorded.
+func WithVerdicts(events []trace.Event, verdicts []Verdict) []trace.Event {
+	list := slices.DeleteFunc(slices.Clone(events), func(e trace.Event) bool { return e.Name == "scenario.verdict" })
+	log := trace.New(trace.Config{})
+	defer log.Close()
+	for _, v := range verdicts {
+		log.Source("", "scenario").Record(trace.Session{}, trace.Session{}, verdictEvent{v}, nil)
+	}
+	for e := range log.Events() {
+		if e.Name == "scenario.verdict" {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 // AllPassed reports whether every step passed.

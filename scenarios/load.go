@@ -61,7 +61,11 @@ func (l *loader) server(at yamlfile.Pos, name, service string) {
 	}
 	s := o.ServerNamed(name)
 	if s == nil {
-		l.f.Report(at, "", "no server is named %q", name)
+		var names []string
+		for _, s := range o.Servers {
+			names = append(names, s.Name)
+		}
+		l.f.Report(at, yamlfile.Suggest(name, names), "no server is named %q", name)
 		return
 	}
 	if service == "" {
@@ -88,13 +92,13 @@ func (l *loader) values(values map[string]Value) {
 }
 
 func (l *loader) matcher(m *Matcher) {
-	l.event(m.Pos, m.Event)
-	l.fields(m.Pos, m.Event, m.Where)
+	l.event(m.Places.At("event", m.Pos), m.Event)
+	l.fields(m.Places.At("where", m.Pos), m.Event, m.Where)
 	if places := l.places(); m.At != "" && !slices.Contains(places, m.At) {
-		l.f.Report(m.Pos, yamlfile.Suggest(m.At, places), "no listener and no host is named %q", m.At)
+		l.f.Report(m.Places.At("at", m.Pos), yamlfile.Suggest(m.At, places), "no listener and no host is named %q", m.At)
 	}
 	if m.Call != "" {
-		l.callID(m.Pos, m.Call)
+		l.callID(m.Places.At("call", m.Pos), m.Call)
 	}
 	l.values(m.Where)
 	l.values(m.Header)

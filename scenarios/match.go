@@ -131,10 +131,10 @@ func (v *Value) String() string {
 type calls map[string]trace.Session
 
 // matches reports whether an event is what the matcher describes. If its name
-// and place are, misses counts the conditions that are not met and why tells
+// and call are, misses counts the conditions that are not met and why tells
 // the first of them.
 func (m *Matcher) matches(e *trace.Event, known calls) (ok bool, misses int, why string) {
-	if e.Name != m.Event || m.At != "" && m.At != e.Listener && m.At != e.Host {
+	if e.Name != m.Event {
 		return false, 0, ""
 	}
 	if m.Call != "" && (e.Session != known[m.Call] && e.Cause != known[m.Call] || known[m.Call] == trace.Session{}) {
@@ -149,6 +149,9 @@ func (m *Matcher) matches(e *trace.Event, known calls) (ok bool, misses int, why
 	})
 	for _, w := range missing(m.Header, e.Raw) {
 		unmet = append(unmet, "header "+w)
+	}
+	if m.At != "" && m.At != e.Listener && m.At != e.Host {
+		unmet = append([]string{"it is at " + e.Listener + " of " + e.Host}, unmet...)
 	}
 	if len(unmet) == 0 {
 		return true, 0, ""

@@ -96,6 +96,7 @@ func (s *Step) moves() bool {
 // Matcher describes an event.
 type Matcher struct {
 	Pos    yamlfile.Pos
+	Places yamlfile.Places
 	Event  string           `yaml:"event,required" doc:"its name; exsim events lists them with their fields"`
 	Call   string           `yaml:"call" doc:"id of the call that it belongs to"`
 	At     string           `yaml:"at" doc:"listener, server or actor where it happens"`

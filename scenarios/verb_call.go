@@ -20,7 +20,7 @@ type call struct {
 	Caller   string        `yaml:"caller" default:"7125550123" doc:"number of the caller"`
 	Name     string        `yaml:"name" doc:"display name of the caller"`
 	Diverted string        `yaml:"diverted" doc:"extension that the call was diverted from"`
-	Reason   string        `yaml:"reason" default:"no-answer" doc:"of the diversion"`
+	Reason   string        `yaml:"reason" default:"no-answer" enum:"unknown,user-busy,no-answer,unavailable,unconditional,time-of-day,do-not-disturb,deflection,follow-me,out-of-service,away" doc:"of the diversion (RFC 5806)"`
 	Session  time.Duration `yaml:"session" doc:"session interval that the gateway asks for (RFC 4028)"`
 	Late     bool          `yaml:"late-offer" doc:"true: the INVITE has no SDP, the ACK has the answer"`
 	Outcome  string        `yaml:"outcome" default:"answered" enum:"answered,refused" doc:"what shall come of it"`

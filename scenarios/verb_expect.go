@@ -18,6 +18,7 @@ import (
 
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sim/yamlfile"
 )
 
 // errNotSeen is what an observer answers whose event did not come; the judge
@@ -73,7 +74,11 @@ func (m *awaitMail) check(l *loader) string {
 	if o := l.s.Organisation; o != nil && !slices.ContainsFunc(o.Mailboxes, func(b org.Mailbox) bool {
 		return b.Extension == m.To || strings.EqualFold(b.Address, m.To)
 	}) {
-		l.f.Report(l.at("to"), "an extension or an address of the organisation's mailboxes", "mail: no mailbox is %q", m.To)
+		var known []string
+		for _, b := range o.Mailboxes {
+			known = append(known, b.Extension, b.Address)
+		}
+		l.f.Report(l.at("to"), yamlfile.Suggest(m.To, known), "mail: no mailbox is %q", m.To)
 	}
 	l.values(m.Where)
 	l.values(m.Header)

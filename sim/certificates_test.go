@@ -22,7 +22,7 @@ func TestAuthorityFolder(t *testing.T) {
 	require.NoError(t, err)
 	own, err := a.Issue(admit.Request{Names: []string{"cas1.contoso.lab"}, RSA: true})
 	require.NoError(t, err)
-	_, err = a.Keep("cas1.contoso.lab", own)
+	_, err = a.Keep("cas1.contoso.lab", own, false)
 	require.NoError(t, err)
 	l := startLab(t, "2013", 74, "", secured, func(o *org.Organisation) {
 		o.TLS = org.TLS{Authority: dir, Checks: map[string]string{"dates": "warn"}}

@@ -56,10 +56,14 @@ func (e workerFailed) AppendTo(f *trace.Fields) {
 	f.Text("why", e.err.Error())
 }
 
-type maintenance struct{ on bool }
+type maintenance struct {
+	server string
+	on     bool
+}
 
 func (maintenance) EventName() string { return "um.maintenance" }
 func (e maintenance) AppendTo(f *trace.Fields) {
+	f.Text("server", e.server)
 	f.Text("state", map[bool]string{true: "inactive", false: "active"}[e.on])
 }
 
@@ -69,7 +73,7 @@ func controlEvents() []trace.EventType {
 	why := trace.FieldType{Key: "why", Means: "the reason"}
 	return []trace.EventType{
 		{Name: "um.maintenance", Means: "Unified Messaging was set inactive on a server, or active again", Fields: []trace.FieldType{
-			{Key: "state", Means: "active or inactive"}}},
+			{Key: "server", Means: "the server"}, {Key: "state", Means: "active or inactive"}}},
 		{Name: "um.worker_started", Means: "a worker process takes new calls (Exchange's event 1000)", Fields: []trace.FieldType{
 			row, {Key: "ports", Means: "that it listens on"}, why}},
 		{Name: "um.worker_failed", Means: "a worker process cannot be started; the old one goes on (Exchange's event 1001)", Fields: []trace.FieldType{row, why}},

@@ -61,7 +61,7 @@ func (x *Exchange) SetMaintenance(server string, inactive bool) error {
 		return fmt.Errorf("sim: no server is named %q", server)
 	}
 	x.state(s).Set(inactive)
-	x.log.Source(server, um.UMService).Record(trace.Session{}, trace.Session{}, maintenance{inactive}, nil)
+	x.log.Source(server, um.UMService).Record(trace.Session{}, trace.Session{}, maintenance{server, inactive}, nil)
 	return nil
 }
 

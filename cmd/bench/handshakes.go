@@ -33,7 +33,7 @@ func (b *bench) tlsRow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := a.Keep(name, c); err != nil {
+		if _, err := a.Keep(name, c, false); err != nil {
 			return err
 		}
 	}

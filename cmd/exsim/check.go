@@ -4,18 +4,23 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/exsim/exsim/scenarios"
+	"github.com/exsim/exsim/scenarios/report"
 	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
 func checkCommand() *cobra.Command {
 	var schema, reference bool
+	var saved string
 	cmd := &cobra.Command{
 		Use:   "check FILE...",
 		Short: "Check scenario, organisation and facts files without running them",
@@ -31,6 +36,8 @@ is one.`,
 				return nil
 			case len(args) == 0:
 				return input(errors.New("check wants a file; exsim check --help"))
+			case saved != "":
+				return checkTrace(cmd, saved, args)
 			}
 			var errs []error
 			for _, name := range args {
@@ -47,9 +54,49 @@ is one.`,
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&saved, "trace", "", "judge a saved trace `FILE` again by the scenario; exit code 1 if it fails")
 	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of scenario files, for editors")
 	cmd.Flags().BoolVar(&reference, "reference", false, "print the reference of scenario files in Markdown")
 	return cmd
+}
+
+// checkTrace judges a saved trace by the scenario that it is of.
+func checkTrace(cmd *cobra.Command, saved string, args []string) error {
+	list, err := loadAll(args, nil)
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(saved)
+	if err != nil {
+		return input(err)
+	}
+	defer f.Close()
+	events, err := trace.ReadJSON(f)
+	if err != nil {
+		return input(fmt.Errorf("%s: %w", saved, err))
+	}
+	if len(events) == 0 {
+		return input(fmt.Errorf("%s holds no event", saved))
+	}
+	name := events[0].Text("scenario")
+	i := slices.IndexFunc(list, func(s *scenarios.Scenario) bool { return s.Name == name })
+	if i < 0 {
+		return input(fmt.Errorf("%s is a trace of the scenario %q, which %s is not", saved, name, strings.Join(args, ", ")))
+	}
+	out := cmd.OutOrStdout()
+	verdicts := scenarios.Judge(list[i], events)
+	judged := scenarios.WithVerdicts(events, verdicts)
+	if err := report.Verdicts(out, judged); err != nil {
+		return bench(err)
+	}
+	if !scenarios.AllPassed(verdicts) {
+		fmt.Fprintln(out)
+		if err := report.Write(out, judged); err != nil {
+			return bench(err)
+		}
+		return &failure{code: exitFailed}
+	}
+	return nil
 }
 
 func check(name string) (kind string, err error) {

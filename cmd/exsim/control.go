@@ -21,15 +21,28 @@ var orders = []order{
 	{"recycle", "SERVER", "a second worker process takes the new calls, the old one ends behind its last",
 		func(x *sim.Exchange, args []string) error { return x.Recycle(args[0]) }},
 	{"gateway", "NAME STATUS", "STATUS is Enabled, NoNewCalls, or Disabled, which also ends its calls",
-		func(x *sim.Exchange, args []string) error { return x.SetGatewayStatus(args[0], org.Status(args[1])) }},
-	{"maintenance", "SERVER on|off", "its call router and UM service refuse calls and OPTIONS", maintenance},
+		func(x *sim.Exchange, args []string) error { return x.SetGatewayStatus(args[0], status(args[1])) }},
+	{"maintenance", "SERVER on|off", "on (or inactive): its call router and UM service refuse calls and OPTIONS; off (or active): no more", maintenance},
+}
+
+// status finds a state whatever its case.
+func status(word string) org.Status {
+	for _, s := range org.Statuses {
+		if strings.EqualFold(string(s), word) {
+			return s
+		}
+	}
+	return org.Status(word)
 }
 
 func maintenance(x *sim.Exchange, args []string) error {
-	if args[1] != "on" && args[1] != "off" {
-		return fmt.Errorf("maintenance is on or off, not %q", args[1])
+	switch strings.ToLower(args[1]) {
+	case "on", "inactive":
+		return x.SetMaintenance(args[0], true)
+	case "off", "active":
+		return x.SetMaintenance(args[0], false)
 	}
-	return x.SetMaintenance(args[0], args[1] == "on")
+	return fmt.Errorf("maintenance is on or off, not %q", args[1])
 }
 
 // control carries out what is typed, a line each, until the input ends.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -31,7 +32,13 @@ readable by their owner alone.`,
   exsim pki export > ca.pem                    # for the device's trust store
   exsim pki issue gw1.contoso.lab              # certificate and key for a device
   exsim pki sign device.csr                    # or: the device has made its own key
-  exsim pki bad gw1.contoso.lab                # ten wrong ones, to see the device refuse or be refused`,
+  exsim pki bad gw1.contoso.lab                # ten, each wrong in one way: with the default policy sha1 and rsa-1024 warn, cn-only is taken`,
+	}
+	cmd.Args, cmd.RunE = cobra.ArbitraryArgs, func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return input(fmt.Errorf("pki has no command %q; exsim pki --help", args[0]))
+		}
+		return cmd.Help()
 	}
 	cmd.PersistentFlags().StringVar(&p.dir, "dir", "exsim-pki", "`FOLDER` of the authority")
 	cmd.AddCommand(p.initCommand(), p.issueCommand(), p.signCommand(), p.badCommand(), p.revokeCommand(), p.importCommand(), p.exportCommand())
@@ -80,6 +87,7 @@ func (p *pki) initCommand() *cobra.Command {
 func (p *pki) issueCommand() *cobra.Command {
 	var addrs []string
 	var r admit.Request
+	var replace bool
 	cmd := &cobra.Command{
 		Use: "issue NAME...", Short: "Issue a certificate with a key; the first name is the subject", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
@@ -99,10 +107,11 @@ func (p *pki) issueCommand() *cobra.Command {
 			if err != nil {
 				return bench(err)
 			}
-			return told(cmd)(a.Keep(names[0], c))
+			return told(cmd)(a.Keep(names[0], c, replace))
 		},
 	}
 	cmd.Flags().StringSliceVar(&addrs, "address", nil, "IP `ADDRESS` that the certificate names, too")
+	cmd.Flags().BoolVar(&replace, "replace", false, "write over a certificate of that name")
 	cmd.Flags().BoolVar(&r.RSA, "rsa", false, "a key of RSA 2048 in place of ECDSA P-256")
 	return cmd
 }
@@ -161,7 +170,7 @@ func (p *pki) badCommand() *cobra.Command {
 				if err != nil {
 					return input(err)
 				}
-				if err := told(cmd)(a.Keep(names[0]+"-"+k, c)); err != nil {
+				if err := told(cmd)(a.Keep(names[0]+"-"+k, c, true)); err != nil {
 					return err
 				}
 			}
@@ -192,7 +201,11 @@ func (p *pki) revokeCommand() *cobra.Command {
 			if err != nil {
 				return input(fmt.Errorf("%s: %w", args[0], err))
 			}
-			return told(cmd)(filepath.Join(p.dir, "crl.pem"), a.Revoke(c))
+			if err := a.Revoke(c); err != nil {
+				return input(err)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: revoked %s (serial %s)\n", filepath.Join(p.dir, "crl.pem"), c.Subject, c.SerialNumber.Text(16))
+			return nil
 		},
 	}
 }
@@ -217,10 +230,11 @@ func (p *pki) importCommand() *cobra.Command {
 		Long: `An authority with its key becomes that of a new folder. An authority without
 its key, the very certificate of one device, and a revocation list are trusted
 beside the lab's (PEM or DER). A certificate with its key is shown by the server
-whose fqdn is its common name.`,
+whose fqdn is its common name; the key is in the same file, or beside it as
+NAME.key. So a server of ours shows a certificate of pki bad.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			content, err := os.ReadFile(args[0])
+			content, err := withKey(args[0])
 			if err != nil {
 				return input(err)
 			}
@@ -238,6 +252,19 @@ whose fqdn is its common name.`,
 	}
 	cmd.Flags().StringVar(&secret, "password-file", "", "`FILE` with the password of a PFX")
 	return cmd
+}
+
+// withKey reads a file, and the key that lies beside a certificate in PEM.
+func withKey(name string) ([]byte, error) {
+	content, err := os.ReadFile(name)
+	if err != nil || !bytes.Contains(content, []byte("BEGIN CERTIFICATE-----")) || bytes.Contains(content, []byte("PRIVATE KEY-----")) {
+		return content, err
+	}
+	key, err := os.ReadFile(strings.TrimSuffix(name, filepath.Ext(name)) + ".key")
+	if errors.Is(err, os.ErrNotExist) {
+		return content, nil
+	}
+	return append(content, key...), err
 }
 
 func (p *pki) exportCommand() *cobra.Command {

@@ -15,15 +15,16 @@ import (
 	"github.com/exsim/exsim/scenarios"
 	"github.com/exsim/exsim/scenarios/report"
 	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
 type runOptions struct {
-	ports           sim.Ports
-	dir, json, save string
-	seed            uint64
-	set             map[string]string
-	prove, ladder   bool
+	ports                  sim.Ports
+	dir, json, junit, save string
+	seed                   uint64
+	set                    map[string]string
+	prove, ladder          bool
 }
 
 func runCommand() *cobra.Command {
@@ -42,8 +43,9 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 		RunE: func(cmd *cobra.Command, args []string) error { return runAll(cmd, args, o) },
 	}
 	portFlags(cmd, &o.ports)
-	cmd.Flags().StringVar(&o.dir, "dir", "", "keep the mailboxes in `FOLDER` (default: a new temporary folder)")
+	cmd.Flags().StringVar(&o.dir, "dir", "", "keep the mailboxes in `FOLDER` (default: a new temporary folder, removed when all passed)")
 	cmd.Flags().StringVar(&o.json, "json", "", "write the verdicts to `FILE` as JSON, - for standard output")
+	cmd.Flags().StringVar(&o.junit, "junit", "", "write the verdicts to `FILE` as JUnit XML, with the report of each run")
 	cmd.Flags().StringVar(&o.save, "save", "", "write each trace to `FOLDER` as NAME.jsonl")
 	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "repeat the choices of an earlier run with its seed `N`")
 	cmd.Flags().StringToStringVar(&o.set, "set", nil, "replace a value of vars: `NAME=VALUE`, repeatable")
@@ -121,9 +123,17 @@ func filesOf(arg string) ([]string, error) {
 type result struct {
 	Name     string              `json:"name"`
 	File     string              `json:"file"`
+	Variant  string              `json:"variant,omitempty"` // values of its matrix
 	Planted  string              `json:"planted,omitempty"`
 	Good     bool                `json:"good"`
 	Verdicts []scenarios.Verdict `json:"verdicts"`
+
+	log *trace.Log
+}
+
+func newResult(outcome *scenarios.Outcome, planted string) result {
+	s := outcome.Scenario
+	return result{s.Name, s.File, s.Variant, planted, outcome.Passed == (planted == ""), outcome.Verdicts, outcome.Log}
 }
 
 func runAll(cmd *cobra.Command, args []string, o runOptions) error {
@@ -131,6 +141,7 @@ func runAll(cmd *cobra.Command, args []string, o runOptions) error {
 	if err != nil {
 		return err
 	}
+	temporary := o.dir == ""
 	if o.dir, err = workDir(o.dir, "run"); err != nil {
 		return err
 	}
@@ -159,8 +170,15 @@ func runAll(cmd *cobra.Command, args []string, o runOptions) error {
 	if err := writeResults(cmd, o.json, results); err != nil {
 		return err
 	}
+	if err := writeJUnit(o.junit, results); err != nil {
+		return err
+	}
 	if bad > 0 {
+		fmt.Fprintln(out, "mailboxes: "+o.dir)
 		return &failure{code: exitFailed}
+	}
+	if temporary {
+		_ = os.RemoveAll(o.dir)
 	}
 	return nil
 }
@@ -172,7 +190,7 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 	if err != nil {
 		return nil, false, err
 	}
-	results := []result{{s.Name, s.File, "", outcome.Passed, outcome.Verdicts}}
+	results := []result{newResult(outcome, "")}
 	if err := tell(out, outcome, o, outcome.Passed, "", "passed", "FAILED"); err != nil {
 		return results, false, err
 	}
@@ -186,7 +204,7 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 			return results, false, err
 		}
 		caught := !outcome.Passed
-		results = append(results, result{s.Name, s.File, f.Do, caught, outcome.Verdicts})
+		results = append(results, newResult(outcome, f.Do))
 		with := " with the fault " + f.Do
 		if caught {
 			with += ", at " + firstFailure(outcome.Verdicts)
@@ -246,6 +264,9 @@ func tell(out io.Writer, outcome *scenarios.Outcome, o runOptions, good bool, wi
 	if good {
 		word = yes
 	}
+	if v := outcome.Scenario.Variant; v != "" {
+		with = " (" + v + ")" + with
+	}
 	fmt.Fprintf(out, "%-10s %s%s\n", word, outcome.Scenario.Name, with)
 	if good && !o.ladder {
 		return nil
@@ -275,6 +296,24 @@ func writeResults(cmd *cobra.Command, file string, results []result) error {
 		return err
 	}
 	if err := os.WriteFile(file, b, 0o644); err != nil {
+		return input(err)
+	}
+	return nil
+}
+
+func writeJUnit(file string, results []result) error {
+	if file == "" {
+		return nil
+	}
+	var runs []report.Run
+	for _, r := range results {
+		runs = append(runs, report.Run{Name: r.Name, Variant: r.Variant, Planted: r.Planted, Good: r.Good, Events: slices.Collect(r.log.Events())})
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return input(err)
+	}
+	if err := errors.Join(report.JUnit(f, runs), f.Close()); err != nil {
 		return input(err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -167,7 +168,12 @@ func upLine(e *trace.Event) string {
 		return "answered " + words("kind", "caller", "mailbox", "codec")
 	case "um.refused", "admit.refused", "tls.refused", "tls.failed":
 		why := strings.Trim(words("check")+": "+words("why", "admitted"), ": ")
+		if expected := e.Text("expected"); expected != "" {
+			why += "; expected " + expected
+		}
 		return "REFUSED " + e.Text("peer") + ": " + why + "; fix: " + e.Text("fix")
+	case "tls.established":
+		return words("version") + " with " + words("peer", "identity")
 	case "tls.warned":
 		return "warned " + words("peer", "check", "why")
 	case "smtp.refused":
@@ -175,7 +181,9 @@ func upLine(e *trace.Event) string {
 	case "um.greeting", "um.tone", "um.recording", "um.pilot_greeting", "um.missed_call", "um.hang_up", "um.ended":
 		return strings.TrimSpace(strings.ReplaceAll(e.Name[3:], "_", " ") + " " + words("why", "how"))
 	case "um.recorded":
-		return "recorded " + e.Text("length") + " s, ended by " + e.Text("by")
+		length, _ := e.Get("length")
+		d, _ := length.(time.Duration)
+		return fmt.Sprintf("recorded %.1f s, ended by %s", d.Seconds(), e.Text("by"))
 	case "rtp.ended":
 		if e.Text("direction") == "received" && e.Int("packets") == 0 {
 			return "received no RTP at all: one-way audio"
@@ -189,7 +197,9 @@ func upLine(e *trace.Event) string {
 			return at + " answers OPTIONS"
 		}
 		return at + " does not answer OPTIONS (event 1400): " + e.Text("why")
-	case "um.gateway_resolved", "um.gateway_unresolved", "um.gateway_status", "um.maintenance":
+	case "um.maintenance":
+		return "Unified Messaging of " + e.Text("server") + " is set " + e.Text("state")
+	case "um.gateway_resolved", "um.gateway_unresolved", "um.gateway_status":
 		return e.Name[3:] + " " + words("gateway", "fqdn", "addresses", "status", "state", "why")
 	case "um.worker_started", "um.worker_draining", "um.worker_stopped", "um.worker_failed":
 		line := strings.TrimSpace(strings.ReplaceAll(e.Name[3:], "_", " ") + " " + words("row", "ports", "why"))

@@ -116,7 +116,7 @@ func Import(dir, name string, content []byte, password string) (Imported, error)
 		return Imported{}, err
 	}
 	if pair != nil {
-		path, err := a.Keep(pair.Leaf.Subject.CommonName, *pair)
+		path, err := a.Keep(pair.Leaf.Subject.CommonName, *pair, true)
 		return Imported{"certificate", path}, err
 	}
 	if _, _, err := parsePEM(name, text); err != nil {
@@ -172,11 +172,14 @@ func listPEM(der []byte) []byte {
 }
 
 // Keep writes a certificate and its key into the folder and returns the
-// certificate's file.
-func (a *Authority) Keep(name string, c tls.Certificate) (string, error) {
+// certificate's file. One that is there already is an error without replace.
+func (a *Authority) Keep(name string, c tls.Certificate, replace bool) (string, error) {
 	base, err := a.file(name)
 	if err != nil {
 		return "", err
+	}
+	if _, err := os.Stat(base + ".pem"); err == nil && !replace {
+		return "", fmt.Errorf("admit: %s.pem is there already, and could not be revoked any more: revoke it, and use --replace", base)
 	}
 	return base + ".pem", writePair(base, c)
 }

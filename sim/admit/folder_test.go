@@ -36,15 +36,17 @@ func TestFolder(t *testing.T) {
 
 	c, err := a.Issue(Request{Names: []string{"gw1.contoso.lab"}})
 	require.NoError(t, err)
-	path, err := a.Keep("gw1.contoso.lab", c)
+	path, err := a.Keep("gw1.contoso.lab", c, false)
 	require.NoError(t, err)
+	_, err = a.Keep("gw1.contoso.lab", c, false)
+	require.ErrorContains(t, err, "is there already")
 	for _, key := range []string{filepath.Join(dir, "ca.key"), path[:len(path)-len("pem")] + "key"} {
 		info, err := os.Stat(key)
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), key)
 	}
 	for _, name := range []string{"", "../ca", "a/b", ".hidden"} {
-		_, err = a.Keep(name, c)
+		_, err = a.Keep(name, c, false)
 		require.ErrorContains(t, err, "is no name", name)
 	}
 	require.NoError(t, a.Revoke(c.Leaf))

@@ -73,7 +73,7 @@ func FromValue(f *yamlfile.File, v yamlfile.Value, version string) *Organisation
 func clearPlaces(o *Organisation, at yamlfile.Pos) {
 	o.Pos = at
 	for i := range o.Servers {
-		o.Servers[i].Pos = at
+		o.Servers[i].Pos, o.Servers[i].Places = at, nil
 	}
 	for i := range o.DialPlans {
 		o.DialPlans[i].Pos = at
@@ -319,7 +319,7 @@ func (c checker) security() {
 			*m = ModeTCP
 		}
 		if !slices.Contains(modes, string(*m)) {
-			c.f.Report(at, strings.Join(modes, ", "), "%s: Exchange %s has no um-startup-mode %s (%s)", of, o.Version, *m, c.p.Sources[why.Source].Title)
+			c.f.Report(at, strings.Join(modes, ", "), "%s: Exchange %s has no um-startup-mode %s (%s: %s)", of, o.Version, *m, c.p.Sources[why.Source].Title, or(why.Note, "see there"))
 		}
 	}
 	if c.p.RoleOf("call-router") != "" {
@@ -328,8 +328,9 @@ func (c checker) security() {
 		c.f.Report(o.Router.Pos, "um-startup-mode at a server", "Exchange %s has no call router", o.Version)
 	}
 	for i := range o.Servers {
-		mode(o.Servers[i].Pos, "server "+o.Servers[i].Name, &o.Servers[i].UMStartupMode)
+		mode(o.Servers[i].Places.At("um-startup-mode", o.Servers[i].Pos), "server "+o.Servers[i].Name, &o.Servers[i].UMStartupMode)
 	}
+	c.reachable()
 	for name, p := range map[string]FixedPorts{"um-service": o.UMService, "um-worker": o.UMWorker} {
 		if p.SipTCPListeningPort != 0 || p.SipTLSListeningPort != 0 {
 			c.f.Report(p.Pos, "the port that is bound is free: --port-offset", "%s: Exchange does not let this port be changed (%s)", name, umPorts)
@@ -351,6 +352,32 @@ func (c checker) security() {
 	}
 	if v := o.TLS.MinVersion; v != "" && !slices.Contains([]string{"1.0", "1.1", "1.2", "1.3"}, v) {
 		c.f.Report(o.TLS.Pos, `"1.0", "1.1", "1.2" or "1.3"`, "tls: unknown min-version %q", v)
+	}
+}
+
+// reachable reports a dial plan whose calls no server could take.
+func (c checker) reachable() {
+	listens := func(service, transport string) bool {
+		for _, s := range c.o.ServersWith(Role(c.p.RoleOf(service))) {
+			mode := s.UMStartupMode
+			if service == "call-router" {
+				mode = c.o.Router.UMStartupMode
+			}
+			if mode.Listens(transport) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, d := range c.o.DialPlans {
+		transport := map[bool]string{true: "tcp", false: "tls"}[d.VoIPSecurity == Unsecured]
+		used := slices.ContainsFunc(c.o.HuntGroups, func(h HuntGroup) bool { return h.DialPlan == d.Name })
+		for _, service := range []string{c.p.Front(), "um-service"} {
+			if used && !listens(service, transport) {
+				c.f.Report(d.Pos, "um-startup-mode: "+strings.Join(c.p.UM.StartupModes, ", "), "dial plan %q is %s, and no %s listens on %s: none of its calls could be taken", d.Name, d.VoIPSecurity, service, transport)
+				break
+			}
+		}
 	}
 }
 
@@ -387,4 +414,11 @@ func (c checker) ranges() {
 	if l.MaxCallsAllowed < 0 || l.MaxCallsAllowed > 200 {
 		c.f.Report(l.Pos, "the range of Set-UMService", "max-calls-allowed: %d is not within 0 to 200", l.MaxCallsAllowed)
 	}
+}
+
+func or(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
 }

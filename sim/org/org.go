@@ -52,6 +52,7 @@ const (
 // Server is one simulated machine with an address of its own.
 type Server struct {
 	Pos           yamlfile.Pos
+	Places        yamlfile.Places
 	Name          string      `yaml:"name,required" doc:"of the server"`
 	FQDN          string      `yaml:"fqdn,required" doc:"its host name, in certificates and greetings"`
 	Address       netip.Addr  `yaml:"address,required" doc:"that it binds"`

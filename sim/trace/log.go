@@ -133,6 +133,16 @@ func (s *Source) Record(session, cause Session, p Payload, raw []byte) {
 	s.log.append(s, session, cause, p, raw)
 }
 
+// Host is the simulated machine or actor, "" for a nil Source.
+func (s *Source) Host() string {
+	if s == nil {
+		return ""
+	}
+	s.log.mu.Lock()
+	defer s.log.mu.Unlock()
+	return s.log.words[s.host]
+}
+
 // Log returns the log behind the source, nil for a nil Source.
 func (s *Source) Log() *Log {
 	if s == nil {

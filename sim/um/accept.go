@@ -63,7 +63,7 @@ func (c *Config) judge(tx *sip.ServerTx) (*admitted, *refusal) {
 	}
 	if status != org.Enabled {
 		return nil, newRefusal("gateway-status", r.GatewayDisabled,
-			fmt.Sprintf("gateway %s is %s", a.gateway.Name, status), "status: Enabled")
+			fmt.Sprintf("gateway %s is %s", a.gateway.Name, status), "status: Enabled in the organisation; or the step gateway, or typed into exsim up: gateway "+a.gateway.Name+" Enabled")
 	}
 	diversions, err := sip.Diversions(tx.Header("Diversion"))
 	if err != nil {

@@ -21,7 +21,7 @@ func (c *Config) inactive(tx *sip.ServerTx, src *trace.Source, s *State) bool {
 		return false
 	}
 	no := newRefusal("maintenance", c.Profile.Refusals.Maintenance,
-		"Unified Messaging is set inactive on this server", "type: maintenance SERVER off")
+		"Unified Messaging is set inactive on server "+src.Host(), "set it active again: the step maintenance, or typed into exsim up: maintenance "+src.Host()+" off")
 	if tx.Method() == "INVITE" {
 		c.refuse(tx, src, no)
 	} else {

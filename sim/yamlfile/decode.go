@@ -34,6 +34,7 @@ func (f *File) DecodeOver(v Value, into any) {
 var (
 	valueType    = reflect.TypeFor[Value]()
 	posType      = reflect.TypeFor[Pos]()
+	placesType   = reflect.TypeFor[Places]()
 	durationType = reflect.TypeFor[time.Duration]()
 )
 
@@ -121,6 +122,13 @@ func (f *File) decodePairs(v Value, out reflect.Value, fields structFields) {
 			f.Report(p.Value.Pos, Suggest(p.Value.Text, words), "%s: %q is not known", p.Key, p.Value.Text)
 		}
 	}
+	if fields.places != nil {
+		places := Places{}
+		for _, p := range v.Pairs {
+			places[p.Key] = p.Value.Pos
+		}
+		out.FieldByIndex(fields.places).Set(reflect.ValueOf(places))
+	}
 	if fields.pos != nil {
 		out.FieldByIndex(fields.pos).Set(reflect.ValueOf(v.Pos))
 	}
@@ -129,6 +137,8 @@ func (f *File) decodePairs(v Value, out reflect.Value, fields structFields) {
 type structFields struct {
 	list []structField
 	pos  []int // field that takes the place, nil for none
+
+	places []int // field that takes those of the values
 }
 
 // structField is a field of a model with its tags.
@@ -161,8 +171,12 @@ func (s structFields) names() []string {
 func fieldsOf(t reflect.Type) structFields {
 	var s structFields
 	for _, field := range reflect.VisibleFields(t) {
-		if field.Type == posType {
+		switch field.Type {
+		case posType:
 			s.pos = field.Index
+			continue
+		case placesType:
+			s.places = field.Index
 			continue
 		}
 		tag, ok := field.Tag.Lookup("yaml")

@@ -20,6 +20,18 @@ import (
 // A struct field of this type is filled with the place of its mapping.
 type Pos struct{ Line, Column int }
 
+// Places are those of the values of a mapping, by key. A struct field of this
+// type is filled with them.
+type Places map[string]Pos
+
+// At is the place of a key's value, or otherwise if the key was left out.
+func (p Places) At(key string, otherwise Pos) Pos {
+	if at, ok := p[key]; ok {
+		return at
+	}
+	return otherwise
+}
+
 // Error is one mistake in a file.
 type Error struct {
 	File   string
