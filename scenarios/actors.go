@@ -31,6 +31,9 @@ type faultKind struct {
 
 var faultKinds = []faultKind{
 	{string(gateway.DropDiversion), "", "leaves Diversion out behind a redirect"},
+	{string(gateway.UnbalancedDiversion), "", "opens a quote in Diversion and does not close it"},
+	{string(gateway.KeepsPrefix), "", "leaves a trunk prefix, 9, in front of the number that it dials"},
+	{string(gateway.NoRedirect), "", "gives up at the first redirect"},
 	{string(gateway.OneRedirect), "", "gives up at the second redirect"},
 	{string(gateway.AssumesPort), "port", "sends the INVITE behind the second redirect to `port`, whatever the Contact says"},
 	{string(gateway.RemembersWorker), "", "sends the INVITE of a later call straight to the worker that took the last one"},
@@ -39,6 +42,7 @@ var faultKinds = []faultKind{
 	{string(gateway.IgnoresMinSE), "", "gives up where its session interval is refused by 422"},
 	{string(gateway.NoAnswerInACK), "", "leaves the answer to a late offer out of the ACK"},
 	{string(gateway.NoMedia), "", "sends no RTP"},
+	{string(gateway.MediaElsewhere), "", "sends RTP two ports beside the one of the SDP"},
 	{string(gateway.OtherAddress), "address", "calls from `address` instead of its own"},
 	{otherTransport, "transport", "calls over `transport` instead of its own"},
 	{otherCertificate, "certificate", "shows a certificate that is wrong in the way `certificate`, or `good`"},

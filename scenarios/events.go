@@ -76,6 +76,11 @@ func (e verdictEvent) AppendTo(f *trace.Fields) {
 	f.Text("result", string(e.v.Result))
 	f.Text("got", e.v.Got)
 	f.Int("event", e.v.Event)
+	for _, why := range [...][2]string{{"side", e.v.Side}, {"cause_id", e.v.CauseID}, {"cause", e.v.Cause}, {"next", e.v.Next}, {"ref", e.v.Ref}} {
+		if why[1] != "" {
+			f.Text(why[0], why[1])
+		}
+	}
 }
 
 // Events lists every event of a run with a scenario, sorted by name.
@@ -94,7 +99,9 @@ func Events() []trace.EventType {
 			{Key: "actor", Means: "the actor"}, {Key: "do", Means: "the fault"}}},
 		{Name: "scenario.verdict", Means: "the judgement of a step", Fields: []trace.FieldType{
 			step, {Key: "text", Means: "what was expected"}, {Key: "result", Means: "passed, failed or not run"},
-			{Key: "got", Means: "what happened instead"}, {Key: "event", Means: "number of the event that decided, -1 if none"}}},
+			{Key: "got", Means: "what happened instead"}, {Key: "event", Means: "number of the event that decided, -1 if none"},
+			{Key: "side", Means: "of a failure: device, network, bench or unknown"}, {Key: "cause_id", Means: "its cause in the table of causes"},
+			{Key: "cause", Means: "the cause in words"}, {Key: "next", Means: "what to do"}, {Key: "ref", Means: "what the cause rests on"}}},
 	}
 	list = append(list, sim.Events()...)
 	list = append(list, gateway.Events()...)

@@ -25,6 +25,14 @@ type Verdict struct {
 	Result Result `json:"result"`
 	Got    string `json:"got,omitempty"`
 	Event  int64  `json:"event"` // sequence number of the event that decided, -1 if none
+
+	// Why it failed, by the table of causes: whose side it is on (device,
+	// network, bench, unknown), what to do next, and what that rests on.
+	Side    string `json:"side,omitempty"`
+	CauseID string `json:"cause_id,omitempty"`
+	Cause   string `json:"cause,omitempty"`
+	Next    string `json:"next,omitempty"`
+	Ref     string `json:"ref,omitempty"`
 }
 
 // Judge judges a scenario by the events of a run, recorded verdicts aside: a
@@ -45,10 +53,17 @@ func Judge(s *Scenario, events []trace.Event) []Verdict {
 			}
 			j.one(&v, &step, anchor)
 		}
+		if v.Result == Failed {
+			j.explain(&v, step.call())
+		}
 		verdicts = append(verdicts, v)
 	}
 	for i := range s.Never {
-		verdicts = append(verdicts, j.never(&s.Never[i]))
+		v := j.never(&s.Never[i])
+		if v.Result == Failed {
+			j.explain(&v, s.Never[i].Call)
+		}
+		verdicts = append(verdicts, v)
 	}
 	return verdicts
 }
@@ -118,7 +133,7 @@ func (j *judge) never(m *Matcher) Verdict {
 func WithVerdicts(events []trace.Event, verdicts []Verdict) []trace.Event {
 	list := slices.DeleteFunc(slices.Clone(events), func(e trace.Event) bool { return e.Name == "scenario.verdict" })
 	log := trace.New(trace.Config{})
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	for _, v := range verdicts {
 		log.Source("", "scenario").Record(trace.Session{}, trace.Session{}, verdictEvent{v}, nil)
 	}

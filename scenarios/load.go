@@ -191,7 +191,18 @@ func (l *loader) faults(list []PlantedFault) {
 			}
 		}
 		l.certificate(f.Pos, f.Certificate)
+		if ids := causeIDs(); f.Cause != "" && !slices.Contains(ids, f.Cause) {
+			l.f.Report(f.Pos, yamlfile.Suggest(f.Cause, ids), "fault %s: unknown cause %q", f.Do, f.Cause)
+		}
 	}
+}
+
+func causeIDs() []string {
+	var ids []string
+	for _, c := range Causes() {
+		ids = append(ids, c.ID)
+	}
+	return ids
 }
 
 // certificate checks a kind of certificate.

@@ -76,6 +76,8 @@ type PlantedFault struct {
 	Transport   Transport  `yaml:"transport" enum:"tcp,tls" doc:"of other-transport"`
 	Certificate string     `yaml:"certificate" doc:"of other-certificate: good, or a kind of exsim pki bad"`
 	Media       Media      `yaml:"media" enum:"rtp,srtp" doc:"of other-media"`
+
+	Cause string `yaml:"cause" doc:"in catches: id of the cause that the verdict must name"`
 }
 
 // Step is one line of a scenario: exactly one verb.
@@ -84,6 +86,25 @@ type Step struct {
 	Verb   string
 	Text   string // as people read it
 	action action
+}
+
+// call is the id of the call that the step is about, "" if it is about none.
+func (s *Step) call() string {
+	switch a := s.action.(type) {
+	case *call:
+		return a.ID
+	case *expect:
+		return a.Call
+	case *talk:
+		return a.Call
+	case *dtmf:
+		return a.Call
+	case *hangup:
+		return a.Call
+	case *awaitMail:
+		return a.Call
+	}
+	return ""
 }
 
 // moves reports whether times count from the step's begin: an expectation

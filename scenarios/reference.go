@@ -36,6 +36,10 @@ func Reference() string {
 	for _, f := range faultKinds {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", f.name, f.usage)
 	}
+	b.WriteString("\n## Causes\n\nWhat a failed step is put down to, from the narrowest to the widest; what fits none is called unknown.\n\n| cause | side | what is wrong | what to do |\n|---|---|---|---|\n")
+	for _, c := range Causes() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.ID, c.Side, c.Text, c.Next)
+	}
 	b.WriteString("\n## The organisation\n")
 	for _, part := range organisationParts {
 		fmt.Fprintf(&b, "\n### %s\n\n", part.name)

@@ -35,6 +35,17 @@ type Outcome struct {
 	Passed   bool
 }
 
+// Caught reports whether the run failed by a fault that was planted in it, and
+// for the cause that the scenario says.
+func (o *Outcome) Caught(f *PlantedFault) bool {
+	for _, v := range o.Verdicts {
+		if v.Result == Failed {
+			return f.Cause == "" || v.CauseID == f.Cause
+		}
+	}
+	return false
+}
+
 // Run runs a scenario against an organisation of its own and judges it. An
 // error means that exsim could not run it, not that it failed.
 func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {

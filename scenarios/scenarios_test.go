@@ -48,7 +48,8 @@ func TestShipped(t *testing.T) {
 			}
 			for _, f := range s.Catches {
 				caught := runTest(t, s, &f)
-				require.False(t, caught.Passed, "fault %s is not caught", f.Do)
+				require.True(t, caught.Caught(&f), "fault %s is not caught: %+v", f.Do, caught.Verdicts)
+				require.NotEmpty(t, f.Cause, "fault %s", f.Do)
 			}
 		})
 	}

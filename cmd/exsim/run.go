@@ -131,9 +131,9 @@ type result struct {
 	log *trace.Log
 }
 
-func newResult(outcome *scenarios.Outcome, planted string) result {
+func newResult(outcome *scenarios.Outcome, planted string, good bool) result {
 	s := outcome.Scenario
-	return result{s.Name, s.File, s.Variant, planted, outcome.Passed == (planted == ""), outcome.Verdicts, outcome.Log}
+	return result{s.Name, s.File, s.Variant, planted, good, outcome.Verdicts, outcome.Log}
 }
 
 func runAll(cmd *cobra.Command, args []string, o runOptions) error {
@@ -190,7 +190,7 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 	if err != nil {
 		return nil, false, err
 	}
-	results := []result{newResult(outcome, "")}
+	results := []result{newResult(outcome, "", outcome.Passed)}
 	if err := tell(out, outcome, o, outcome.Passed, "", "passed", "FAILED"); err != nil {
 		return results, false, err
 	}
@@ -203,10 +203,10 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 		if err != nil {
 			return results, false, err
 		}
-		caught := !outcome.Passed
-		results = append(results, newResult(outcome, f.Do))
+		caught := outcome.Caught(&f)
+		results = append(results, newResult(outcome, f.Do, caught))
 		with := " with the fault " + f.Do
-		if caught {
+		if !outcome.Passed {
 			with += ", at " + firstFailure(outcome.Verdicts)
 		}
 		if err := tell(out, outcome, o, caught, with, "caught", "NOT CAUGHT"); err != nil {
@@ -221,7 +221,7 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 func firstFailure(verdicts []scenarios.Verdict) string {
 	for _, v := range verdicts {
 		if v.Result == scenarios.Failed {
-			return v.Text + " (" + v.Got + ")"
+			return v.Text + " (" + v.Got + "); side: " + v.Side + "; cause: " + v.Cause
 		}
 	}
 	return ""

@@ -24,8 +24,15 @@ func Verdicts(w io.Writer, events []trace.Event) error {
 			return err
 		}
 		if got := e.Text("got"); got != "" {
-			if _, err := fmt.Fprintf(w, "             got: %s\n", clean(got)); err != nil {
+			if _, err := fmt.Fprintf(w, "             got:   %s\n", clean(got)); err != nil {
 				return err
+			}
+		}
+		for _, key := range []string{"side", "cause", "next", "ref"} {
+			if why := e.Text(key); why != "" {
+				if _, err := fmt.Fprintf(w, "             %-6s %s\n", key+":", clean(why)); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -30,8 +30,15 @@ const (
 	OtherAddress Fault = "other-address"
 	// NoMedia sends no RTP.
 	NoMedia Fault = "no-media"
-	// OneRedirect gives up at the second redirect.
+	// NoRedirect gives up at the first redirect, OneRedirect at the second.
+	NoRedirect  Fault = "no-redirect"
 	OneRedirect Fault = "one-redirect"
+	// UnbalancedDiversion opens a quote in Diversion and does not close it.
+	UnbalancedDiversion Fault = "unbalanced-diversion"
+	// KeepsPrefix leaves a trunk prefix, 9, in front of the pilot.
+	KeepsPrefix Fault = "keeps-prefix"
+	// MediaElsewhere sends RTP two ports beside the one of the SDP.
+	MediaElsewhere Fault = "media-elsewhere"
 	// RemembersWorker sends the INVITE of a later call straight to the worker
 	// that took the last one.
 	RemembersWorker Fault = "remembers-worker"
@@ -101,7 +108,10 @@ func Start(conf Config) (*Gateway, error) {
 	if g.has(OtherAddress) {
 		g.addr = conf.Other
 	}
-	if g.has(OneRedirect) {
+	switch {
+	case g.has(NoRedirect):
+		g.conf.MaxRedirects = 0
+	case g.has(OneRedirect):
 		g.conf.MaxRedirects = 1
 	}
 	ln, err := conf.Listen(netip.AddrPortFrom(g.addr, 0))
@@ -245,6 +255,9 @@ func (g *Gateway) invite(p CallParams, to netip.AddrPort, c *Call) *sip.Invite {
 	if p.Name != "" {
 		from = `"` + strings.ReplaceAll(p.Name, `"`, `'`) + `" ` + from
 	}
+	if g.has(KeepsPrefix) {
+		p.Dial = "9" + p.Dial
+	}
 	uri := fmt.Sprintf("sip:%s@%s;transport=%s", p.Dial, to, g.conf.transport())
 	inv := &sip.Invite{
 		To: to, URI: uri, From: from, ToURI: fmt.Sprintf("<sip:%s@%s>", p.Dial, sip.HostOf(to.Addr())),
@@ -259,7 +272,11 @@ func (g *Gateway) invite(p CallParams, to netip.AddrPort, c *Call) *sip.Invite {
 		inv.Headers = append(inv.Headers, sessionExpires(p.Session))
 	}
 	if p.Diverted != "" {
-		inv.Headers = append(inv.Headers, diversion+fmt.Sprintf(" <tel:%s>;reason=%s;screen=no;privacy=off", p.Diverted, p.Reason))
+		name := ""
+		if g.has(UnbalancedDiversion) {
+			name = `"` + p.Diverted + " "
+		}
+		inv.Headers = append(inv.Headers, diversion+fmt.Sprintf(" %s<tel:%s>;reason=%s;screen=no;privacy=off", name, p.Diverted, p.Reason))
 	}
 	return inv
 }

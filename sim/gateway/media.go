@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/exsim/exsim/rtp"
@@ -72,6 +73,9 @@ func (c *Call) agree(answer []byte) error {
 func (c *Call) startMedia(agreed sdp.Agreed) error {
 	if c.g.has(NoAnswerInACK) {
 		return nil // nothing is agreed
+	}
+	if c.g.has(MediaElsewhere) {
+		agreed.Remote = netip.AddrPortFrom(agreed.Remote.Addr(), agreed.Remote.Port()^2)
 	}
 	p := rtp.Params{
 		Remote: agreed.Remote, Codec: rtp.Codec(agreed.Codec.PT), PT: agreed.PT, EventsPT: agreed.EventsPT,

@@ -1,0 +1,126 @@
+package scenarios
+
+import (
+	_ "embed"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sim/yamlfile"
+)
+
+// Cause is why a step may have failed.
+type Cause struct {
+	Pos   yamlfile.Pos
+	ID    string    `yaml:"id,required" doc:"its name"`
+	Got   string    `yaml:"got" doc:"what the step got, if that matters"`
+	Has   []Matcher `yaml:"has,required" doc:"events that the trace holds"`
+	Lacks []Matcher `yaml:"lacks" doc:"events that it does not hold"`
+	Side  string    `yaml:"side,required" enum:"device,network,bench,unknown" doc:"where it lies"`
+	Text  string    `yaml:"cause,required" doc:"what is wrong"`
+	Next  string    `yaml:"next,required" doc:"what to do"`
+	Ref   string    `yaml:"ref,required" doc:"what it rests on"`
+}
+
+//go:embed causes.yaml
+var causesText []byte
+
+// Causes is the table of causes, from the narrowest to the widest.
+var Causes = sync.OnceValue(func() []Cause {
+	causes, err := loadCauses("causes.yaml", causesText)
+	if err != nil {
+		panic(err) // the file is ours, and a test reads it
+	}
+	return causes
+})
+
+func loadCauses(name string, text []byte) ([]Cause, error) {
+	var causes []Cause
+	f, err := yamlfile.Parse(name, text)
+	if err != nil {
+		return nil, err
+	}
+	f.Decode(f.Root, &causes)
+	l := loader{f: f, s: &Scenario{}}
+	seen := map[string]bool{}
+	for _, c := range causes {
+		if seen[c.ID] {
+			f.Report(c.Pos, "", "cause %q stands twice", c.ID)
+		}
+		seen[c.ID] = true
+		for _, list := range [][]Matcher{c.Has, c.Lacks} {
+			for i := range list {
+				l.event(list[i].Pos, list[i].Event)
+				l.fields(list[i].Pos, list[i].Event, list[i].Where)
+				l.values(list[i].Where)
+				l.values(list[i].Header)
+			}
+		}
+	}
+	return causes, f.Err()
+}
+
+// unknownCause is what is said where no cause fits: nothing is guessed.
+const unknownCause = "unknown: no known cause fits what the trace shows"
+
+// explain says why a step failed.
+func (j *judge) explain(v *Verdict, call string) {
+	v.Side, v.Cause, v.Next = "unknown", unknownCause, "look at the ladder around event and got; a saved trace (--save) can be sent along with a question"
+	session := j.calls[call]
+	for _, c := range Causes() {
+		if c.Got != "" && c.Got != v.Got {
+			continue
+		}
+		if first, ok := j.fits(&c, session); ok {
+			v.CauseID, v.Side, v.Cause, v.Next, v.Ref = c.ID, c.Side, fillIn(c.Text, first), fillIn(c.Next, first), c.Ref
+			return
+		}
+	}
+}
+
+// fits reports whether the trace shows what a cause says, and the event that
+// shows it first.
+func (j *judge) fits(c *Cause, session trace.Session) (first *trace.Event, ok bool) {
+	for i := range c.Has {
+		e := j.shows(&c.Has[i], session)
+		if e == nil {
+			return nil, false
+		}
+		if first == nil {
+			first = e
+		}
+	}
+	for i := range c.Lacks {
+		if j.shows(&c.Lacks[i], session) != nil {
+			return nil, false
+		}
+	}
+	return first, first != nil
+}
+
+// shows finds an event of a call, or of no call at all.
+func (j *judge) shows(m *Matcher, session trace.Session) *trace.Event {
+	for i := range j.events {
+		e := &j.events[i]
+		if session.Kind != "" && e.Session.Kind == session.Kind && e.Session != session {
+			continue
+		}
+		if ok, _, _ := m.matches(e, j.calls); ok {
+			return e
+		}
+	}
+	return nil
+}
+
+var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
+
+// fillIn puts fields of an event in place of their names.
+func fillIn(text string, e *trace.Event) string {
+	return placeholder.ReplaceAllStringFunc(text, func(name string) string {
+		if v := e.Text(strings.Trim(name, "{}")); v != "" {
+			return v
+		}
+		return name
+	})
+}
