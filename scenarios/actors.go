@@ -1,17 +1,11 @@
 package scenarios
 
 import (
-	"context"
-	"fmt"
 	"maps"
-	"net"
-	"net/netip"
 	"slices"
 
-	"github.com/exsim/exsim/sim"
-	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/gateway"
-	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/lab"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -65,42 +59,12 @@ func (f *PlantedFault) settings() map[string]bool {
 // good is a certificate with nothing wrong.
 const good = "good"
 
-// openSockets binds where the actors listen, so that the organisation knows
-// their ports and finds them from the first moment.
-func (r *run) openSockets() (*org.Organisation, error) {
-	o := *r.s.Organisation
-	o.Gateways = slices.Clone(o.Gateways)
-	for name, a := range r.s.Actors {
-		at := a.Address
-		for _, f := range r.faultsOf(name) {
-			if f.Address.IsValid() {
-				at = f.Address
-			}
-		}
-		ln, err := net.Listen("tcp", netip.AddrPortFrom(at, 0).String())
-		if err != nil {
-			return nil, fmt.Errorf("actor %s: %w", name, err)
-		}
-		r.sockets[name] = ln
-		if g := o.GatewayAt(at); g != nil {
-			g.Port = netip.MustParseAddrPort(ln.Addr().String()).Port()
-		}
-	}
-	return &o, nil
-}
-
-// startActors brings the simulated actors up, each with its faults.
-func (r *run) startActors() error {
-	rnd := sim.Chance(r.o.Seed ^ 0x6757)
+// parties are the simulated actors, each with its faults.
+func (r *run) parties() []lab.Gateway {
+	var list []lab.Gateway
 	for _, name := range slices.Sorted(maps.Keys(r.s.Actors)) {
 		a := r.s.Actors[name]
-		conf := gateway.Config{
-			Name: name, Address: a.Address, Calls: r.x.Calls(), Trace: r.log, Rand: rnd, Dial: sim.Dial,
-			Listen: func(netip.AddrPort) (net.Listener, error) { return r.sockets[name], nil },
-			ListenPacket: func(at netip.AddrPort) (net.PacketConn, error) {
-				return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
-			},
-		}
+		g := lab.Gateway{Name: name, Address: a.Address}
 		for _, f := range r.faultsOf(name) {
 			switch f.Do {
 			case otherTransport:
@@ -110,61 +74,21 @@ func (r *run) startActors() error {
 			case otherMedia:
 				a.Media = f.Media
 			default:
-				conf.Faults = append(conf.Faults, gateway.Fault(f.Do))
+				g.Faults = append(g.Faults, gateway.Fault(f.Do))
 			}
 			if f.Address.IsValid() {
-				conf.Other = f.Address
+				g.Other = f.Address
 			}
-			conf.Port = max(conf.Port, f.Port)
+			g.Port = max(g.Port, f.Port)
 			r.src.Record(trace.Session{}, trace.Session{}, faultEvent{f}, nil)
 		}
-		r.transports[name], conf.SRTP = a.Transport, a.Media == SRTP
-		if a.Transport == TLS {
-			if err := r.secure(&conf, a); err != nil {
-				return err
-			}
+		g.Secure, g.SRTP = a.Transport == TLS, a.Media == SRTP
+		if a.Certificate != good {
+			g.Bad = a.Certificate
 		}
-		g, err := gateway.Start(conf)
-		if err != nil {
-			return err
-		}
-		r.gateways[name] = g
+		list = append(list, g)
 	}
-	return nil
-}
-
-// secure gives an actor TLS, with a certificate of the lab that names its
-// gateway object.
-func (r *run) secure(conf *gateway.Config, a Actor) error {
-	names := []string{conf.Name + "." + r.s.Organisation.Domain}
-	if g := r.s.Organisation.GatewayAt(a.Address); g != nil && g.FQDN != "" {
-		names[0] = g.FQDN
-	}
-	mutual, err := r.x.MutualTLS(names...)
-	if err == nil && a.Certificate != good {
-		mutual.Cert, err = r.x.Lab().IssueBad(admit.Bad(a.Certificate), admit.Request{Names: names})
-	}
-	if err != nil {
-		return fmt.Errorf("actor %s: %w", conf.Name, err)
-	}
-	mutual.Trace = r.log.Source(conf.Name, "ip-gateway")
-	conf.Secure = true
-	listen, dial := conf.Listen, conf.Dial
-	conf.Listen = func(at netip.AddrPort) (net.Listener, error) {
-		ln, err := listen(at)
-		if err != nil {
-			return nil, err
-		}
-		return mutual.Listener(ln), nil
-	}
-	conf.Dial = func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
-		nc, err := dial(ctx, from, to)
-		if err != nil {
-			return nil, err
-		}
-		return mutual.Client(ctx, nc, "")
-	}
-	return nil
+	return list
 }
 
 func (r *run) faultsOf(actor string) []PlantedFault {

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/exsim/exsim/sim"
 	"github.com/exsim/exsim/sim/gateway"
+	"github.com/exsim/exsim/sim/lab"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -57,7 +57,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 	}
 	header := append(sim.Header(s.Organisation.Version, o.Seed), trace.Field{Key: "scenario", Value: s.Name})
 	log := trace.New(trace.Config{Dir: o.Dir, Header: header, Mask: s.Secrets})
-	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), calls: map[string]*gateway.Call{}, sessions: calls{}, gateways: map[string]*gateway.Gateway{}, transports: map[string]Transport{}, sockets: map[string]net.Listener{}}
+	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), calls: map[string]*gateway.Call{}, sessions: calls{}}
 	err := r.start()
 	if err == nil {
 		r.steps(ctx)
@@ -94,47 +94,30 @@ type run struct {
 	o        Options
 	log      *trace.Log
 	src      *trace.Source
+	lab      *lab.Lab
 	x        *sim.Exchange
-	gateways map[string]*gateway.Gateway
 	calls    map[string]*gateway.Call
 	sessions calls
-
-	sockets    map[string]net.Listener // of actors, by name
-	transports map[string]Transport    // by actor
 
 	anchor time.Duration // when the last action began
 }
 
 func (r *run) start() error {
-	o, err := r.openSockets()
-	if err != nil {
-		return err
+	var err error
+	r.lab, err = lab.Start(lab.Config{
+		Org: r.s.Organisation, Dir: r.o.Dir, Seed: r.o.Seed, Ports: r.o.Ports, Trace: r.log, Gateways: r.parties(), Ready: r.o.Ready,
+	})
+	if err == nil {
+		r.x = r.lab.Exchange
 	}
-	r.x, err = sim.Start(sim.Config{Org: o, Dir: r.o.Dir, Seed: r.o.Seed, Ports: r.o.Ports, Trace: r.log})
-	if err != nil {
-		return err
-	}
-	if r.o.Ready != nil {
-		r.o.Ready(r.x)
-	}
-	return r.startActors()
+	return err
 }
 
 func (r *run) close() error {
-	var errs []error
-	if r.x != nil {
-		r.x.StopProbes()
+	if r.lab == nil {
+		return nil
 	}
-	for _, g := range r.gateways {
-		errs = append(errs, g.Close())
-	}
-	if r.x != nil {
-		errs = append(errs, r.x.Close())
-	}
-	for _, ln := range r.sockets {
-		_ = ln.Close() // also of an actor that was not started
-	}
-	return errors.Join(errs...)
+	return r.lab.Close()
 }
 
 // steps runs them in order; behind one that fails the others are not run.

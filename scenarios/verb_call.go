@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -40,21 +39,14 @@ func (c *call) check(l *loader) string {
 	return text + ": " + c.Outcome
 }
 
-// do tries the servers that gateways call in their order.
 func (c *call) do(ctx context.Context, r *run, _ int) error {
-	var to []netip.AddrPort
-	front := r.x.Profile().Front()
-	for _, l := range r.x.Listeners() {
-		if l.Row.Service == front && l.Row.Transport == string(r.transports[c.From]) {
-			to = append(to, l.Addr())
-		}
-	}
-	if len(to) == 0 {
-		return fmt.Errorf("no %s listens on %s; see um-startup-mode", front, r.transports[c.From])
+	to, err := r.lab.Fronts(c.From)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Within)
 	defer cancel()
-	placed, err := r.gateways[c.From].Call(ctx, gateway.CallParams{
+	placed, err := r.lab.Gateways[c.From].Call(ctx, gateway.CallParams{
 		Routers: to, Dial: c.Dial, Caller: c.Caller, Name: c.Name, Diverted: c.Diverted, Reason: c.Reason, Session: c.Session, LateOffer: c.Late,
 	})
 	r.sessions[c.ID] = placed.Session()

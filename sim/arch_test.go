@@ -44,7 +44,9 @@ var mayImport = map[string][]string{
 	"sim": {"sip", "sip/sdp", "smtp", "rtp", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um",
 		"sim/transport"},
 
-	"scenarios": {"sim", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um", "sim/transport",
+	"sim/lab": {"sim", "sim/trace", "sim/org", "sim/admit", "sim/gateway"},
+
+	"scenarios": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um", "sim/transport",
 		"sim/gateway"},
 	"scenarios/report": {"sim/trace"},
 

@@ -106,7 +106,7 @@ steps:
 		want string // on standard error, or on standard output for code 1 and 0
 	}{
 		{"passes", []string{"run", "unknown-gateway-refused", "--free-ports", "--prove"}, 0, "caught     unknown-gateway-refused with the fault other-address"},
-		{"fails", []string{"run", failing, "--free-ports"}, 1, "got: answered 404 Not Found"},
+		{"fails", []string{"run", failing, "--free-ports"}, 1, "got:   answered 404 Not Found"},
 		{"broken file", []string{"run", broken, "--free-ports"}, 2, `broken.yaml:5:5: unknown verb "cal"`},
 		{"no file", []string{"run", "mised-call"}, 2, `did you mean "missed-call"?`},
 		{"empty folder", []string{"run", t.TempDir()}, 2, "holds no .yaml file"},

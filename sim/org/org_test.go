@@ -32,7 +32,7 @@ func TestDefaults(t *testing.T) {
 	_, text, err := Default("2007-rtm")
 	require.NoError(t, err)
 	_, err = Load("o.yaml", bytes.Replace(text, []byte("roles: [unified-messaging]"), []byte("um-startup-mode: Dual, roles: [unified-messaging]"), 1))
-	require.ErrorContains(t, err, "o.yaml:6:5: server UM1: Exchange 2007-rtm has no um-startup-mode Dual (Data Path Security Reference (Exchange 2007): 5060 or 5061, never both; Dual came with SP1)")
+	require.ErrorContains(t, err, "o.yaml:6:78: server UM1: Exchange 2007-rtm has no um-startup-mode Dual (Data Path Security Reference (Exchange 2007): 5060 or 5061, never both; Dual came with SP1)")
 	_, err = Load("o.yaml", append(text, "call-router: {sip-tcp-listening-port: 5070}\n"...))
 	require.ErrorContains(t, err, "Exchange 2007-rtm has no call router")
 	_, _, err = Default("2019")
