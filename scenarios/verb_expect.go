@@ -1,21 +1,14 @@
 package scenarios
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
-	"mime/multipart"
-	"net/mail"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/exsim/exsim/sim/lab"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/yamlfile"
@@ -111,7 +104,7 @@ func (m *awaitMail) do(ctx context.Context, r *run, n int) error {
 	if m.Audio == "" {
 		return nil
 	}
-	wav, err := recording(e.Text("path"))
+	wav, err := lab.Recording(e.Text("path"))
 	if err != nil {
 		return err
 	}
@@ -142,31 +135,5 @@ func (j *judge) sameAudio(v *Verdict) {
 	if same, _ := j.events[i].Get("same"); same != true {
 		v.Result = Failed
 		v.Got = fmt.Sprintf("the recording does not hold the %d octets that were said", j.events[i].Int("octets"))
-	}
-}
-
-// recording is the attached WAV of a stored message.
-func recording(path string) ([]byte, error) {
-	b, err := os.ReadFile(filepath.Clean(path))
-	if err != nil {
-		return nil, err
-	}
-	msg, err := mail.ReadMessage(bytes.NewReader(b))
-	if err != nil {
-		return nil, err
-	}
-	_, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
-	if err != nil {
-		return nil, err
-	}
-	parts := multipart.NewReader(msg.Body, params["boundary"])
-	for {
-		p, err := parts.NextPart()
-		if err != nil {
-			return nil, fmt.Errorf("no WAV is attached: %w", err)
-		}
-		if strings.HasSuffix(p.FileName(), ".wav") {
-			return io.ReadAll(base64.NewDecoder(base64.StdEncoding, p))
-		}
 	}
 }

@@ -44,7 +44,8 @@ var mayImport = map[string][]string{
 	"sim": {"sip", "sip/sdp", "smtp", "rtp", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um",
 		"sim/transport"},
 
-	"sim/lab": {"sim", "sim/trace", "sim/org", "sim/admit", "sim/gateway"},
+	"sim/lab":     {"sim", "sim/trace", "sim/profile", "sim/org", "sim/admit", "sim/gateway"},
+	"sim/simtest": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/gateway", "scenarios", "scenarios/report"},
 
 	"scenarios": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um", "sim/transport",
 		"sim/gateway"},

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,24 +157,31 @@ func TestGlare(t *testing.T) {
 }
 
 // A session that the peer does not refresh is ended by a BYE; where the
-// refresh is ours it is due at half of the interval.
+// refresh is ours it is due at half of the interval, again and again.
 func TestSessionExpires(t *testing.T) {
 	s := newTestServer(t)
 	p := s.connect(t)
+	expired := func(i int) {
+		bye := p.response()
+		require.Contains(t, bye.start, "BYE ")
+		p.answer(bye, "200 OK", "", "sip:gw@127.0.0.1:9")
+		require.Equal(t, sip.EndExpired, <-s.answered(i).ended)
+	}
 	s.call(p, "expires", "")
-	d := s.answered(0)
-	d.dialog.KeepSession(sip.SessionTimer{Interval: 24 * time.Hour}, nil)
-	refreshed := make(chan struct{})
-	d.dialog.KeepSession(sip.SessionTimer{Interval: 200 * time.Millisecond, Ours: true}, func(context.Context, []string) (sip.Reply, error) {
-		close(refreshed)
+	s.answered(0).dialog.KeepSession(sip.SessionTimer{Interval: 24 * time.Hour}, nil)
+	s.answered(0).dialog.KeepSession(sip.SessionTimer{Interval: 100 * time.Millisecond}, nil)
+	expired(0)
+
+	s.call(p, "ours", "")
+	var refreshes atomic.Int32
+	s.answered(1).dialog.KeepSession(sip.SessionTimer{Interval: 100 * time.Millisecond, Ours: true}, func(context.Context, []string) (sip.Reply, error) {
+		if refreshes.Add(1) == 3 {
+			return sip.Reply{Status: 481}, nil
+		}
 		return sip.Reply{Status: 200}, nil
 	})
-	<-refreshed
-	d.dialog.KeepSession(sip.SessionTimer{Interval: 300 * time.Millisecond}, nil)
-	bye := p.response()
-	require.Contains(t, bye.start, "BYE ")
-	p.answer(bye, "200 OK", "", "sip:gw@127.0.0.1:9")
-	require.Equal(t, sip.EndExpired, <-d.ended)
+	expired(1)
+	require.EqualValues(t, 3, refreshes.Load())
 }
 
 // What is agreed on the session timer, and what is refused (RFC 4028 §9).

@@ -15,6 +15,7 @@ import (
 	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/gateway"
 	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -26,6 +27,8 @@ type Config struct {
 	Ports    sim.Ports
 	Trace    *trace.Log
 	Gateways []Gateway
+	// Overrides are files of facts beside the one that the organisation names.
+	Overrides []profile.Override
 	// Ready, if set, is told when the organisation is up, before the parties.
 	Ready func(x *sim.Exchange)
 }
@@ -76,7 +79,7 @@ func (l *Lab) start() error {
 	if err != nil {
 		return err
 	}
-	l.Exchange, err = sim.Start(sim.Config{Org: o, Dir: l.conf.Dir, Seed: l.conf.Seed, Ports: l.conf.Ports, Trace: l.conf.Trace})
+	l.Exchange, err = sim.Start(sim.Config{Org: o, Dir: l.conf.Dir, Seed: l.conf.Seed, Ports: l.conf.Ports, Trace: l.conf.Trace, Overrides: l.conf.Overrides})
 	if err != nil {
 		return err
 	}
