@@ -25,6 +25,7 @@ type faultKind struct {
 
 var faultKinds = []faultKind{
 	{string(gateway.DropDiversion), "", "leaves Diversion out behind a redirect"},
+	{string(gateway.NoDiversion), "", "sends no Diversion at all"},
 	{string(gateway.UnbalancedDiversion), "", "opens a quote in Diversion and does not close it"},
 	{string(gateway.KeepsPrefix), "", "leaves a trunk prefix, 9, in front of the number that it dials"},
 	{string(gateway.NoRedirect), "", "gives up at the first redirect"},
@@ -64,6 +65,10 @@ func (r *run) parties() []lab.Gateway {
 	var list []lab.Gateway
 	for _, name := range slices.Sorted(maps.Keys(r.s.Actors)) {
 		a := r.s.Actors[name]
+		if a.Device == External {
+			r.src.Record(trace.Session{}, trace.Session{}, externalEvent{name}, nil)
+			continue
+		}
 		g := lab.Gateway{Name: name, Address: a.Address}
 		for _, f := range r.faultsOf(name) {
 			switch f.Do {

@@ -67,6 +67,23 @@ func (e faultEvent) AppendTo(f *trace.Fields) {
 	f.Text("do", e.f.Do)
 }
 
+// nowEvent is what a person has to do.
+type nowEvent struct {
+	n    int
+	text string
+}
+
+func (nowEvent) EventName() string { return "scenario.now" }
+func (e nowEvent) AppendTo(f *trace.Fields) {
+	f.Int("step", int64(e.n))
+	f.Text("text", e.text)
+}
+
+type externalEvent struct{ actor string }
+
+func (externalEvent) EventName() string          { return "scenario.external" }
+func (e externalEvent) AppendTo(f *trace.Fields) { f.Text("actor", e.actor) }
+
 type verdictEvent struct{ v Verdict }
 
 func (verdictEvent) EventName() string { return "scenario.verdict" }
@@ -95,6 +112,9 @@ func Events() []trace.EventType {
 			{Key: "id", Means: "id of the step"}, {Key: "names", Means: "the call's name in this trace"}}},
 		{Name: "scenario.audio", Means: "the recording in a mail was compared with what was said", Fields: []trace.FieldType{
 			step, {Key: "octets", Means: "octets said"}, {Key: "same", Means: "whether the recording holds them all in a row"}}},
+		{Name: "scenario.now", Means: "a person is told what to do at an external device", Fields: []trace.FieldType{
+			step, {Key: "text", Means: "what to do"}}},
+		{Name: "scenario.external", Means: "an actor is a device of its own, not simulated", Fields: []trace.FieldType{{Key: "actor", Means: "the actor"}}},
 		{Name: "scenario.fault", Means: "a fault was planted", Fields: []trace.FieldType{
 			{Key: "actor", Means: "the actor"}, {Key: "do", Means: "the fault"}}},
 		{Name: "scenario.verdict", Means: "the judgement of a step", Fields: []trace.FieldType{

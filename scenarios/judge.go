@@ -38,7 +38,7 @@ type Verdict struct {
 // Judge judges a scenario by the events of a run, recorded verdicts aside: a
 // saved trace is judged as the run was.
 func Judge(s *Scenario, events []trace.Event) []Verdict {
-	j := judge{s: s, events: events, calls: calls{}, step: map[int]int{}, acted: map[int]int{}, audio: map[int]int{}}
+	j := judge{s: s, events: events, calls: calls{}, step: map[int]int{}, acted: map[int]int{}, audio: map[int]int{}, guided: map[int]bool{}, external: map[string]bool{}}
 	for i := range events {
 		j.index(i)
 	}
@@ -52,6 +52,9 @@ func Judge(s *Scenario, events []trace.Event) []Verdict {
 				anchor = at
 			}
 			j.one(&v, &step, anchor)
+			if done, ok := j.acted[n+1]; ok && j.guided[n+1] {
+				anchor = done // a person took time
+			}
 		}
 		if v.Result == Failed {
 			j.explain(&v, step.call())
@@ -75,6 +78,9 @@ type judge struct {
 	step   map[int]int // index of the event, by step
 	acted  map[int]int
 	audio  map[int]int
+
+	guided   map[int]bool    // steps that a person did
+	external map[string]bool // actors
 }
 
 func (j *judge) index(i int) {
@@ -85,6 +91,10 @@ func (j *judge) index(i int) {
 		j.step[n] = i
 	case "scenario.acted":
 		j.acted[n] = i
+	case "scenario.now":
+		j.guided[n] = true
+	case "scenario.external":
+		j.external[e.Text("actor")] = true
 	case "scenario.audio":
 		j.audio[n] = i
 	case "scenario.call":

@@ -44,6 +44,7 @@ type Actor struct {
 	Address     netip.Addr `yaml:"address,required" doc:"that it calls from; the UM IP gateway of this address is its object"`
 	Transport   Transport  `yaml:"transport" default:"tcp" enum:"tcp,tls" doc:"of its SIP"`
 	Media       Media      `yaml:"media" default:"rtp" enum:"rtp,srtp" doc:"that it offers"`
+	Device      Device     `yaml:"device" default:"simulated" enum:"simulated,external" doc:"who plays it: exsim, or the device under test, for which the run says what to do; exsim run --device changes it"`
 	Certificate string     `yaml:"certificate" default:"good" doc:"what it shows over TLS: good, or a kind of exsim pki bad"`
 }
 

@@ -23,6 +23,10 @@ type Options struct {
 	Plant *PlantedFault // beside the scenario's own faults
 	// Progress is told each step as it begins and ends.
 	Progress func(n int, text string, ok *bool)
+	// Now is told what a person has to do at an external device, and Patience is
+	// how long that may take; 2m if zero.
+	Now      func(n int, text string)
+	Patience time.Duration
 	// Ready is told when the organisation is up.
 	Ready func(x *sim.Exchange)
 }
@@ -131,6 +135,9 @@ func (r *run) steps(ctx context.Context) {
 			r.moveAnchor(n)
 		}
 		ok := r.step(ctx, n, step)
+		if r.s.guided(step) {
+			r.anchor = r.log.Now() // a person took time
+		}
 		r.progress(n, step.Text, &ok)
 		if !ok || ctx.Err() != nil {
 			return

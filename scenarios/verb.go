@@ -82,7 +82,13 @@ func verbNames() []string {
 // step does a step of a run and reports whether the steps behind it have a
 // ground to stand on.
 func (r *run) step(ctx context.Context, n int, s *Step) bool {
-	err := s.action.do(ctx, r, n)
+	var err error
+	if r.s.guided(s) {
+		g, _ := s.action.(guide)
+		err = r.guided(ctx, n, g)
+	} else {
+		err = s.action.do(ctx, r, n)
+	}
 	if _, ok := s.action.(observer); ok {
 		return err == nil
 	}

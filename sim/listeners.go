@@ -40,24 +40,6 @@ type endpoint interface {
 // Addr is the bound address.
 func (l *Listener) Addr() netip.AddrPort { return netip.AddrPortFrom(l.Server.Address, l.Bound) }
 
-// rows are the port rows that a server listens on.
-func (x *Exchange) rows(s *org.Server) []profile.Port {
-	var rows []profile.Port
-	for _, r := range x.profile.Ports {
-		if r.Listens == "" || !s.Has(org.Role(r.Role)) {
-			continue
-		}
-		if r.Beside != 0 && s.Has(org.ClientAccess) {
-			r.Port = r.Beside
-		}
-		if r.Protocol == "sip" && !x.sipPort(s, &r) {
-			continue
-		}
-		rows = append(rows, r)
-	}
-	return rows
-}
-
 // bind opens the listeners of every server, with its first worker process.
 func (x *Exchange) bind() error {
 	var failed bindErrors
@@ -81,7 +63,7 @@ func (x *Exchange) bind() error {
 func (x *Exchange) open(s *org.Server, which func(r profile.Port) bool) ([]*Listener, error) {
 	var list []*Listener
 	var failed bindErrors
-	for _, row := range x.rows(s) {
+	for _, row := range rows(x.conf.Org, x.profile, s) {
 		if !which(row) {
 			continue
 		}

@@ -9,27 +9,9 @@ import (
 
 	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/org"
-	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/um"
 	"github.com/exsim/exsim/sip"
 )
-
-// sipPort settles the port of a row; false if the start-up mode does not open
-// it.
-func (x *Exchange) sipPort(s *org.Server, r *profile.Port) bool {
-	o := x.conf.Org
-	mode := s.UMStartupMode
-	if r.Service == um.CallRouter {
-		mode = o.Router.UMStartupMode
-		if p := map[string]uint16{"tcp": o.Router.SipTCPListeningPort, "tls": o.Router.SipTLSListeningPort}[r.Transport]; p != 0 {
-			r.Port = p
-		}
-	}
-	if mode == org.ModeTLS && r.TLSOnly != 0 && o.WorkerPorts != org.WorkerPortsMajority {
-		r.Port = r.TLSOnly
-	}
-	return mode.Listens(r.Transport)
-}
 
 // unifiedMessaging is the service behind a listener; those for TCP and for TLS
 // share what it remembers.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/exsim/exsim/scenarios"
 	"github.com/exsim/exsim/scenarios/report"
+	"github.com/exsim/exsim/sim"
 	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
@@ -21,6 +22,9 @@ import (
 func checkCommand() *cobra.Command {
 	var schema, reference bool
 	var saved string
+	var setup bool
+	var addresses map[string]string
+	var ports sim.Ports
 	cmd := &cobra.Command{
 		Use:   "check FILE...",
 		Short: "Check scenario, organisation and facts files without running them",
@@ -36,6 +40,8 @@ is one.`,
 				return nil
 			case len(args) == 0:
 				return input(errors.New("check wants a file; exsim check --help"))
+			case setup:
+				return printSetup(cmd, args, ports, addresses)
 			case saved != "":
 				return checkTrace(cmd, saved, args)
 			}
@@ -55,9 +61,30 @@ is one.`,
 		},
 	}
 	cmd.Flags().StringVar(&saved, "trace", "", "judge a saved trace `FILE` again by the scenario; exit code 1 if it fails")
+	cmd.Flags().BoolVar(&setup, "setup", false, "print how to set up the device that is to play the gateways of a scenario")
+	portFlags(cmd, &ports)
+	addressFlag(cmd, &addresses)
 	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of scenario files, for editors")
 	cmd.Flags().BoolVar(&reference, "reference", false, "print the reference of scenario files in Markdown")
 	return cmd
+}
+
+func printSetup(cmd *cobra.Command, args []string, ports sim.Ports, addresses map[string]string) error {
+	list, err := loadAll(args, nil)
+	if err != nil {
+		return err
+	}
+	if err := setAddresses(list, addresses); err != nil {
+		return err
+	}
+	for _, s := range list {
+		sheet, err := s.Setup(ports)
+		if err != nil {
+			return bench(err)
+		}
+		fmt.Fprint(cmd.OutOrStdout(), sheet)
+	}
+	return nil
 }
 
 // checkTrace judges a saved trace by the scenario that it is of.

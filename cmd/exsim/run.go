@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +27,9 @@ type runOptions struct {
 	dir, json, junit, save string
 	seed                   uint64
 	set                    map[string]string
+	device                 string
+	patience               time.Duration
+	addresses              map[string]string
 	prove, ladder          bool
 }
 
@@ -49,6 +55,9 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 	cmd.Flags().StringVar(&o.save, "save", "", "write each trace to `FOLDER` as NAME.jsonl")
 	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "repeat the choices of an earlier run with its seed `N`")
 	cmd.Flags().StringToStringVar(&o.set, "set", nil, "replace a value of vars: `NAME=VALUE`, repeatable")
+	cmd.Flags().StringVar(&o.device, "device", "", "who plays the actors: external (the run says what to do and waits), simulated, or `ACTOR=external`")
+	cmd.Flags().DurationVar(&o.patience, "patience", 2*time.Minute, "how long a person may take for what a run asks for")
+	addressFlag(cmd, &o.addresses)
 	cmd.Flags().BoolVar(&o.prove, "prove", false, "run each scenario also with the faults that it says it catches: it must fail")
 	cmd.Flags().BoolVar(&o.ladder, "ladder", false, "print the report of scenarios that pass, too")
 	return cmd
@@ -141,6 +150,12 @@ func runAll(cmd *cobra.Command, args []string, o runOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := setDevices(list, o); err != nil {
+		return err
+	}
+	if err := setAddresses(list, o.addresses); err != nil {
+		return err
+	}
 	temporary := o.dir == ""
 	if o.dir, err = workDir(o.dir, "run"); err != nil {
 		return err
@@ -179,6 +194,45 @@ func runAll(cmd *cobra.Command, args []string, o runOptions) error {
 	}
 	if temporary {
 		_ = os.RemoveAll(o.dir)
+	}
+	return nil
+}
+
+func addressFlag(cmd *cobra.Command, into *map[string]string) {
+	cmd.Flags().StringToStringVar(into, "address", nil, "give a server or actor another address: `NAME=ADDRESS`, repeatable")
+}
+
+func setAddresses(list []*scenarios.Scenario, addresses map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(addresses)) {
+		addr, err := netip.ParseAddr(addresses[name])
+		if err != nil {
+			return input(fmt.Errorf("--address %s=%s: %q is no IP address", name, addresses[name], addresses[name]))
+		}
+		for _, s := range list {
+			if err := s.SetAddress(name, addr); err != nil {
+				return input(err)
+			}
+		}
+	}
+	return nil
+}
+
+// setDevices says who plays the actors.
+func setDevices(list []*scenarios.Scenario, o runOptions) error {
+	if o.device == "" {
+		return nil
+	}
+	actor, device, named := strings.Cut(o.device, "=")
+	if !named {
+		actor, device = "", o.device
+	}
+	for _, s := range list {
+		if err := s.SetDevice(actor, scenarios.Device(device)); err != nil {
+			return input(err)
+		}
+	}
+	if o.prove && device == string(scenarios.External) {
+		return input(errors.New("--prove plants faults in simulated actors; an external device has its own"))
 	}
 	return nil
 }
@@ -241,6 +295,11 @@ func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *sce
 	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{
 		Dir: dir, Ports: o.ports, Seed: o.seed, Plant: plant,
 		Progress: func(n int, text string, ok *bool) { progress(s, n, text, ok) },
+		Patience: o.patience,
+		Now: func(n int, text string) {
+			clearProgress()
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s, step %d of %d. NOW: %s\n", s.Name, n, len(s.Steps), text)
+		},
 	})
 	clearProgress()
 	if cmd.Context().Err() != nil {

@@ -26,6 +26,8 @@ type Fault string
 const (
 	// DropDiversion leaves Diversion out of the INVITE behind a redirect.
 	DropDiversion Fault = "drop-diversion"
+	// NoDiversion leaves Diversion out of every INVITE.
+	NoDiversion Fault = "no-diversion"
 	// OtherAddress calls from Config.Other instead of Config.Address.
 	OtherAddress Fault = "other-address"
 	// NoMedia sends no RTP.
@@ -271,7 +273,7 @@ func (g *Gateway) invite(p CallParams, to netip.AddrPort, c *Call) *sip.Invite {
 	if p.Session != 0 {
 		inv.Headers = append(inv.Headers, sessionExpires(p.Session))
 	}
-	if p.Diverted != "" {
+	if p.Diverted != "" && !g.has(NoDiversion) {
 		name := ""
 		if g.has(UnbalancedDiversion) {
 			name = `"` + p.Diverted + " "

@@ -1,0 +1,187 @@
+package scenarios
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
+)
+
+// Setup is one sheet in plain words for whoever sets up the device that plays
+// the gateways of a scenario: what to enter, what to open, what to switch on,
+// and what will have to be done.
+func (s *Scenario) Setup(ports sim.Ports) (string, error) {
+	p, err := profile.Load(s.Organisation.Version)
+	if err != nil {
+		return "", err
+	}
+	sheet := setupSheet{s: s, p: p, plan: sim.Plan(s.Organisation, p, ports)}
+	for _, name := range slices.Sorted(maps.Keys(s.Actors)) {
+		sheet.device(name, s.Actors[name])
+	}
+	return sheet.b.String(), nil
+}
+
+type setupSheet struct {
+	s    *Scenario
+	p    *profile.Profile
+	plan []sim.PlannedPort
+	b    strings.Builder
+}
+
+// line prints a titled line; an empty title continues the one before.
+func (t *setupSheet) line(title, format string, args ...any) {
+	fmt.Fprintf(&t.b, "  %-22s %s\n", title, fmt.Sprintf(format, args...))
+}
+
+func (t *setupSheet) device(name string, a Actor) {
+	o := t.s.Organisation
+	fmt.Fprintf(&t.b, "SET UP THE DEVICE %s for %s\n", name, t.s.Name)
+	if t.s.Summary != "" {
+		fmt.Fprintf(&t.b, "  %s\n", t.s.Summary)
+	}
+	object := o.GatewayAt(a.Address)
+	fmt.Fprintln(&t.b, "\nAddresses")
+	t.line("the device calls from", "%s", a.Address)
+	if object == nil {
+		t.line("", "no UM IP gateway has this address: the scenario is about a stranger")
+	}
+	t.routers(a)
+	for _, pilot := range t.pilots(name) {
+		t.line("to the trunk goes", "the number %s", pilot)
+	}
+	t.transport(a, object)
+	t.redirects(a)
+	t.media(a)
+	t.switches(object)
+	t.todo(name)
+	fmt.Fprintln(&t.b)
+}
+
+func transportOf(a Actor) string { return string(or(a.Transport, TCP)) }
+
+// where lists the addresses of a service.
+func (t *setupSheet) where(service, transport string) []string {
+	var list []string
+	for _, k := range t.plan {
+		if k.Row.Service == service && k.Row.Transport == transport {
+			list = append(list, port(&k))
+		}
+	}
+	return list
+}
+
+func port(k *sim.PlannedPort) string {
+	if k.Bound == 0 {
+		return fmt.Sprintf("%s, a port that exsim run prints", k.Server.Public())
+	}
+	at := netip.AddrPortFrom(k.Server.Public(), k.Bound).String()
+	if k.Bound != k.Documented {
+		at += fmt.Sprintf(" (Exchange has %d)", k.Documented)
+	}
+	return at
+}
+
+func (t *setupSheet) routers(a Actor) {
+	for i, at := range t.where(t.p.Front(), transportOf(a)) {
+		title := ""
+		if i == 0 {
+			title = "the trunk goes to"
+		}
+		t.line(title, "%s", at)
+	}
+}
+
+// pilots are the numbers that an actor dials.
+func (t *setupSheet) pilots(actor string) []string {
+	var list []string
+	for i := range t.s.Steps {
+		if c, ok := t.s.Steps[i].action.(*call); ok && c.From == actor && !slices.Contains(list, c.Dial) {
+			list = append(list, c.Dial)
+		}
+	}
+	return list
+}
+
+func (t *setupSheet) transport(a Actor, object *org.UMIPGateway) {
+	fmt.Fprintln(&t.b, "\nTransport")
+	if transportOf(a) == "tcp" {
+		t.line("SIP over", "TCP; never UDP")
+		return
+	}
+	t.line("SIP over", "TLS %s or newer, with certificates on both sides", or(t.s.Organisation.TLS.MinVersion, t.p.TLS.MinVersion))
+	if object != nil {
+		t.line("the device shows", "a certificate that names %s (exsim pki issue %s, or exsim pki sign its request)", object.FQDN, object.FQDN)
+	}
+	t.line("the device trusts", "the lab's authority (exsim pki export > ca.pem); tls: {authority: FOLDER} in the organisation")
+}
+
+func (t *setupSheet) redirects(a Actor) {
+	tr := transportOf(a)
+	fmt.Fprintln(&t.b, "\nRedirects: each call is answered 302 first, and the device follows")
+	if t.p.Front() != "um-service" {
+		for _, at := range t.where("um-service", tr) {
+			t.line("the UM service", "%s", at)
+		}
+	}
+	for _, at := range t.where("um-worker", tr) {
+		t.line("a worker process", "%s", at)
+	}
+	t.line("host and port", "are those of the Contact, for each call anew; all headers are kept, Diversion above all")
+}
+
+func (t *setupSheet) media(a Actor) {
+	o := t.s.Organisation
+	fmt.Fprintln(&t.b, "\nMedia")
+	kind := "RTP (RTP/AVP)"
+	if a.Media == SRTP {
+		kind = "SRTP (RTP/SAVP, a=crypto AES_CM_128_HMAC_SHA1_80)"
+	}
+	t.line("audio", "%s: G.711 mu-law or A-law, 20 ms; keys as telephone events (RFC 4733)", kind)
+	for i := range o.Servers {
+		if s := &o.Servers[i]; s.Has(org.Role(t.p.RoleOf("um-worker"))) {
+			t.line("UDP to and from", "%s, ports %d to %d", s.Public(), o.RTP.Low, o.RTP.High)
+		}
+	}
+}
+
+// switches are what must be switched on for the steps of this scenario.
+func (t *setupSheet) switches(object *org.UMIPGateway) {
+	fmt.Fprintln(&t.b, "\nTo be switched on")
+	t.line("OPTIONS", "answered with 200, from every UM server, every %s", t.p.UM.GatewayProbeInterval)
+	if object != nil {
+		t.line("", "at port %d of the device", object.Port)
+	}
+	for i := range t.s.Steps {
+		c, ok := t.s.Steps[i].action.(*call)
+		if !ok {
+			continue
+		}
+		if c.Diverted != "" {
+			t.line("Diversion", "with the extension (%s) and the reason (%s) on forwarded calls (RFC 5806)", c.Diverted, c.Reason)
+		}
+		if c.Session != 0 {
+			t.line("session timer", "%s (RFC 4028)", c.Session)
+		}
+		if c.Late {
+			t.line("late offer", "the INVITE has no SDP")
+		}
+	}
+}
+
+func (t *setupSheet) todo(name string) {
+	fmt.Fprintln(&t.b, "\nWhat will have to be done, each when exsim run says so")
+	n := 0
+	for i := range t.s.Steps {
+		step := &t.s.Steps[i]
+		if g, ok := step.action.(guide); ok && t.s.caller(step.call()) == name {
+			n++
+			fmt.Fprintf(&t.b, "  %d. %s\n", n, t.s.mask(g.instruction()))
+		}
+	}
+}
