@@ -35,6 +35,8 @@ type Scenario struct {
 
 	Organisation *org.Organisation
 	Steps        []Step
+
+	root yamlfile.Value // of the file, with its vars filled in
 }
 
 // Actor is a party beside the organisation.

@@ -68,3 +68,25 @@ func TestJudgeSavedTrace(t *testing.T) {
 		require.Equal(t, slices.Collect(out.Log.Events()), events)
 	}
 }
+
+// Each file to start from passes, and is seen to fail with the faults that it
+// names.
+func TestStarters(t *testing.T) {
+	for _, name := range Starters() {
+		text, ok := StarterText(name)
+		require.True(t, ok)
+		list, err := Load(name+".yaml", text, nil)
+		require.NoError(t, err)
+		s := list[0]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out := runTest(t, s, nil)
+			require.True(t, out.Passed, "%+v", out.Verdicts)
+			require.NotEmpty(t, s.Catches)
+			for _, f := range s.Catches {
+				out := runTest(t, s, &f)
+				require.True(t, out.Caught(&f), "fault %s: %+v", f.Do, out.Verdicts)
+			}
+		})
+	}
+}

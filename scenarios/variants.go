@@ -223,6 +223,7 @@ func (v *variants) load(name string, text []byte, row map[string]string) (*Scena
 	f.Mask = s.mask
 	f.Expand(func(name string) (string, error) { return v.value(row, name) }, "vars", "secrets", "matrix")
 	f.Decode(f.Root, s)
+	s.root = f.Root
 	l := loader{f: f, s: s, calls: map[string]bool{}, used: map[string]bool{}}
 	l.check()
 	for i := range s.Steps {

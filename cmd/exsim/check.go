@@ -22,7 +22,7 @@ import (
 func checkCommand() *cobra.Command {
 	var schema, reference bool
 	var saved string
-	var setup bool
+	var setup, explain bool
 	var addresses map[string]string
 	var ports sim.Ports
 	cmd := &cobra.Command{
@@ -41,7 +41,9 @@ is one.`,
 			case len(args) == 0:
 				return input(errors.New("check wants a file; exsim check --help"))
 			case setup:
-				return printSetup(cmd, args, ports, addresses)
+				return printSheets(cmd, args, addresses, func(s *scenarios.Scenario) (string, error) { return s.Setup(ports) })
+			case explain:
+				return printSheets(cmd, args, addresses, (*scenarios.Scenario).Explain)
 			case saved != "":
 				return checkTrace(cmd, saved, args)
 			}
@@ -61,6 +63,7 @@ is one.`,
 		},
 	}
 	cmd.Flags().StringVar(&saved, "trace", "", "judge a saved trace `FILE` again by the scenario; exit code 1 if it fails")
+	cmd.Flags().BoolVar(&explain, "explain", false, "print a scenario with every value that holds, and where each comes from")
 	cmd.Flags().BoolVar(&setup, "setup", false, "print how to set up the device that is to play the gateways of a scenario")
 	portFlags(cmd, &ports)
 	addressFlag(cmd, &addresses)
@@ -69,7 +72,8 @@ is one.`,
 	return cmd
 }
 
-func printSetup(cmd *cobra.Command, args []string, ports sim.Ports, addresses map[string]string) error {
+// printSheets prints a sheet for each scenario.
+func printSheets(cmd *cobra.Command, args []string, addresses map[string]string, of func(s *scenarios.Scenario) (string, error)) error {
 	list, err := loadAll(args, nil)
 	if err != nil {
 		return err
@@ -78,7 +82,7 @@ func printSetup(cmd *cobra.Command, args []string, ports sim.Ports, addresses ma
 		return err
 	}
 	for _, s := range list {
-		sheet, err := s.Setup(ports)
+		sheet, err := of(s)
 		if err != nil {
 			return bench(err)
 		}

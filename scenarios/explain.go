@@ -1,0 +1,79 @@
+package scenarios
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/yamlfile"
+)
+
+// Explain is the file with every value filled in that holds; what the file does
+// not say itself says where it comes from.
+func (s *Scenario) Explain() (string, error) {
+	p, err := profile.Load(s.Organisation.Version)
+	if err != nil {
+		return "", err
+	}
+	base := "organisation/" + s.Organisation.Version + ".yaml"
+	_, text, err := org.Default(s.Organisation.Version)
+	if err != nil {
+		return "", err
+	}
+	f, err := yamlfile.Parse(base, text)
+	if err != nil {
+		return "", err
+	}
+	x := &yamlfile.Explanation{
+		Origin: func(path []string) string {
+			switch {
+			case given(s.root, path):
+				return ""
+			case path[0] == "organisation" && !given(s.root, path[:2]) && given(f.Root, path[1:]):
+				return "default organisation of " + s.Organisation.Version
+			}
+			return "default"
+		},
+		Fact: func(key string) (value, origin string) {
+			fact, _ := p.Fact(key)
+			return fact.Value, string(fact.Standing) + ": " + p.Sources[fact.Source].Title
+		},
+	}
+	var b strings.Builder
+	b.WriteString(x.Print(s, nil, 0))
+	b.WriteString("organisation:\n" + x.Print(s.Organisation, []string{"organisation"}, 1))
+	b.WriteString("steps:\n")
+	for i := range s.Steps {
+		step := &s.Steps[i]
+		fmt.Fprintf(&b, "  - %s:%s\n", step.Verb, comment(step.Text))
+		b.WriteString(x.Print(step.action, []string{"steps", strconv.Itoa(i), step.Verb}, 3))
+	}
+	return s.mask(b.String()), nil
+}
+
+func comment(text string) string { return "   # " + text }
+
+// given reports whether a file has a value at a path.
+func given(v yamlfile.Value, path []string) bool {
+	for _, key := range path {
+		switch v.Kind {
+		case yamlfile.Map:
+			next, ok := v.Get(key)
+			if !ok {
+				return false
+			}
+			v = next
+		case yamlfile.List:
+			i, err := strconv.Atoi(key)
+			if err != nil || i >= len(v.Items) {
+				return false
+			}
+			v = v.Items[i]
+		default:
+			return false
+		}
+	}
+	return v.Kind != yamlfile.None
+}
