@@ -55,6 +55,8 @@ func loadCauses(name string, text []byte) ([]Cause, error) {
 				l.fields(list[i].Pos, list[i].Event, list[i].Where)
 				l.values(list[i].Where)
 				l.values(list[i].Header)
+				l.values(list[i].SDP)
+				list[i].Body.compile(f)
 			}
 		}
 	}

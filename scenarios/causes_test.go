@@ -50,3 +50,25 @@ func TestCauseMistakes(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+// A goal holds for every event that it names, and for at least one.
+func TestGoals(t *testing.T) {
+	for goal, want := range map[string]Result{
+		`{event: rtp.ended, at: um-worker, where: {lost: {max: 0}}}`:                      Passed,
+		`{event: rtp.ended, at: um-worker, where: {direction: received, lost: {max: 0}}}`: Failed, // another one was sent
+		`{event: rtp.ended, at: um-worker, call: c1, where: {packets: {min: 1000}}}`:      Failed,
+		`{event: um.gateway_resolved, where: {gateway: gw1}}`:                             Failed, // there was none
+	} {
+		list, err := Load("goal.yaml", []byte(`version: 1
+name: goal
+actors: {gw: {role: ip-gateway, address: 127.0.0.30}}
+steps:
+  - call: {id: c1, from: gw, dial: "4000", diverted: "4021"}
+  - hangup: {call: c1, after: um.tone}
+goals: [`+goal+`]
+`), nil)
+		require.NoError(t, err)
+		out := runTest(t, list[0], nil)
+		require.Equal(t, want, out.Verdicts[2].Result, "%s: %+v", goal, out.Verdicts[2])
+	}
+}

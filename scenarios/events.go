@@ -3,6 +3,7 @@ package scenarios
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/exsim/exsim/sim"
 	"github.com/exsim/exsim/sim/gateway"
@@ -79,6 +80,21 @@ func (e nowEvent) AppendTo(f *trace.Fields) {
 	f.Text("text", e.text)
 }
 
+// latenessEvent is how far behind exsim's own sending clock was.
+type latenessEvent struct {
+	who         string
+	ticks, late int
+	worst       time.Duration
+}
+
+func (latenessEvent) EventName() string { return "bench.lateness" }
+func (e latenessEvent) AppendTo(f *trace.Fields) {
+	f.Text("who", or(e.who, "organisation"))
+	f.Int("sends", int64(e.ticks))
+	f.Int("late", int64(e.late))
+	f.Duration("worst", e.worst)
+}
+
 type externalEvent struct{ actor string }
 
 func (externalEvent) EventName() string          { return "scenario.external" }
@@ -115,6 +131,9 @@ func Events() []trace.EventType {
 		{Name: "scenario.now", Means: "a person is told what to do at an external device", Fields: []trace.FieldType{
 			step, {Key: "text", Means: "what to do"}}},
 		{Name: "scenario.external", Means: "an actor is a device of its own, not simulated", Fields: []trace.FieldType{{Key: "actor", Means: "the actor"}}},
+		{Name: "bench.lateness", Means: "how far behind exsim's own sending clock was", Fields: []trace.FieldType{
+			{Key: "who", Means: "organisation, or an actor"}, {Key: "sends", Means: "packets that were due"},
+			{Key: "late", Means: "of them, more than 10 ms late"}, {Key: "worst", Means: "the longest delay"}}},
 		{Name: "scenario.fault", Means: "a fault was planted", Fields: []trace.FieldType{
 			{Key: "actor", Means: "the actor"}, {Key: "do", Means: "the fault"}}},
 		{Name: "scenario.verdict", Means: "the judgement of a step", Fields: []trace.FieldType{

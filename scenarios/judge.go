@@ -20,7 +20,7 @@ const (
 
 // Verdict is the judgement of one step.
 type Verdict struct {
-	Step   int    `json:"step"` // from 1; 0 for a never
+	Step   int    `json:"step"` // from 1; 0 for a goal or a never
 	Text   string `json:"text"`
 	Result Result `json:"result"`
 	Got    string `json:"got,omitempty"`
@@ -58,6 +58,13 @@ func Judge(s *Scenario, events []trace.Event) []Verdict {
 		}
 		if v.Result == Failed {
 			j.explain(&v, step.call())
+		}
+		verdicts = append(verdicts, v)
+	}
+	for i := range s.Goals {
+		v := j.goal(&s.Goals[i])
+		if v.Result == Failed {
+			j.explain(&v, s.Goals[i].Call)
 		}
 		verdicts = append(verdicts, v)
 	}
@@ -124,6 +131,25 @@ func (j *judge) find(v *Verdict, m *Matcher, anchor int, within time.Duration, e
 			v.Got, v.Event = why, int64(e.Seq)
 		}
 	}
+}
+
+// goal holds every event that it names against its conditions.
+func (j *judge) goal(m *Matcher) Verdict {
+	v := Verdict{Text: "goal: every " + m.String(), Result: Failed, Event: -1, Got: "there was no such event"}
+	about := Matcher{Event: m.Event, Call: m.Call, At: m.At}
+	for i := range j.events {
+		e := &j.events[i]
+		if ok, _, _ := about.matches(e, j.calls); !ok {
+			continue
+		}
+		v.Event = int64(e.Seq)
+		if ok, _, why := m.matches(e, j.calls); !ok {
+			v.Result, v.Got = Failed, why
+			return v
+		}
+		v.Result, v.Got = Passed, ""
+	}
+	return v
 }
 
 func (j *judge) never(m *Matcher) Verdict {

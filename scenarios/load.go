@@ -41,8 +41,10 @@ func (l *loader) check() {
 	for _, v := range l.s.StepValues {
 		l.step(v)
 	}
-	for i := range l.s.Never {
-		l.matcher(&l.s.Never[i])
+	for _, list := range [][]Matcher{l.s.Goals, l.s.Never} {
+		for i := range list {
+			l.matcher(&list[i])
+		}
 	}
 	l.faults(l.s.Faults)
 	l.faults(l.s.Catches)
@@ -102,6 +104,8 @@ func (l *loader) matcher(m *Matcher) {
 	}
 	l.values(m.Where)
 	l.values(m.Header)
+	l.values(m.SDP)
+	m.Body.compile(l.f)
 }
 
 // envelope are the members of every event that a condition may name.

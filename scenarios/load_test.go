@@ -50,7 +50,7 @@ catches: [{actor: gw, do: no-media, address: 127.0.0.9}, {actor: gw, do: other-c
 }
 
 func TestMatchers(t *testing.T) {
-	e := &trace.Event{Name: "x", Raw: []byte("INVITE sip:x SIP/2.0\r\nDiversion: <tel:4021>\r\n ;reason=no-answer\r\nX: 1\r\n\r\nbody: no\r\n"),
+	e := &trace.Event{Name: "x", Raw: []byte("INVITE sip:x SIP/2.0\r\nDiversion: <tel:4021>\r\n ;reason=no-answer\r\nX: 1\r\n\r\nbody: no\r\nm=audio 5004 RTP/AVP 0\r\nc=IN IP4 192.0.2.1\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\na=sendrecv\r\n"),
 		Fields: []trace.Field{{Key: "n", Value: int64(5)}, {Key: "ok", Value: true}, {Key: "s", Value: "abc"}}}
 	for text, want := range map[string]bool{
 		"{event: x, where: {n: 5, ok: \"true\", s: abc}}":                                 true,
@@ -67,6 +67,12 @@ func TestMatchers(t *testing.T) {
 		"{event: y}":                                                                      false,
 		"{event: x, header: {diversion: {matches: 'tel:4021> ;reason=no-answer'}, x: 1}}": true,
 		"{event: x, header: {body: no}}":                                                  false,
+		"{event: x, body: {matches: 'm=audio 5004'}}":                                     true,
+		"{event: x, body: {matches: video}}":                                              false,
+		"{event: x, sdp: {m: 'audio 5004 RTP/AVP 0', ptime: 20, sendrecv: {present: true}, rtpmap: {matches: PCMU}}}": true,
+		"{event: x, sdp: {crypto: {absent: true}}}":  true,
+		"{event: x, sdp: {crypto: {present: true}}}": false,
+		"{event: x, sdp: {c: {matches: IP6}}}":       false,
 	} {
 		var m Matcher
 		f, err := yamlfile.Load("m.yaml", []byte(text), &m)
@@ -79,6 +85,11 @@ func TestMatchers(t *testing.T) {
 			v.compile(f)
 			m.Header[key] = v
 		}
+		for key, v := range m.SDP {
+			v.compile(f)
+			m.SDP[key] = v
+		}
+		m.Body.compile(f)
 		ok, _, why := m.matches(e, nil)
 		require.Equal(t, want, ok, "%s: %s", text, why)
 	}

@@ -150,6 +150,7 @@ func (m *Matcher) matches(e *trace.Event, known calls) (ok bool, misses int, why
 	for _, w := range missing(m.Header, e.Raw) {
 		unmet = append(unmet, "header "+w)
 	}
+	unmet = append(unmet, m.content(e.Raw)...)
 	if m.At != "" && m.At != e.Listener && m.At != e.Host {
 		unmet = append([]string{"it is at " + e.Listener + " of " + e.Host}, unmet...)
 	}
@@ -157,6 +158,35 @@ func (m *Matcher) matches(e *trace.Event, known calls) (ok bool, misses int, why
 		return true, 0, ""
 	}
 	return false, len(unmet), unmet[0]
+}
+
+// content names the conditions on the body of a message that are not met.
+func (m *Matcher) content(raw []byte) (list []string) {
+	_, body, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
+	for _, w := range unmet(m.SDP, func(key string) (string, bool) { return description(body, key) }) {
+		list = append(list, "sdp "+w)
+	}
+	if m.Body.Kind != yamlfile.None && !m.Body.check(string(body), len(body) > 0) {
+		list = append(list, fmt.Sprintf("the body has %d octets that do not match", len(body)))
+	}
+	return list
+}
+
+// description finds the first line of a session description by its letter, or
+// the first attribute by its name (RFC 8866 §5).
+func description(body []byte, key string) (string, bool) {
+	for line := range strings.Lines(string(body)) {
+		line = strings.TrimRight(line, "\r\n")
+		if value, ok := strings.CutPrefix(line, key+"="); ok && len(key) == 1 {
+			return value, true
+		}
+		if attribute, ok := strings.CutPrefix(line, "a="); ok {
+			if name, value, _ := strings.Cut(attribute, ":"); name == key {
+				return value, true
+			}
+		}
+	}
+	return "", false
 }
 
 func missing(conditions map[string]Value, raw []byte) []string {
@@ -214,12 +244,15 @@ func (m *Matcher) String() string {
 	for _, part := range []struct {
 		prefix string
 		values map[string]Value
-	}{{"", m.Where}, {"header ", m.Header}} {
+	}{{"", m.Where}, {"header ", m.Header}, {"sdp ", m.SDP}} {
 		for _, key := range slices.Sorted(maps.Keys(part.values)) {
 			v := part.values[key]
 			b.WriteString(sep + part.prefix + key + " " + v.String())
 			sep = ", "
 		}
+	}
+	if m.Body.Kind != yamlfile.None {
+		b.WriteString(sep + "body " + m.Body.String())
 	}
 	return b.String()
 }

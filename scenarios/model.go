@@ -29,6 +29,7 @@ type Scenario struct {
 	OrganisationValue yamlfile.Value   `yaml:"organisation" doc:"what differs from the default organisation of its version (2013 if not said); a list replaces the whole list"`
 	Actors            map[string]Actor `yaml:"actors,required" doc:"the parties beside the organisation, by name"`
 	StepValues        []yamlfile.Value `yaml:"steps,required" doc:"what is done and expected, in this order; behind a step that fails the others are not run"`
+	Goals             []Matcher        `yaml:"goals" doc:"what holds for every event that it names, of which there is at least one: figures of media, and the like"`
 	Never             []Matcher        `yaml:"never" doc:"events that must not happen in the whole run"`
 	Faults            []PlantedFault   `yaml:"faults" doc:"what actors do wrong in every run"`
 	Catches           []PlantedFault   `yaml:"catches" doc:"faults with which the scenario must fail: exsim run --prove runs the pair"`
@@ -126,4 +127,6 @@ type Matcher struct {
 	At     string           `yaml:"at" doc:"listener, server or actor where it happens"`
 	Where  map[string]Value `yaml:"where" doc:"conditions on its fields"`
 	Header map[string]Value `yaml:"header" doc:"conditions on headers of its message"`
+	SDP    map[string]Value `yaml:"sdp" doc:"conditions on its session description: m, c, o and other lines by their letter, attributes by their name, such as crypto or ptime; of several the first"`
+	Body   Value            `yaml:"body" doc:"condition on the whole body of its message"`
 }

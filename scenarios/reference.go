@@ -24,7 +24,7 @@ func Reference() string {
 		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", v.name, v.usage)
 		settings(&b, reflect.TypeOf(v.make()).Elem())
 	}
-	b.WriteString("\n## Events of never\n\n")
+	b.WriteString("\n## Events of goals and never\n\n")
 	settings(&b, reflect.TypeFor[Matcher]())
 	b.WriteString("\n## Conditions\n\nA plain value means equal. A mapping holds one or more of these, all of which must be met.\n\n| condition | met when |\n|---|---|\n")
 	for _, c := range conditions {

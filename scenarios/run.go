@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -66,6 +67,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 	if err == nil {
 		r.steps(ctx)
 	}
+	r.accuse()
 	err = errors.Join(err, r.close())
 	out := &Outcome{Scenario: s, Log: log}
 	if err == nil {
@@ -122,6 +124,19 @@ func (r *run) close() error {
 		return nil
 	}
 	return r.lab.Close()
+}
+
+// accuse records how exact exsim itself was.
+func (r *run) accuse() {
+	if r.lab == nil {
+		return
+	}
+	late := r.lab.Lateness()
+	for _, who := range slices.Sorted(maps.Keys(late)) {
+		if l := late[who]; l.Ticks > 0 {
+			r.src.Record(trace.Session{}, trace.Session{}, latenessEvent{who, l.Ticks, l.Late, l.Worst}, nil)
+		}
+	}
 }
 
 // steps runs them in order; behind one that fails the others are not run.

@@ -15,7 +15,7 @@ import (
 
 // Write prints the whole report of a run as text.
 func Write(w io.Writer, events []trace.Event) error {
-	for _, part := range []func(io.Writer, []trace.Event) error{Ladder, Media, Refusals, Mail} {
+	for _, part := range []func(io.Writer, []trace.Event) error{Ladder, Media, Refusals, Mail, Bench} {
 		if err := part(w, events); err != nil {
 			return err
 		}
@@ -41,6 +41,18 @@ func ms(e *trace.Event, key string) string {
 	v, _ := e.Get(key)
 	d, _ := v.(time.Duration)
 	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+}
+
+// Bench prints how exact exsim itself was: a figure of the device is worth no
+// more than that.
+func Bench(w io.Writer, events []trace.Event) error {
+	t := table(w, "BENCH", "exsim's own sending clock\tpackets due\tmore than 10 ms late\tworst")
+	for i := range events {
+		if e := &events[i]; e.Name == "bench.lateness" {
+			t.row(e.Text("who"), e.Text("sends"), e.Text("late"), ms(e, "worst"))
+		}
+	}
+	return t.end()
 }
 
 // Refusals prints who was not let in, and the fix.

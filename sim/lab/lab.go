@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim"
 	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/gateway"
@@ -185,6 +186,16 @@ func (l *Lab) Fronts(name string) ([]netip.AddrPort, error) {
 		return nil, fmt.Errorf("no %s listens on %s; see um-startup-mode", front, transport)
 	}
 	return at, nil
+}
+
+// Lateness is how far behind the sending clocks were, by party; "" is the
+// organisation.
+func (l *Lab) Lateness() map[string]rtp.Lateness {
+	all := map[string]rtp.Lateness{"": l.Exchange.MediaLateness()}
+	for name, g := range l.Gateways {
+		all[name] = g.Lateness()
+	}
+	return all
 }
 
 // Close ends the parties and then the organisation. OPTIONS under way come to
