@@ -2,7 +2,9 @@ package scenarios
 
 import (
 	_ "embed"
+	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -56,7 +58,7 @@ func loadCauses(name string, text []byte) ([]Cause, error) {
 				l.values(list[i].Where)
 				l.values(list[i].Header)
 				l.values(list[i].SDP)
-				list[i].Body.compile(f)
+				l.value(&list[i].Body)
 			}
 		}
 	}
@@ -70,6 +72,7 @@ const unknownCause = "unknown: no known cause fits what the trace shows"
 func (j *judge) explain(v *Verdict, call string) {
 	v.Side, v.Cause, v.Next = "unknown", unknownCause, "look at the ladder around event and got; a saved trace (--save) can be sent along with a question"
 	session := j.calls[call]
+	j.scope(call)
 	for _, c := range Causes() {
 		if c.Got != "" && c.Got != v.Got {
 			continue
@@ -105,7 +108,7 @@ func (j *judge) fits(c *Cause, session trace.Session) (first *trace.Event, ok bo
 func (j *judge) shows(m *Matcher, session trace.Session) *trace.Event {
 	for i := range j.events {
 		e := &j.events[i]
-		if session.Kind != "" && e.Session.Kind == session.Kind && e.Session != session {
+		if session.Kind != "" && e.Session.Kind == session.Kind && e.Session != session || e.Session.Kind == "" && !j.concerns(e) {
 			continue
 		}
 		if ok, _, _ := m.matches(e, j.calls); ok {
@@ -113,6 +116,36 @@ func (j *judge) shows(m *Matcher, session trace.Session) *trace.Event {
 		}
 	}
 	return nil
+}
+
+// scope sets which events without a session can explain a failure of a call:
+// those since it was placed that no other actor brought about.
+func (j *judge) scope(id string) {
+	j.since, j.others = 0, nil
+	caller := j.s.caller(id)
+	if caller == "" {
+		return
+	}
+	for n := range j.s.Steps {
+		if c, ok := j.s.Steps[n].action.(*call); ok && c.ID == id {
+			if i, ran := j.step[n+1]; ran {
+				j.since = i
+			}
+		}
+	}
+	for name, a := range j.s.Actors {
+		if name != caller && a.Address != j.s.Actors[caller].Address {
+			j.others = append(j.others, a.Address)
+		}
+	}
+}
+
+func (j *judge) concerns(e *trace.Event) bool {
+	if e.Name == "um.gateway_down" || e.Name == "um.gateway_up" {
+		return true // asked for all the time
+	}
+	peer, err := netip.ParseAddrPort(e.Text("peer"))
+	return (err != nil || !slices.Contains(j.others, peer.Addr())) && e.Seq >= j.events[j.since].Seq
 }
 
 var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
@@ -45,28 +46,50 @@ func (s *Scenario) SetDevice(actor string, d Device) error {
 	return nil
 }
 
-// SetAddress gives a server, or an actor with its gateway object, another
-// address.
-func (s *Scenario) SetAddress(name string, addr netip.Addr) error {
-	o := s.Organisation
-	if server := o.ServerNamed(name); server != nil {
-		server.Address = addr
-		return nil
+// CanPlant reports a fault of an actor that is an external device: its faults
+// are its own. With catches it looks at those, too.
+func (s *Scenario) CanPlant(catches bool) error {
+	list := s.Faults
+	if catches {
+		list = slices.Concat(list, s.Catches)
 	}
-	a, ok := s.Actors[name]
-	if !ok {
-		names := slices.Collect(maps.Keys(s.Actors))
-		for _, server := range o.Servers {
-			names = append(names, server.Name)
+	for _, f := range list {
+		if s.Actors[f.Actor].Device == External {
+			return fmt.Errorf("%s: the fault %s cannot be planted in %s, which is an external device", s.Name, f.Do, f.Actor)
 		}
-		slices.Sort(names)
-		return fmt.Errorf("%s has no server and no actor %q; %s", s.Name, name, yamlfile.Suggest(name, names))
 	}
-	if object := o.GatewayAt(a.Address); object != nil {
-		object.Address = addr
+	return nil
+}
+
+// SetAddresses gives servers, and actors with their gateway objects, other
+// addresses, by name.
+func (s *Scenario) SetAddresses(addresses map[string]netip.Addr) error {
+	o := s.Organisation
+	objects := map[string]*org.UMIPGateway{} // as they were before any has moved
+	for name, a := range s.Actors {
+		objects[name] = o.GatewayAt(a.Address)
 	}
-	a.Address = addr
-	s.Actors[name] = a
+	for name, addr := range addresses {
+		a, isActor := s.Actors[name]
+		server := o.ServerNamed(name)
+		switch {
+		case server != nil:
+			server.Address = addr
+		case isActor:
+			if objects[name] != nil {
+				objects[name].Address = addr
+			}
+			a.Address = addr
+			s.Actors[name] = a
+		default:
+			names := slices.Collect(maps.Keys(s.Actors))
+			for _, server := range o.Servers {
+				names = append(names, server.Name)
+			}
+			slices.Sort(names)
+			return fmt.Errorf("%s has no server and no actor %q; %s", s.Name, name, yamlfile.Suggest(name, names))
+		}
+	}
 	return nil
 }
 
@@ -100,6 +123,12 @@ const patience = 2 * time.Minute
 
 // guided does a step by telling a person, and watching.
 func (r *run) guided(ctx context.Context, n int, g guide) error {
+	if h, ok := g.(*hangup); ok && h.After != "" {
+		session := r.sessions[h.Call]
+		if r.since(ctx, 0, h.Within, func(e *trace.Event) bool { return e.Name == h.After && e.Session == session }) == nil {
+			return fmt.Errorf("no %s within %s", h.After, h.Within)
+		}
+	}
 	text := r.s.mask(g.instruction())
 	r.src.Record(trace.Session{}, trace.Session{}, nowEvent{n, text}, nil)
 	if r.o.Now != nil {
@@ -155,7 +184,7 @@ func (c *call) watch(ctx context.Context, r *run) error {
 			break
 		}
 		begin, limit = e.Seq+1, c.Within
-		if e.Session.Kind != "" && session.Kind == "" {
+		if e.Session.Kind != "" && session != e.Session { // or a second attempt under another name
 			session = e.Session
 			r.sessions[c.ID] = session
 			r.src.Record(trace.Session{}, trace.Session{}, callEvent{c.ID, session}, nil)

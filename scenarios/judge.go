@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -88,6 +89,9 @@ type judge struct {
 
 	guided   map[int]bool    // steps that a person did
 	external map[string]bool // actors
+
+	since  int          // index of the event with which the call to explain began
+	others []netip.Addr // of actors that did not place it
 }
 
 func (j *judge) index(i int) {
@@ -135,7 +139,7 @@ func (j *judge) find(v *Verdict, m *Matcher, anchor int, within time.Duration, e
 
 // goal holds every event that it names against its conditions.
 func (j *judge) goal(m *Matcher) Verdict {
-	v := Verdict{Text: "goal: every " + m.String(), Result: Failed, Event: -1, Got: "there was no such event"}
+	v := Verdict{Text: j.s.mask("goal: every " + m.String()), Result: Failed, Event: -1, Got: "there was no such event"}
 	about := Matcher{Event: m.Event, Call: m.Call, At: m.At}
 	for i := range j.events {
 		e := &j.events[i]
@@ -153,7 +157,7 @@ func (j *judge) goal(m *Matcher) Verdict {
 }
 
 func (j *judge) never(m *Matcher) Verdict {
-	v := Verdict{Text: "never " + m.String(), Result: Passed, Event: -1}
+	v := Verdict{Text: j.s.mask("never " + m.String()), Result: Passed, Event: -1}
 	for i := range j.events {
 		if ok, _, _ := m.matches(&j.events[i], j.calls); ok {
 			v.Result, v.Event = Failed, int64(j.events[i].Seq)

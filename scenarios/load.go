@@ -46,6 +46,10 @@ func (l *loader) check() {
 			l.matcher(&list[i])
 		}
 	}
+	if len(l.s.Steps) == 0 {
+		v, _ := l.f.Root.Get("steps")
+		l.f.Report(v.Pos, "", "no step: nothing would be proven")
+	}
 	l.faults(l.s.Faults)
 	l.faults(l.s.Catches)
 	for _, name := range slices.Sorted(maps.Keys(l.s.Actors)) {
@@ -88,9 +92,19 @@ func or[T comparable](v, otherwise T) T {
 
 func (l *loader) values(values map[string]Value) {
 	for key, v := range values {
-		v.compile(l.f)
+		l.value(&v)
 		values[key] = v
 	}
+}
+
+// value checks a condition. A trace holds no secret, so that a condition on one
+// is met by its stars.
+func (l *loader) value(v *Value) {
+	if pattern, ok := v.Get("matches"); ok && l.s.mask(pattern.Text) != pattern.Text {
+		l.f.Report(pattern.Pos, "is, in, or a plain value", "matches: a secret is no regular expression: the trace has stars in its place")
+	}
+	v.Value = l.s.maskValue(v.Value)
+	v.compile(l.f)
 }
 
 func (l *loader) matcher(m *Matcher) {
@@ -105,7 +119,7 @@ func (l *loader) matcher(m *Matcher) {
 	l.values(m.Where)
 	l.values(m.Header)
 	l.values(m.SDP)
-	m.Body.compile(l.f)
+	l.value(&m.Body)
 }
 
 // envelope are the members of every event that a condition may name.

@@ -50,8 +50,15 @@ func (v *Value) compile(f *yamlfile.File) {
 	if v.Kind == yamlfile.List {
 		f.Report(v.Pos, "write {in: [...]}", "a list is no condition")
 	}
+	if v.Kind == yamlfile.Map && len(v.Pairs) == 0 {
+		f.Report(v.Pos, "{present: true} is met by any value", "an empty condition")
+	}
 	for _, p := range v.Pairs {
 		var err error
+		if p.Key != "in" && p.Value.Kind != yamlfile.Scalar && slices.Contains(conditionNames(), p.Key) {
+			f.Report(p.Value.Pos, "", "%s: wants a value, got %v", p.Key, p.Value.Kind)
+			continue
+		}
 		switch p.Key {
 		case "is":
 		case "matches":

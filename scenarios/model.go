@@ -14,15 +14,16 @@ import (
 // Scenario is one file.
 type Scenario struct {
 	File    string
-	Variant string   // the values of its matrix, "" without one
-	Secrets []string // that nothing may show
-	Version int      `yaml:"version,required" doc:"of the language: 1"`
-	Name    string   `yaml:"name,required" doc:"letters, digits, hyphens, underscores and dots: it names files, too"`
-	Summary string   `yaml:"summary" doc:"what is proven, in a sentence"`
-	Ref     string   `yaml:"ref" doc:"what it rests on"`
-	Tags    []string `yaml:"tags" doc:"words to pick scenarios by"`
+	Variant string            // the values of its matrix, "" without one
+	Secrets []string          // that nothing may show
+	Vars    map[string]string // their values
+	Version int               `yaml:"version,required" doc:"of the language: 1"`
+	Name    string            `yaml:"name,required" doc:"letters, digits, hyphens, underscores and dots: it names files, too"`
+	Summary string            `yaml:"summary" doc:"what is proven, in a sentence"`
+	Ref     string            `yaml:"ref" doc:"what it rests on"`
+	Tags    []string          `yaml:"tags" doc:"words to pick scenarios by"`
 
-	Vars        yamlfile.Value `yaml:"vars" doc:"values that ${NAME} stands for in this file; in a value here ${NAME} is an environment variable, and ${NAME:-OTHERWISE} does without it; exsim run --set NAME=VALUE replaces one"`
+	VarsPlace   yamlfile.Value `yaml:"vars" doc:"values that ${NAME} stands for in this file; in a value here ${NAME} is an environment variable, and ${NAME:-OTHERWISE} does without it; exsim run --set NAME=VALUE replaces one"`
 	SecretPlace yamlfile.Value `yaml:"secrets" doc:"values like vars that are starred wherever they would be seen: {env: NAME} or {file: NAME}"`
 	Matrix      yamlfile.Value `yaml:"matrix" doc:"lists of values: the scenario runs once for each combination; csv: FILE has the names in its first line and a combination in each other one"`
 

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/exsim/exsim/sim"
@@ -61,6 +62,9 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 		return nil, fmt.Errorf("scenarios: %w", err)
 	}
 	header := append(sim.Header(s.Organisation.Version, o.Seed), trace.Field{Key: "scenario", Value: s.Name})
+	for _, name := range slices.Sorted(maps.Keys(s.Vars)) {
+		header = append(header, trace.Field{Key: varPrefix + name, Value: s.Vars[name]})
+	}
 	log := trace.New(trace.Config{Dir: o.Dir, Header: header, Mask: s.Secrets})
 	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), calls: map[string]*gateway.Call{}, sessions: calls{}}
 	err := r.start()
@@ -83,6 +87,20 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 		err = ctx.Err()
 	}
 	return out, errors.Join(err, log.Close())
+}
+
+// varPrefix stands before the names of vars in the first event of a trace.
+const varPrefix = "var."
+
+// VarsOf are the values of vars with which a trace was made.
+func VarsOf(events []trace.Event) map[string]string {
+	set := map[string]string{}
+	for _, f := range events[0].Fields {
+		if name, ok := strings.CutPrefix(f.Key, varPrefix); ok {
+			set[name] = trace.FormatValue(f.Value)
+		}
+	}
+	return set
 }
 
 // faults makes a failure of exsim itself an error of the run.
@@ -146,7 +164,7 @@ func (r *run) steps(ctx context.Context) {
 		n := i + 1
 		r.progress(n, step.Text, nil)
 		r.src.Record(trace.Session{}, trace.Session{}, stepEvent{n, step.Verb, step.Text}, nil)
-		if step.moves() {
+		if step.moves() || i == 0 {
 			r.moveAnchor(n)
 		}
 		ok := r.step(ctx, n, step)

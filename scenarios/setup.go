@@ -24,7 +24,7 @@ func (s *Scenario) Setup(ports sim.Ports) (string, error) {
 	for _, name := range slices.Sorted(maps.Keys(s.Actors)) {
 		sheet.device(name, s.Actors[name])
 	}
-	return sheet.b.String(), nil
+	return s.mask(sheet.b.String()), nil
 }
 
 type setupSheet struct {
@@ -58,7 +58,7 @@ func (t *setupSheet) device(name string, a Actor) {
 	t.transport(a, object)
 	t.redirects(a)
 	t.media(a)
-	t.switches(object)
+	t.switches(name, object)
 	t.todo(name)
 	fmt.Fprintln(&t.b)
 }
@@ -151,7 +151,7 @@ func (t *setupSheet) media(a Actor) {
 }
 
 // switches are what must be switched on for the steps of this scenario.
-func (t *setupSheet) switches(object *org.UMIPGateway) {
+func (t *setupSheet) switches(actor string, object *org.UMIPGateway) {
 	fmt.Fprintln(&t.b, "\nTo be switched on")
 	t.line("OPTIONS", "answered with 200, from every UM server, every %s", t.p.UM.GatewayProbeInterval)
 	if object != nil {
@@ -159,7 +159,7 @@ func (t *setupSheet) switches(object *org.UMIPGateway) {
 	}
 	for i := range t.s.Steps {
 		c, ok := t.s.Steps[i].action.(*call)
-		if !ok {
+		if !ok || c.From != actor {
 			continue
 		}
 		if c.Diverted != "" {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/exsim/exsim/sim/yamlfile"
@@ -165,7 +166,7 @@ func (v *variants) column(p yamlfile.Pair) {
 			if item.Kind != yamlfile.Scalar {
 				v.f.Report(item.Pos, "", "matrix: %s wants values, got %v", p.Key, item.Kind)
 			}
-			values = append(values, map[string]string{p.Key: item.Text})
+			values = append(values, map[string]string{p.Key: v.f.ExpandText(item, environment)})
 		}
 	}
 	if len(values) == 0 {
@@ -206,7 +207,7 @@ func (v *variants) csv(at yamlfile.Value) []map[string]string {
 	for _, line := range lines[1:] {
 		row := map[string]string{}
 		for i, name := range lines[0] {
-			row[strings.TrimSpace(name)] = line[i]
+			row[strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))] = line[i] // Excel's mark of UTF-8
 		}
 		rows = append(rows, row)
 	}
@@ -215,7 +216,7 @@ func (v *variants) csv(at yamlfile.Value) []map[string]string {
 
 // load fills in one row and checks what comes of it.
 func (v *variants) load(name string, text []byte, row map[string]string) (*Scenario, error) {
-	s := &Scenario{File: name, Secrets: slices.Sorted(maps.Values(v.secrets))}
+	s := &Scenario{File: name, Secrets: longestFirst(v.secrets), Vars: v.vars}
 	f, err := yamlfile.Parse(name, text)
 	if err != nil {
 		return s, err
@@ -257,12 +258,33 @@ func (v *variants) unused() {
 	}
 }
 
-// mask stars the secrets in a text for people.
+// longestFirst lists secrets so that one that is part of another leaves no rest.
+func longestFirst(secrets map[string]string) []string {
+	return slices.SortedFunc(maps.Values(secrets), func(a, b string) int { return len(b) - len(a) })
+}
+
+// mask stars the secrets in a text for people, also where they are quoted.
 func (s *Scenario) mask(text string) string {
 	for _, secret := range s.Secrets {
-		text = strings.ReplaceAll(text, secret, strings.Repeat("*", len(secret)))
+		quoted := strconv.Quote(secret)
+		for _, form := range []string{quoted[1 : len(quoted)-1], secret} {
+			text = strings.ReplaceAll(text, form, strings.Repeat("*", len(secret)))
+		}
 	}
 	return text
+}
+
+// maskValue stars the secrets in a node.
+func (s *Scenario) maskValue(v yamlfile.Value) yamlfile.Value {
+	v.Text = s.mask(v.Text)
+	v.Items, v.Pairs = slices.Clone(v.Items), slices.Clone(v.Pairs)
+	for i := range v.Items {
+		v.Items[i] = s.maskValue(v.Items[i])
+	}
+	for i := range v.Pairs {
+		v.Pairs[i].Value = s.maskValue(v.Pairs[i].Value)
+	}
+	return v
 }
 
 func describe(row map[string]string) string {

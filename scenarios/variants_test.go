@@ -2,12 +2,16 @@ package scenarios
 
 import (
 	"bytes"
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/exsim/exsim/sim"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -81,4 +85,80 @@ steps: []
 	} {
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// A condition on a secret is met by its stars in the trace, a never on one can
+// fail, and neither shows it.
+func TestSecretConditions(t *testing.T) {
+	t.Setenv("EXSIM_TEST_CALLER", "4255550199")
+	list, err := Load("x.yaml", []byte(`version: 1
+name: x
+secrets: {caller: {env: EXSIM_TEST_CALLER}, longer: {env: EXSIM_TEST_CALLER}}
+actors: {gw: {role: ip-gateway, address: 127.0.0.30}}
+steps:
+  - call: {id: c, from: gw, dial: "4000", caller: "${caller}", diverted: "4021"}
+  - expect: {event: um.answered, call: c, where: {caller: "${longer}"}}
+  - hangup: {call: c, after: um.greeting}
+never: [{event: um.answered, where: {caller: {in: ["${caller}"]}}}]
+`), nil)
+	require.NoError(t, err)
+	out := runTest(t, list[0], nil)
+	require.Equal(t, Passed, out.Verdicts[1].Result, out.Verdicts[1].Got)
+	require.Equal(t, Failed, out.Verdicts[3].Result)
+	require.NotContains(t, fmt.Sprintf("%+v", out.Verdicts), "4255550199")
+	sheet, err := list[0].Setup(sim.Ports{})
+	require.NoError(t, err)
+	require.NotContains(t, sheet, "4255550199")
+
+	_, err = Load("x.yaml", []byte(`version: 1
+name: ""
+secrets: {caller: {env: EXSIM_TEST_CALLER}}
+actors: {gw: {role: ip-gateway, address: 127.0.0.30}}
+steps:
+  - call: {id: "", from: gw, dial: "${caller}"}
+  - expect: {event: um.answered, where: {caller: {matches: "^${caller}"}}}
+  - expect: {event: um.answered, where: {caller: {}}}
+  - expect: {event: um.answered, where: {caller: {is: [a]}}}
+  - mail: {to: "${caller}x"}
+`), nil)
+	for _, want := range []string{"name: is empty", "id: is empty", "a secret is no regular expression", "an empty condition", "is: wants a value, got a list", `no mailbox is "**********x"`} {
+		require.ErrorContains(t, err, want)
+	}
+	require.NotContains(t, err.Error(), "4255550199")
+}
+
+// A saved trace knows the vars of its run; addresses are moved all at once.
+func TestVarsAndAddresses(t *testing.T) {
+	load := func(set map[string]string) *Scenario {
+		list, err := Load("x.yaml", []byte(`version: 1
+name: x
+vars: {ext: "4021"}
+organisation:
+  gateways:
+    - {name: a, address: 127.0.0.30, dial-plan: Lab}
+    - {name: b, address: 127.0.0.31, dial-plan: Lab}
+  hunt-groups: []
+actors:
+  a: {role: ip-gateway, address: 127.0.0.30}
+  b: {role: ip-gateway, address: 127.0.0.31}
+steps:
+  - call: {id: c, from: a, dial: "4000", diverted: "${ext}"}
+  - call: {id: d, from: b, dial: "4000", diverted: "${ext}"}
+`), set)
+		require.NoError(t, err)
+		return list[0]
+	}
+	s := load(map[string]string{"ext": "4022"})
+	require.NoError(t, s.SetAddresses(map[string]netip.Addr{"a": netip.MustParseAddr("127.0.0.31"), "b": netip.MustParseAddr("127.0.0.32")}))
+	require.Equal(t, "127.0.0.31", s.Organisation.Gateways[0].Address.String())
+	require.Equal(t, "127.0.0.32", s.Organisation.Gateways[1].Address.String())
+	out := runTest(t, s, nil)
+	require.True(t, out.Passed, "%+v", out.Verdicts)
+	require.Equal(t, map[string]string{"ext": "4022"}, VarsOf(slices.Collect(out.Log.Events())))
+	require.ErrorContains(t, s.SetAddresses(map[string]netip.Addr{"c": {}}), `no actor "c"`)
+
+	require.NoError(t, s.SetDevice("a", External))
+	s.Catches = []PlantedFault{{Actor: "a", Do: "no-media"}}
+	require.NoError(t, s.CanPlant(false))
+	require.ErrorContains(t, s.CanPlant(true), "external device")
 }

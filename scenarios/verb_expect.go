@@ -75,6 +75,7 @@ func (m *awaitMail) check(l *loader) string {
 	}
 	l.values(m.Where)
 	l.values(m.Header)
+	m.To = l.s.mask(m.To) // as the trace has it
 	text := "mail to " + m.To
 	if m.Audio != "" {
 		text += " with what was said"

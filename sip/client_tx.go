@@ -27,6 +27,7 @@ type clientTx struct {
 	err     error
 	over    bool
 	cancels bool // a CANCEL is sent: the timer stays
+	early   bool // an INVITE has a provisional answer
 	given   bool // nobody waits any more: what comes is declined
 }
 
@@ -37,7 +38,6 @@ func (e *Endpoint) do(ctx context.Context, c *conn, req *sipgo.Request, session 
 	if err != nil {
 		return Reply{}, err
 	}
-	early := false
 	for {
 		select {
 		case r, open := <-tx.replies:
@@ -47,7 +47,6 @@ func (e *Endpoint) do(ctx context.Context, c *conn, req *sipgo.Request, session 
 			if r.Status >= 200 {
 				return r, nil
 			}
-			early = string(req.Method) == "INVITE"
 			if provisional != nil {
 				provisional(r)
 			}
@@ -56,13 +55,11 @@ func (e *Endpoint) do(ctx context.Context, c *conn, req *sipgo.Request, session 
 				tx.fail(ctx.Err())
 				return Reply{}, ctx.Err()
 			}
-			if !early {
-				// An INVITE must not be cancelled before a provisional
-				// answer (RFC 3261 §9.1): what still comes is declined.
-				if tx.giveUp() {
-					return Reply{}, ctx.Err()
-				}
-			} else {
+			given, cancel := tx.giveUp()
+			if given {
+				return Reply{}, ctx.Err()
+			}
+			if cancel {
 				e.cancel(tx)
 			}
 			ctx = context.WithoutCancel(ctx) // the final answer ends it, which may be there, or the timer
@@ -118,12 +115,15 @@ func (tx *clientTx) finish(err error) {
 	tx.ep.mu.Unlock()
 }
 
-// giveUp leaves the transaction to itself; false if it has its final answer.
-func (tx *clientTx) giveUp() bool {
+// giveUp leaves an INVITE without any answer to itself: it must not be cancelled
+// before a provisional one (RFC 3261 §9.1), and what still comes is declined.
+// One with a provisional answer is to be cancelled; one with its final answer
+// has come to its end.
+func (tx *clientTx) giveUp() (given, cancel bool) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	tx.given = !tx.over
-	return tx.given
+	tx.given = !tx.over && !tx.early
+	return tx.given, !tx.over && tx.early
 }
 
 // deliver hands on a reply and reports whether nobody waits for it any more. A
@@ -139,6 +139,7 @@ func (tx *clientTx) deliver(r Reply) (given bool) {
 	case r.Status >= 200:
 		tx.finish(nil)
 	case string(tx.req.Method) == "INVITE" && !tx.given && !tx.cancels && !tx.over:
+		tx.early = true
 		tx.ep.wheel.stop(&tx.timer)
 	}
 	return tx.given

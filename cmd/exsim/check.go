@@ -23,7 +23,7 @@ func checkCommand() *cobra.Command {
 	var schema, reference bool
 	var saved string
 	var setup, explain bool
-	var addresses map[string]string
+	var addresses, set map[string]string
 	var ports sim.Ports
 	cmd := &cobra.Command{
 		Use:   "check FILE...",
@@ -41,9 +41,9 @@ is one.`,
 			case len(args) == 0:
 				return input(errors.New("check wants a file; exsim check --help"))
 			case setup:
-				return printSheets(cmd, args, addresses, func(s *scenarios.Scenario) (string, error) { return s.Setup(ports) })
+				return printSheets(cmd, args, set, addresses, func(s *scenarios.Scenario) (string, error) { return s.Setup(ports) })
 			case explain:
-				return printSheets(cmd, args, addresses, (*scenarios.Scenario).Explain)
+				return printSheets(cmd, args, set, addresses, (*scenarios.Scenario).Explain)
 			case saved != "":
 				return checkTrace(cmd, saved, args)
 			}
@@ -67,14 +67,15 @@ is one.`,
 	cmd.Flags().BoolVar(&setup, "setup", false, "print how to set up the device that is to play the gateways of a scenario")
 	portFlags(cmd, &ports)
 	addressFlag(cmd, &addresses)
+	cmd.Flags().StringToStringVar(&set, "set", nil, "replace a value of vars: `NAME=VALUE`, repeatable")
 	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of scenario files, for editors")
 	cmd.Flags().BoolVar(&reference, "reference", false, "print the reference of scenario files in Markdown")
 	return cmd
 }
 
 // printSheets prints a sheet for each scenario.
-func printSheets(cmd *cobra.Command, args []string, addresses map[string]string, of func(s *scenarios.Scenario) (string, error)) error {
-	list, err := loadAll(args, nil)
+func printSheets(cmd *cobra.Command, args []string, set, addresses map[string]string, of func(s *scenarios.Scenario) (string, error)) error {
+	list, err := loadAll(args, set)
 	if err != nil {
 		return err
 	}
@@ -93,10 +94,6 @@ func printSheets(cmd *cobra.Command, args []string, addresses map[string]string,
 
 // checkTrace judges a saved trace by the scenario that it is of.
 func checkTrace(cmd *cobra.Command, saved string, args []string) error {
-	list, err := loadAll(args, nil)
-	if err != nil {
-		return err
-	}
 	f, err := os.Open(saved)
 	if err != nil {
 		return input(err)
@@ -108,6 +105,10 @@ func checkTrace(cmd *cobra.Command, saved string, args []string) error {
 	}
 	if len(events) == 0 {
 		return input(fmt.Errorf("%s holds no event", saved))
+	}
+	list, err := loadAll(args, scenarios.VarsOf(events)) // as the run was
+	if err != nil {
+		return err
 	}
 	name := events[0].Text("scenario")
 	i := slices.IndexFunc(list, func(s *scenarios.Scenario) bool { return s.Name == name })

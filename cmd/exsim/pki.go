@@ -264,7 +264,7 @@ func withKey(name string) ([]byte, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return content, nil
 	}
-	return append(content, key...), err
+	return append(append(content, '\n'), key...), err
 }
 
 func (p *pki) exportCommand() *cobra.Command {

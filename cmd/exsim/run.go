@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -137,12 +136,17 @@ type result struct {
 	Good     bool                `json:"good"`
 	Verdicts []scenarios.Verdict `json:"verdicts"`
 
-	log *trace.Log
+	log    *trace.Log // nil unless JUnit XML is wanted
+	broken string     // exsim itself failed
 }
 
-func newResult(outcome *scenarios.Outcome, planted string, good bool) result {
+func newResult(outcome *scenarios.Outcome, planted string, good bool, o runOptions) result {
 	s := outcome.Scenario
-	return result{s.Name, s.File, s.Variant, planted, good, outcome.Verdicts, outcome.Log}
+	r := result{Name: s.Name, File: s.File, Variant: s.Variant, Planted: planted, Good: good, Verdicts: outcome.Verdicts}
+	if o.junit != "" {
+		r.log = outcome.Log
+	}
+	return r
 }
 
 func runAll(cmd *cobra.Command, args []string, o runOptions) error {
@@ -171,15 +175,20 @@ func runAll(cmd *cobra.Command, args []string, o runOptions) error {
 	}
 	var results []result
 	bad := 0
+	var broken error
 	for _, s := range list {
 		more, ok, err := runOne(cmd, out, s, o)
 		results = append(results, more...)
 		if err != nil {
-			return err
+			broken = err // what came before is evidence all the same
+			break
 		}
 		if !ok {
 			bad++
 		}
+	}
+	if broken != nil {
+		return errors.Join(broken, writeResults(cmd, o.json, results), writeJUnit(o.junit, append(results, result{Name: "exsim", broken: broken.Error()})))
 	}
 	fmt.Fprintf(out, "%d passed, %d failed\n", len(list)-bad, bad)
 	if err := writeResults(cmd, o.json, results); err != nil {
@@ -203,15 +212,17 @@ func addressFlag(cmd *cobra.Command, into *map[string]string) {
 }
 
 func setAddresses(list []*scenarios.Scenario, addresses map[string]string) error {
-	for _, name := range slices.Sorted(maps.Keys(addresses)) {
-		addr, err := netip.ParseAddr(addresses[name])
+	parsed := map[string]netip.Addr{}
+	for name, text := range addresses {
+		addr, err := netip.ParseAddr(text)
 		if err != nil {
-			return input(fmt.Errorf("--address %s=%s: %q is no IP address", name, addresses[name], addresses[name]))
+			return input(fmt.Errorf("--address %s=%s: %q is no IP address", name, text, text))
 		}
-		for _, s := range list {
-			if err := s.SetAddress(name, addr); err != nil {
-				return input(err)
-			}
+		parsed[name] = addr
+	}
+	for _, s := range list {
+		if err := s.SetAddresses(parsed); err != nil {
+			return input(err)
 		}
 	}
 	return nil
@@ -219,20 +230,19 @@ func setAddresses(list []*scenarios.Scenario, addresses map[string]string) error
 
 // setDevices says who plays the actors.
 func setDevices(list []*scenarios.Scenario, o runOptions) error {
-	if o.device == "" {
-		return nil
-	}
 	actor, device, named := strings.Cut(o.device, "=")
 	if !named {
 		actor, device = "", o.device
 	}
 	for _, s := range list {
-		if err := s.SetDevice(actor, scenarios.Device(device)); err != nil {
+		if o.device != "" {
+			if err := s.SetDevice(actor, scenarios.Device(device)); err != nil {
+				return input(err)
+			}
+		}
+		if err := s.CanPlant(o.prove); err != nil {
 			return input(err)
 		}
-	}
-	if o.prove && device == string(scenarios.External) {
-		return input(errors.New("--prove plants faults in simulated actors; an external device has its own"))
 	}
 	return nil
 }
@@ -244,7 +254,7 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 	if err != nil {
 		return nil, false, err
 	}
-	results := []result{newResult(outcome, "", outcome.Passed)}
+	results := []result{newResult(outcome, "", outcome.Passed, o)}
 	if err := tell(out, outcome, o, outcome.Passed, "", "passed", "FAILED"); err != nil {
 		return results, false, err
 	}
@@ -258,7 +268,7 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 			return results, false, err
 		}
 		caught := outcome.Caught(&f)
-		results = append(results, newResult(outcome, f.Do, caught))
+		results = append(results, newResult(outcome, f.Do, caught, o))
 		with := " with the fault " + f.Do
 		if !outcome.Passed {
 			with += ", at " + firstFailure(outcome.Verdicts)
@@ -305,13 +315,13 @@ func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *sce
 	if cmd.Context().Err() != nil {
 		return nil, &failure{exitInterrupted, fmt.Errorf("interrupted in %s", s.Name)}
 	}
-	if err != nil {
-		return nil, startFailure(fmt.Errorf("%s: %w", s.Name, err))
-	}
-	if o.save != "" {
+	if o.save != "" && outcome != nil {
 		if err := outcome.Log.Save(filepath.Join(o.save, name+".jsonl")); err != nil {
 			return nil, input(err)
 		}
+	}
+	if err != nil {
+		return nil, startFailure(fmt.Errorf("%s: %w", s.Name, err))
 	}
 	return outcome, nil
 }
@@ -366,7 +376,11 @@ func writeJUnit(file string, results []result) error {
 	}
 	var runs []report.Run
 	for _, r := range results {
-		runs = append(runs, report.Run{Name: r.Name, Variant: r.Variant, Planted: r.Planted, Good: r.Good, Events: slices.Collect(r.log.Events())})
+		run := report.Run{Name: r.Name, Variant: r.Variant, Planted: r.Planted, Good: r.Good, Broken: r.broken}
+		if r.log != nil {
+			run.Events = slices.Collect(r.log.Events())
+		}
+		runs = append(runs, run)
 	}
 	f, err := os.Create(file)
 	if err != nil {

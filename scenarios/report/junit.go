@@ -17,6 +17,7 @@ type Run struct {
 	Variant string // the values of its matrix, "" without one
 	Planted string // fault that must be caught, "" without one
 	Good    bool   // it passed, or the fault was caught
+	Broken  string // why exsim itself failed, "" if it did not
 	Events  []trace.Event
 }
 
@@ -45,6 +46,7 @@ type junitCase struct {
 	Time    string        `xml:"time,attr"`
 	Skipped *junitMessage `xml:"skipped"`
 	Failure *junitMessage `xml:"failure"`
+	Error   *junitMessage `xml:"error"`
 }
 
 type junitMessage struct {
@@ -80,6 +82,11 @@ func JUnit(w io.Writer, runs []Run) error {
 
 func (r *Run) suite() (junitSuite, error) {
 	s := junitSuite{Name: r.Name, Time: seconds(length(r.Events))}
+	if r.Broken != "" {
+		s.Tests, s.Errors = 1, 1
+		s.Cases = []junitCase{{Name: "exsim itself", Class: r.Name, Time: s.Time, Error: &junitMessage{Message: r.Broken, Type: "bench"}}}
+		return s, nil
+	}
 	if r.Variant != "" {
 		s.Name += " (" + r.Variant + ")"
 	}
@@ -96,7 +103,7 @@ func (r *Run) suite() (junitSuite, error) {
 		s.Name += " with the fault " + r.Planted
 		c := junitCase{Name: "the fault " + r.Planted + " is caught", Class: r.Name, Time: s.Time}
 		if !r.Good {
-			c.Failure = &junitMessage{Message: "the scenario passed with the fault", Type: "not caught"}
+			c.Failure = &junitMessage{Message: "the scenario passed with the fault, or failed for another cause than the one that it names", Type: "not caught"}
 		}
 		s.add(c)
 		return s, nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -87,7 +88,8 @@ func New(conf Config) *Log {
 		spill:     make(chan struct{}, 1),
 		spillDone: make(chan struct{}),
 	}
-	for _, secret := range conf.Mask {
+	byLength := func(a, b string) int { return len(b) - len(a) } // one that is part of another leaves no rest
+	for _, secret := range slices.SortedFunc(slices.Values(conf.Mask), byLength) {
 		if strings.Trim(secret, "*") != "" {
 			l.secrets = append(l.secrets, []byte(secret), []byte(base64.StdEncoding.EncodeToString([]byte(secret))))
 		}

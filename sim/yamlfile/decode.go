@@ -118,6 +118,9 @@ func (f *File) decodePairs(v Value, out reflect.Value, fields structFields) {
 			continue
 		}
 		f.decode(p.Value, out.FieldByIndex(field.index), p.Key)
+		if field.required && p.Value.Kind == Scalar && p.Value.Text == "" {
+			f.Report(p.Value.Pos, "", "%s: is empty", p.Key)
+		}
 		if words := field.enum; words != nil && p.Value.Kind == Scalar && !slices.Contains(words, p.Value.Text) {
 			f.Report(p.Value.Pos, Suggest(p.Value.Text, words), "%s: %q is not known", p.Key, p.Value.Text)
 		}

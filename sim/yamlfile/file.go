@@ -91,7 +91,7 @@ func (e Errors) Error() string {
 type File struct {
 	Name string
 	Root Value
-	// Mask, if set, is what a text of a mistake goes through: it may quote a
+	// Mask, if set, is what a mistake's texts go through: they may quote a
 	// secret.
 	Mask  func(text string) string
 	lines []string
@@ -128,7 +128,7 @@ func Load(name string, data []byte, into any) (*File, error) {
 func (f *File) Report(at Pos, hint, format string, args ...any) {
 	e := &Error{File: f.Name, Pos: at, Hint: hint, Text: fmt.Sprintf(format, args...)}
 	if f.Mask != nil {
-		e.Text = f.Mask(e.Text)
+		e.Text, e.Hint = f.Mask(e.Text), f.Mask(e.Hint)
 	}
 	if at.Line > 0 && at.Line <= len(f.lines) {
 		e.Source = strings.TrimRight(f.lines[at.Line-1], "\r")
