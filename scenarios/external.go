@@ -46,6 +46,17 @@ func (s *Scenario) SetDevice(actor string, d Device) error {
 	return nil
 }
 
+// actor is who does a step, "" if no actor does.
+func (s *Scenario) actor(step *Step) string {
+	switch a := step.action.(type) {
+	case *call:
+		return a.From
+	case *options:
+		return a.From
+	}
+	return s.caller(step.call())
+}
+
 // CanPlant reports a fault of an actor that is an external device: its faults
 // are its own. With catches it looks at those, too.
 func (s *Scenario) CanPlant(catches bool) error {
@@ -106,7 +117,7 @@ func (s *Scenario) caller(id string) string {
 // guided reports whether a person does a step at the device.
 func (s *Scenario) guided(step *Step) bool {
 	_, ok := step.action.(guide)
-	return ok && s.Actors[s.caller(step.call())].Device == External
+	return ok && s.Actors[s.actor(step)].Device == External
 }
 
 // guide is an action that a person can do at an external device.

@@ -179,7 +179,7 @@ func (t *setupSheet) todo(name string) {
 	n := 0
 	for i := range t.s.Steps {
 		step := &t.s.Steps[i]
-		if g, ok := step.action.(guide); ok && t.s.caller(step.call()) == name {
+		if g, ok := step.action.(guide); ok && t.s.actor(step) == name {
 			n++
 			fmt.Fprintf(&t.b, "  %d. %s\n", n, t.s.mask(g.instruction()))
 		}

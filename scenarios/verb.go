@@ -23,6 +23,7 @@ var verbs = []verb{
 	{"dtmf", "The caller presses keys. Passes when they are sent as telephone events.", func() action { return &dtmf{} }},
 	{"hangup", "The caller hangs up. Passes when BYE is answered 200, or the other side was first.", func() action { return &hangup{} }},
 	{"mail", "Waits for a message in a mailbox. Passes when one that meets the conditions is stored.", func() action { return &awaitMail{} }},
+	{"options", "A gateway asks every server that it would call for OPTIONS. Passes when each answers with the status.", func() action { return &options{} }},
 	{"gateway", "Changes the state of a UM IP gateway, as Set-UMIPGateway does. Disabled ends its running calls.", func() action { return &setGateway{} }},
 	{"maintenance", "Sets Unified Messaging of a server inactive, or active again: inactive, its call router and UM service refuse calls and OPTIONS.", func() action { return &maintenance{} }},
 	{"recycle", "Lets the second worker process of a server take the new calls; the first ends behind its last call (um.worker_stopped).", func() action { return &recycle{} }},

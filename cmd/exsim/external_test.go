@@ -121,3 +121,26 @@ func external(t *testing.T, args []string, start func(now string) *exec.Cmd) (co
 	}
 	return c.ProcessState.ExitCode(), said.String()
 }
+
+// sipsak is the device that watches its trunk.
+func TestExternalOptions(t *testing.T) {
+	sipsak := needPeer(t, "sipsak")
+	file := filepath.Join(t.TempDir(), "options.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(`version: 1
+name: watched
+organisation:
+  gateways: [{name: gw1, address: 127.0.0.1, dial-plan: Lab}]
+actors: {gw: {role: ip-gateway, address: 127.0.0.1, device: external}}
+steps:
+  - options: {from: gw}
+`), 0o600))
+	code, out := external(t, []string{"run", file, "--port-offset", "24000", "--patience", "20s"}, func(now string) *exec.Cmd {
+		if !strings.Contains(now, "wait until the device asks for OPTIONS") {
+			return nil
+		}
+		return exec.CommandContext(t.Context(), sipsak, "-s", "sip:x@127.0.0.10:29060", "-E", "tcp")
+	})
+	require.Zero(t, code, out)
+	code, _, errs := runExsim(t, "run", file, "--prove", "--free-ports", "--patience", "10ms")
+	require.Equal(t, 1, code, errs)
+}

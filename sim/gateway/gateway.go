@@ -152,6 +152,12 @@ func (g *Gateway) serve(tx *sip.ServerTx) {
 	tx.Respond(sip.Response{Status: 480, Reason: "Temporarily Unavailable"})
 }
 
+// Options asks a server for OPTIONS and returns the status of its answer.
+func (g *Gateway) Options(ctx context.Context, to netip.AddrPort) (status int, err error) {
+	r, err := g.ep.Options(ctx, to, fmt.Sprintf("sip:%s;transport=%s", to, g.conf.transport()), fmt.Sprintf("<sip:%s>", sip.HostOf(g.addr)))
+	return r.Status, err
+}
+
 // Lateness is how far behind the gateway's sending clock was.
 func (g *Gateway) Lateness() rtp.Lateness { return g.media.Lateness() }
 
