@@ -1,11 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +15,6 @@ import (
 	"github.com/exsim/exsim/scenarios"
 	"github.com/exsim/exsim/scenarios/report"
 	"github.com/exsim/exsim/sim"
-	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
@@ -126,48 +123,14 @@ func filesOf(arg string) ([]string, error) {
 	return files, err
 }
 
-// result is one run as it stands in --json. Good is passed, or, with a planted
-// fault, caught.
-type result struct {
-	Name     string              `json:"name"`
-	File     string              `json:"file"`
-	Variant  string              `json:"variant,omitempty"` // values of its matrix
-	Planted  string              `json:"planted,omitempty"`
-	Good     bool                `json:"good"`
-	Verdicts []scenarios.Verdict `json:"verdicts"`
-
-	log    *trace.Log // nil unless JUnit XML is wanted
-	broken string     // exsim itself failed
-}
-
-func newResult(outcome *scenarios.Outcome, planted string, good bool, o runOptions) result {
-	s := outcome.Scenario
-	r := result{Name: s.Name, File: s.File, Variant: s.Variant, Planted: planted, Good: good, Verdicts: outcome.Verdicts}
-	if o.junit != "" {
-		r.log = outcome.Log
-	}
-	return r
-}
-
 func runAll(cmd *cobra.Command, args []string, o runOptions) error {
-	list, err := loadAll(args, o.set)
+	list, err := prepare(args, o)
 	if err != nil {
-		return err
-	}
-	if err := setDevices(list, o); err != nil {
-		return err
-	}
-	if err := setAddresses(list, o.addresses); err != nil {
 		return err
 	}
 	temporary := o.dir == ""
 	if o.dir, err = workDir(o.dir, "run"); err != nil {
 		return err
-	}
-	if o.save != "" {
-		if err := os.MkdirAll(o.save, 0o755); err != nil {
-			return input(err)
-		}
 	}
 	out := cmd.OutOrStdout()
 	if o.json == "-" {
@@ -175,26 +138,18 @@ func runAll(cmd *cobra.Command, args []string, o runOptions) error {
 	}
 	var results []result
 	bad := 0
-	var broken error
 	for _, s := range list {
 		more, ok, err := runOne(cmd, out, s, o)
 		results = append(results, more...)
-		if err != nil {
-			broken = err // what came before is evidence all the same
-			break
+		if err != nil { // what came before is evidence all the same
+			return errors.Join(err, writeAll(cmd, o, append(results, result{Name: s.Name, File: s.File, Broken: err.Error()})))
 		}
 		if !ok {
 			bad++
 		}
 	}
-	if broken != nil {
-		return errors.Join(broken, writeResults(cmd, o.json, results), writeJUnit(o.junit, append(results, result{Name: "exsim", broken: broken.Error()})))
-	}
 	fmt.Fprintf(out, "%d passed, %d failed\n", len(list)-bad, bad)
-	if err := writeResults(cmd, o.json, results); err != nil {
-		return err
-	}
-	if err := writeJUnit(o.junit, results); err != nil {
+	if err := writeAll(cmd, o, results); err != nil {
 		return err
 	}
 	if bad > 0 {
@@ -207,44 +162,24 @@ func runAll(cmd *cobra.Command, args []string, o runOptions) error {
 	return nil
 }
 
-func addressFlag(cmd *cobra.Command, into *map[string]string) {
-	cmd.Flags().StringToStringVar(into, "address", nil, "give a server or actor another address: `NAME=ADDRESS`, repeatable")
-}
-
-func setAddresses(list []*scenarios.Scenario, addresses map[string]string) error {
-	parsed := map[string]netip.Addr{}
-	for name, text := range addresses {
-		addr, err := netip.ParseAddr(text)
-		if err != nil {
-			return input(fmt.Errorf("--address %s=%s: %q is no IP address", name, text, text))
-		}
-		parsed[name] = addr
+// prepare loads the scenarios, with their devices and addresses.
+func prepare(args []string, o runOptions) ([]*scenarios.Scenario, error) {
+	list, err := loadAll(args, o.set)
+	if err != nil {
+		return nil, err
 	}
-	for _, s := range list {
-		if err := s.SetAddresses(parsed); err != nil {
-			return input(err)
-		}
+	if err := setDevices(list, o); err != nil {
+		return nil, err
 	}
-	return nil
-}
-
-// setDevices says who plays the actors.
-func setDevices(list []*scenarios.Scenario, o runOptions) error {
-	actor, device, named := strings.Cut(o.device, "=")
-	if !named {
-		actor, device = "", o.device
+	if err := setAddresses(list, o.addresses); err != nil {
+		return nil, err
 	}
-	for _, s := range list {
-		if o.device != "" {
-			if err := s.SetDevice(actor, scenarios.Device(device)); err != nil {
-				return input(err)
-			}
-		}
-		if err := s.CanPlant(o.prove); err != nil {
-			return input(err)
+	if o.save != "" {
+		if err := os.MkdirAll(o.save, 0o755); err != nil {
+			return nil, input(err)
 		}
 	}
-	return nil
+	return list, nil
 }
 
 // runOne runs a scenario, and with --prove also with each fault that it
@@ -347,47 +282,6 @@ func tell(out io.Writer, outcome *scenarios.Outcome, o runOptions, good bool, wi
 	fmt.Fprintln(out)
 	if err := report.Write(out, events); err != nil {
 		return bench(err)
-	}
-	return nil
-}
-
-func writeResults(cmd *cobra.Command, file string, results []result) error {
-	if file == "" {
-		return nil
-	}
-	b, err := json.MarshalIndent(map[string]any{"scenarios": results}, "", "  ")
-	if err != nil {
-		return bench(err)
-	}
-	b = append(b, '\n')
-	if file == "-" {
-		_, err = cmd.OutOrStdout().Write(b)
-		return err
-	}
-	if err := os.WriteFile(file, b, 0o644); err != nil {
-		return input(err)
-	}
-	return nil
-}
-
-func writeJUnit(file string, results []result) error {
-	if file == "" {
-		return nil
-	}
-	var runs []report.Run
-	for _, r := range results {
-		run := report.Run{Name: r.Name, Variant: r.Variant, Planted: r.Planted, Good: r.Good, Broken: r.broken}
-		if r.log != nil {
-			run.Events = slices.Collect(r.log.Events())
-		}
-		runs = append(runs, run)
-	}
-	f, err := os.Create(file)
-	if err != nil {
-		return input(err)
-	}
-	if err := errors.Join(report.JUnit(f, runs), f.Close()); err != nil {
-		return input(err)
 	}
 	return nil
 }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/exsim/exsim/scenarios"
+)
+
+func addressFlag(cmd *cobra.Command, into *map[string]string) {
+	cmd.Flags().StringToStringVar(into, "address", nil, "give a server or actor another address: `NAME=ADDRESS`, repeatable")
+}
+
+func setAddresses(list []*scenarios.Scenario, addresses map[string]string) error {
+	parsed := map[string]netip.Addr{}
+	for name, text := range addresses {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return input(fmt.Errorf("--address %s=%s: %q is no IP address", name, text, text))
+		}
+		parsed[name] = addr
+	}
+	for _, s := range list {
+		if err := s.SetAddresses(parsed); err != nil {
+			return input(err)
+		}
+	}
+	return nil
+}
+
+// setDevices says who plays the actors.
+func setDevices(list []*scenarios.Scenario, o runOptions) error {
+	actor, device, named := strings.Cut(o.device, "=")
+	if !named {
+		actor, device = "", o.device
+	}
+	for _, s := range list {
+		if o.device != "" {
+			if err := s.SetDevice(actor, scenarios.Device(device)); err != nil {
+				return input(err)
+			}
+		}
+		if err := s.CanPlant(o.prove); err != nil {
+			return input(err)
+		}
+	}
+	return nil
+}
