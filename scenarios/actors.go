@@ -37,7 +37,7 @@ var faultKinds = []faultKind{
 	{string(gateway.IgnoresMinSE), "", "gives up where its session interval is refused by 422"},
 	{string(gateway.NoAnswerInACK), "", "leaves the answer to a late offer out of the ACK"},
 	{string(gateway.NoMedia), "", "sends no RTP"},
-	{string(gateway.MediaElsewhere), "", "sends RTP two ports beside the one of the SDP"},
+	{string(gateway.MediaElsewhere), "", "sends RTP to port 9, whatever the SDP says"},
 	{string(gateway.OtherAddress), "address", "calls from `address` instead of its own"},
 	{otherTransport, "transport", "calls over `transport` instead of its own"},
 	{otherCertificate, "certificate", "shows a certificate that is wrong in the way `certificate`, or `good`"},

@@ -53,6 +53,7 @@ func TestCauseMistakes(t *testing.T) {
 
 // A goal holds for every event that it names, and for at least one.
 func TestGoals(t *testing.T) {
+	t.Parallel()
 	for goal, want := range map[string]Result{
 		`{event: rtp.ended, at: um-worker, where: {lost: {max: 0}}}`:                      Passed,
 		`{event: rtp.ended, at: um-worker, where: {direction: received, lost: {max: 0}}}`: Failed, // another one was sent

@@ -10,6 +10,7 @@ import (
 
 // What is explained is a scenario itself, and means the same.
 func TestExplain(t *testing.T) {
+	t.Parallel()
 	comments := regexp.MustCompile(`(?m) +# .*$`)
 	for _, name := range Shipped() {
 		once, err := shipped(t, name).Explain()

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"bytes"
 	"context"
+	"flag"
 	"slices"
 	"testing"
 
@@ -13,7 +14,11 @@ import (
 	"github.com/exsim/exsim/sim/trace"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Scenarios mostly wait: more of them than there are processors run at once.
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "10")
+	goleak.VerifyTestMain(m)
+}
 
 func shipped(t *testing.T, name string) *Scenario {
 	t.Helper()
@@ -32,31 +37,44 @@ func runTest(t *testing.T, s *Scenario, plant *PlantedFault) *Outcome {
 	return out
 }
 
-// Each shipped scenario passes, and is seen to fail with each fault that it
-// says it catches.
-func TestShipped(t *testing.T) {
-	for _, name := range Shipped() {
-		t.Run(name, func(t *testing.T) {
+// prove runs a scenario, which must pass, and once more with each fault that it
+// says it catches, which must be named: each a subtest beside the others.
+func prove(t *testing.T, s *Scenario) {
+	t.Helper()
+	require.NotEmpty(t, s.Catches)
+	t.Run(s.Name, func(t *testing.T) {
+		t.Parallel()
+		for _, v := range runTest(t, s, nil).Verdicts {
+			require.Equal(t, Passed, v.Result, "%d %s: %s", v.Step, v.Text, v.Got)
+		}
+	})
+	for _, f := range s.Catches {
+		t.Run(s.Name+"+"+f.Do, func(t *testing.T) {
 			t.Parallel()
-			s := shipped(t, name)
-			require.Equal(t, name, s.Name)
-			require.NotEmpty(t, s.Catches)
-			require.NotEmpty(t, s.Ref)
-			out := runTest(t, s, nil)
-			for _, v := range out.Verdicts {
-				require.Equal(t, Passed, v.Result, "%d %s: %s", v.Step, v.Text, v.Got)
-			}
-			for _, f := range s.Catches {
-				caught := runTest(t, s, &f)
-				require.True(t, caught.Caught(&f), "fault %s is not caught: %+v", f.Do, caught.Verdicts)
-				require.NotEmpty(t, f.Cause, "fault %s", f.Do)
-			}
+			out := runTest(t, s, &f)
+			require.True(t, out.Caught(&f), "not caught: %+v", out.Verdicts)
 		})
+	}
+}
+
+// Each shipped scenario passes, and is seen to fail with each fault that it
+// says it catches, for the cause that it names.
+func TestShipped(t *testing.T) {
+	t.Parallel()
+	for _, name := range Shipped() {
+		s := shipped(t, name)
+		require.Equal(t, name, s.Name)
+		require.NotEmpty(t, s.Ref)
+		for _, f := range s.Catches {
+			require.NotEmpty(t, f.Cause, "%s: fault %s", name, f.Do)
+		}
+		prove(t, s)
 	}
 }
 
 // A saved trace is judged as the run was.
 func TestJudgeSavedTrace(t *testing.T) {
+	t.Parallel()
 	s := shipped(t, "call-answering")
 	for _, plant := range []*PlantedFault{nil, &s.Catches[0]} {
 		out := runTest(t, s, plant)
@@ -72,21 +90,12 @@ func TestJudgeSavedTrace(t *testing.T) {
 // Each file to start from passes, and is seen to fail with the faults that it
 // names.
 func TestStarters(t *testing.T) {
+	t.Parallel()
 	for _, name := range Starters() {
 		text, ok := StarterText(name)
 		require.True(t, ok)
 		list, err := Load(name+".yaml", text, nil)
 		require.NoError(t, err)
-		s := list[0]
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			out := runTest(t, s, nil)
-			require.True(t, out.Passed, "%+v", out.Verdicts)
-			require.NotEmpty(t, s.Catches)
-			for _, f := range s.Catches {
-				out := runTest(t, s, &f)
-				require.True(t, out.Caught(&f), "fault %s: %+v", f.Do, out.Verdicts)
-			}
-		})
+		prove(t, list[0])
 	}
 }

@@ -145,5 +145,5 @@ func TestKamailioSBC(t *testing.T) {
 
 	// Our OPTIONS, every 20 s, reach it with our certificate.
 	require.Equal(t, "200", l.await("um.gateway_up", 60*time.Second).Text("status"))
-	require.NotZero(t, sbc.count("SBC was asked by "+l.addr(11)+" over tls"))
+	said("SBC was asked by "+l.addr(11)+" over tls", 1)
 }

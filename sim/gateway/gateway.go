@@ -39,7 +39,7 @@ const (
 	UnbalancedDiversion Fault = "unbalanced-diversion"
 	// KeepsPrefix leaves a trunk prefix, 9, in front of the pilot.
 	KeepsPrefix Fault = "keeps-prefix"
-	// MediaElsewhere sends RTP two ports beside the one of the SDP.
+	// MediaElsewhere sends RTP to port 9, whatever the SDP says.
 	MediaElsewhere Fault = "media-elsewhere"
 	// RemembersWorker sends the INVITE of a later call straight to the worker
 	// that took the last one.
