@@ -99,6 +99,39 @@ func TestOpenSSLAtTLSListeners(t *testing.T) {
 	}, 10*time.Second, 20*time.Millisecond)
 }
 
+// A device of Exchange's time, with TLS 1.0 or 1.1 or with RSA key exchange
+// alone, is refused by default, and the event says what it offered and which
+// setting takes it; with that setting it is served.
+func TestLegacyDevices(t *testing.T) {
+	openssl := needPeer(t, "openssl")
+	old := func(t *testing.T, l *lab, args ...string) (string, error) {
+		bundle, ca := papers(t, l)
+		return command(t, "", 20*time.Second, openssl, append([]string{"s_client", "-connect", l.at("call-router-tls").String(), "-CAfile", ca,
+			"-cert", bundle, "-key", bundle, "-verify_return_error", "-brief"}, args...)...)
+	}
+	for i, tt := range []struct{ offer, args, version, fix string }{
+		{"TLS 1.0", "-tls1 -cipher ALL:@SECLEVEL=0", "TLS 1.0", "min-version"},
+		{"TLS 1.1", "-tls1_1 -cipher ALL:@SECLEVEL=0", "TLS 1.1", "min-version"},
+		{"TLS_RSA_WITH_AES_128_CBC_SHA", "-tls1_2 -cipher AES128-SHA:@SECLEVEL=0", "TLS 1.2", "legacy"},
+	} {
+		t.Run(tt.offer, func(t *testing.T) {
+			strict := startLab(t, "2016", 110+i, "", secured)
+			_, err := old(t, strict, strings.Fields(tt.args)...)
+			require.Error(t, err)
+			e := strict.await("tls.failed", 10*time.Second)
+			require.Contains(t, e.Text("fix"), tt.fix)
+			require.Contains(t, e.Text("why"), tt.offer, "what it offered")
+
+			taking := startLab(t, "2016", 114+i, "", secured, func(o *org.Organisation) {
+				o.TLS.Legacy, o.TLS.MinVersion = true, "1.0"
+			})
+			out, err := old(t, taking, strings.Fields(tt.args)...)
+			require.NoError(t, err, out)
+			require.Equal(t, tt.version, taking.await("tls.established", 10*time.Second).Text("version"))
+		})
+	}
+}
+
 // baresip, with a certificate, follows both redirects over TLS and hears the
 // pilot's greeting, by RTP or by SRTP as the dial plan asks. Its keys are not
 // in the trace.

@@ -173,7 +173,7 @@ func upLine(e *trace.Event) string {
 		}
 		return "REFUSED " + e.Text("peer") + ": " + why + "; fix: " + e.Text("fix")
 	case "tls.established":
-		return words("version") + " with " + words("peer", "identity")
+		return words("version") + " with " + words("peer", "admitted_as")
 	case "tls.warned":
 		return "warned " + words("peer", "check", "why")
 	case "smtp.refused":

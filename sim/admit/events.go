@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -100,7 +101,7 @@ func (e failed) AppendTo(f *trace.Fields) {
 }
 
 // fault says why a handshake failed.
-func (t TLS) fault(nc net.Conn, peer side, err error, cert *x509.Certificate) trace.Payload {
+func (t TLS) fault(nc net.Conn, peer side, err error, cert *x509.Certificate, hello *tls.ClientHelloInfo) trace.Payload {
 	var no *refusedCertificate
 	if errors.As(err, &no) {
 		return refusedTLS{nc.RemoteAddr().String(), t.Expected, peer, cert, no.Finding}
@@ -109,6 +110,12 @@ func (t TLS) fault(nc net.Conn, peer side, err error, cert *x509.Certificate) tr
 	var plain tls.RecordHeaderError
 	var op *net.OpError
 	switch {
+	case hello != nil && strings.Contains(e.why, "unsupported versions"):
+		e.why, e.fix = "the device offers "+names(hello.SupportedVersions, tls.VersionName)+" only", ofThatTime
+	case hello != nil && strings.Contains(e.why, "no cipher suite"):
+		e.why, e.fix = "none of the cipher suites that the device offers is taken: "+names(hello.CipherSuites, tls.CipherSuiteName), ofThatTime
+	case strings.Contains(e.why, "protocol version"): // the server is too old, or says that we are too strict
+		e.fix = ofThatTime
 	case errors.As(err, &plain):
 		e.why, e.fix = "the peer does not speak TLS here", "switch the device to TLS, or let it use the port for TCP"
 	case errors.As(err, &op) && op.Op == "remote error":
@@ -118,10 +125,24 @@ func (t TLS) fault(nc net.Conn, peer side, err error, cert *x509.Certificate) tr
 		e.why, e.fix = "the handshake was not finished in time", "see whether the network lets large segments through"
 	case errors.Is(err, io.EOF):
 		e.why, e.fix = "closed by the peer in the handshake", "see whether the device trusts the authority of the lab (exsim pki export)"
-	case strings.Contains(e.why, "unsupported versions"), strings.Contains(e.why, "no cipher suite"):
-		e.fix = `for a device of that time: tls: {min-version: "1.0", legacy: true} in the organisation`
 	}
 	return e
+}
+
+// ofThatTime takes devices with the TLS of Exchange's time.
+const ofThatTime = `for a device of that time: tls: {min-version: "1.0", legacy: true} in the organisation`
+
+// names lists versions or suites, the first few of many.
+func names(ids []uint16, name func(uint16) string) string {
+	const enough = 8
+	var list []string
+	for _, id := range ids[:min(len(ids), enough)] {
+		list = append(list, name(id))
+	}
+	if more := len(ids) - enough; more > 0 {
+		list = append(list, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(list, ", ")
 }
 
 // Events lists the events that this package records.

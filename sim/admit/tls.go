@@ -86,6 +86,11 @@ func (t TLS) shake(ctx context.Context, nc net.Conn, peer side, end func(*tls.Co
 			}
 		}
 	}
+	var hello *tls.ClientHelloInfo // what a client offers
+	conf.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		hello = h
+		return nil, nil
+	}
 	conf.VerifyConnection = func(cs tls.ConnectionState) error {
 		who, found = t.Policy.judge(cs.PeerCertificates, peer, t.Expect)
 		if f, no := refusal(found); no {
@@ -101,7 +106,7 @@ func (t TLS) shake(ctx context.Context, nc net.Conn, peer side, end func(*tls.Co
 		leaf = state.PeerCertificates[0]
 	}
 	if err != nil {
-		t.record(t.fault(nc, peer, err, leaf))
+		t.record(t.fault(nc, peer, err, leaf, hello))
 		_ = nc.Close()
 		return nil, err
 	}

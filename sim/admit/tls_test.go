@@ -240,6 +240,47 @@ func TestBadCertificates(t *testing.T) {
 	}
 }
 
+// A server that is too old for us is refused likewise, and the setting that
+// takes it is told; with that setting it is taken.
+func TestOldServer(t *testing.T) {
+	lab, err := NewAuthority()
+	require.NoError(t, err)
+	cert, err := lab.Issue(Request{Names: []string{"gw1.contoso.lab"}, RSA: true})
+	require.NoError(t, err)
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
+	require.NoError(t, err)
+	defer ln.Close()
+	go func() {
+		for c, err := ln.Accept(); err == nil; c, err = ln.Accept() {
+			if tc, ok := c.(*tls.Conn); ok {
+				_ = tc.Handshake()
+			}
+			_ = c.Close()
+		}
+	}()
+	for _, tt := range []struct {
+		least uint16
+		event string
+	}{{0, "tls.failed"}, {tls.VersionTLS10, "tls.established"}} {
+		log := trace.New(trace.Config{})
+		nc, err := net.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		ours := TLS{Policy: &Policy{Roots: lab.Roots()}, Cert: cert, Expect: expect("gw1.contoso.lab"), MinVersion: tt.least, Legacy: tt.least != 0, Trace: log.Source("um", "x")}
+		c, err := ours.Client(t.Context(), nc, "gw1.contoso.lab")
+		require.Equal(t, tt.least != 0, err == nil, "%v", err)
+		if err == nil {
+			_ = c.Close()
+		}
+		require.NoError(t, log.Close())
+		for e := range log.Events() {
+			if e.Name == tt.event && err != nil {
+				require.Contains(t, e.Text("fix"), "min-version")
+			}
+			require.NotEqual(t, map[string]string{"tls.failed": "tls.established", "tls.established": "tls.failed"}[tt.event], e.Name)
+		}
+	}
+}
+
 // A peer that does not finish its handshake keeps nobody waiting; one that
 // speaks in clear is told apart.
 func TestSlowHandshake(t *testing.T) {
