@@ -7,10 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"mime"
-	"mime/multipart"
 	"net"
-	"net/mail"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -27,6 +24,7 @@ import (
 	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim"
 	"github.com/exsim/exsim/sim/gateway"
+	simlab "github.com/exsim/exsim/sim/lab"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
@@ -127,41 +125,31 @@ func command(t *testing.T, dir string, within time.Duration, name string, args .
 	return string(out), err
 }
 
-// recordingIn is the G.711 of the WAV attached to a stored message.
+// recordingIn is the attached recording of a stored message, in mu-law.
 func recordingIn(t *testing.T, path string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(path)
+	wav, err := simlab.Recording(path)
 	require.NoError(t, err)
-	msg, err := mail.ReadMessage(bytes.NewReader(b))
+	octets, err := rtp.ReadWAV(wav, rtp.PCMU)
 	require.NoError(t, err)
-	_, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
-	require.NoError(t, err)
-	parts := multipart.NewReader(msg.Body, params["boundary"])
-	for {
-		p, err := parts.NextPart()
-		require.NoError(t, err, "no WAV is attached")
-		if strings.HasSuffix(p.FileName(), ".wav") {
-			wav, err := io.ReadAll(base64.NewDecoder(base64.StdEncoding, p))
-			require.NoError(t, err)
-			octets, err := rtp.ReadWAV(wav, rtp.PCMU)
-			require.NoError(t, err)
-			return octets
-		}
-	}
+	return octets
 }
 
 // SIPp as the gateway follows both redirects, plays speech, presses the pound
 // key and hangs up; the mailed recording is what it sent, octet for octet.
-func TestSIPpGateway(t *testing.T) { testSIPp(t, 41, false) }
+func TestSIPpGateway(t *testing.T) { testSIPp(t, "2013", 41, false, "call-router", "um-service") }
+
+// Exchange 2007 has one redirect.
+func TestSIPpOneRedirect(t *testing.T) { testSIPp(t, "2007-rtm", 118, false, "um-service") }
 
 // The same with the offer left to us, in the INVITE and in a re-INVITE, a
 // provisional answer that is acknowledged by PRACK, and a refresh of the session
 // by UPDATE.
-func TestSIPpLateOffer(t *testing.T) { testSIPp(t, 90, true) }
+func TestSIPpLateOffer(t *testing.T) { testSIPp(t, "2013", 90, true, "call-router", "um-service") }
 
-func testSIPp(t *testing.T, net int, late bool) {
+func testSIPp(t *testing.T, version string, net int, late bool, redirects ...string) {
 	sipp := needPeer(t, "sipp")
-	l := startLab(t, "2013", net, "")
+	l := startLab(t, version, net, "")
 	dir := t.TempDir()
 	speech, err := gateway.Speech(2 * time.Second)
 	require.NoError(t, err)
@@ -173,14 +161,14 @@ func testSIPp(t *testing.T, net int, late bool) {
 	}
 	writeTemplate(t, filepath.Join(dir, "gateway.xml"), "testdata/peers/gateway.xml.tmpl", params)
 	gw := l.addr(30)
-	out, err := command(t, dir, 30*time.Second, sipp, l.at("call-router").String(), "-t", "tn", "-max_socket", "1000",
+	out, err := command(t, dir, 30*time.Second, sipp, l.at(l.Profile().Front()).String(), "-t", "tn", "-max_socket", "1000",
 		"-sf", "gateway.xml", "-i", gw, "-mi", gw, "-mp", "16000", "-m", "1", "-nostdin", "-trace_err")
 	require.NoError(t, err, out)
 
 	mailed := l.await("mail.delivered", 10*time.Second)
 	require.Equal(t, "voice-ca", mailed.Text("content_class"))
 	require.Equal(t, by, l.await("um.recorded", time.Second).Text("by"))
-	for _, row := range []string{"call-router", "um-service"} {
+	for _, row := range redirects {
 		require.Equal(t, 1, l.count(func(e *trace.Event) bool {
 			return e.Name == "sip.sent" && e.Listener == row && e.Int("status") == 302
 		}), "redirects by %s", row)

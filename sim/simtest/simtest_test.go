@@ -53,6 +53,25 @@ gateways: [{name: gw1, fqdn: gw1.contoso.lab, address: 127.0.0.30, dial-plan: La
 	require.NotZero(t, ex.Front(true).Port())
 }
 
+// Exchange 2007 in mode TLS is called on 5061 alone.
+func TestSecured2007(t *testing.T) {
+	t.Parallel()
+	ex := simtest.Start(t, simtest.Version("2007-rtm"), simtest.Organisation(`
+servers:
+  - {name: UM1, fqdn: um1.contoso.lab, address: 127.0.0.10, roles: [unified-messaging], um-startup-mode: TLS}
+  - {name: HUB1, fqdn: hub1.contoso.lab, address: 127.0.0.11, roles: [hub-transport]}
+  - {name: MBX1, fqdn: mbx1.contoso.lab, address: 127.0.0.12, roles: [mailbox]}
+dial-plans: [{name: Lab, digits: 4, voip-security: SIPSecured}]
+gateways: [{name: gw1, fqdn: gw1.contoso.lab, address: 127.0.0.30, dial-plan: Lab}]
+`))
+	call := ex.Gateway("gw1").Dial("4000", simtest.Diverted("4021", "no-answer")).WantAnswered()
+	call.WantEvent("um.recording").Talk(300 * time.Millisecond).Hangup()
+	ex.WantMail("4021").WantClass("voice-ca").WantRecording(call)
+	for _, l := range ex.Listeners() {
+		require.NotEqualValues(t, 5060, l.Documented)
+	}
+}
+
 // What happens to servers and gateways while calls come.
 func TestRunTime(t *testing.T) {
 	t.Parallel()
