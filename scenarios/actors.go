@@ -33,6 +33,8 @@ var faultKinds = []faultKind{
 	{string(gateway.AssumesPort), "port", "sends the INVITE behind the second redirect to `port`, whatever the Contact says"},
 	{string(gateway.RemembersWorker), "", "sends the INVITE of a later call straight to the worker that took the last one"},
 	{string(gateway.OneRouter), "", "gives up where the first call router refuses or is dead"},
+	{string(gateway.CallsElsewhere), "", "calls port 9 in place of the trunk's port"},
+	{string(gateway.ClosedPort), "", "listens nowhere, so that nobody can ask it for OPTIONS"},
 	{string(gateway.NoOptions), "", "answers OPTIONS with 405"},
 	{string(gateway.IgnoresMinSE), "", "gives up where its session interval is refused by 422"},
 	{string(gateway.NoAnswerInACK), "", "leaves the answer to a late offer out of the ACK"},

@@ -121,28 +121,24 @@ func (j *judge) shows(m *Matcher, session trace.Session) *trace.Event {
 // scope sets which events without a session can explain a failure of a call:
 // those since it was placed that no other actor brought about.
 func (j *judge) scope(id string) {
-	j.since, j.others = 0, nil
-	caller := j.s.caller(id)
-	if caller == "" {
+	j.since, j.others, j.ofCall = 0, nil, id != ""
+	n, c := j.s.placing(id)
+	if c == nil {
 		return
 	}
-	for n := range j.s.Steps {
-		if c, ok := j.s.Steps[n].action.(*call); ok && c.ID == id {
-			if i, ran := j.step[n+1]; ran {
-				j.since = i
-			}
-		}
+	if i, ran := j.step[n]; ran {
+		j.since = i
 	}
 	for name, a := range j.s.Actors {
-		if name != caller && a.Address != j.s.Actors[caller].Address {
+		if name != c.From && a.Address != j.s.Actors[c.From].Address {
 			j.others = append(j.others, a.Address)
 		}
 	}
 }
 
 func (j *judge) concerns(e *trace.Event) bool {
-	if e.Name == "um.gateway_down" || e.Name == "um.gateway_up" {
-		return true // asked for all the time
+	if strings.HasPrefix(e.Name, "um.gateway_") {
+		return !j.ofCall // OPTIONS are asked for all the time, and explain no call
 	}
 	peer, err := netip.ParseAddrPort(e.Text("peer"))
 	return (err != nil || !slices.Contains(j.others, peer.Addr())) && e.Seq >= j.events[j.since].Seq

@@ -2,9 +2,11 @@ package scenarios
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/exsim/exsim/sim"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -27,18 +29,28 @@ func TestUnknownCause(t *testing.T) {
 	s := shipped(t, "call-answering")
 	log := trace.New(trace.Config{})
 	src := log.Source("", "scenario")
-	src.Record(trace.Session{}, trace.Session{}, stepEvent{1, "call", "c1"}, nil)
-	src.Record(trace.Session{}, trace.Session{}, acted{1, false, "nobody knows"}, nil)
+	src.Record(trace.Session{}, trace.Session{}, stepEvent{5, "talk", "c1"}, nil)
+	src.Record(trace.Session{}, trace.Session{}, acted{5, false, "nobody knows"}, nil)
 	require.NoError(t, log.Close())
 	var events []trace.Event
 	for e := range log.Events() {
 		events = append(events, e)
 	}
-	v := Judge(s, events)[0]
+	v := Judge(s, events)[4]
 	require.Equal(t, Failed, v.Result)
 	require.Equal(t, "unknown", v.Side)
 	require.Equal(t, unknownCause, v.Cause)
 	require.Empty(t, v.CauseID)
+}
+
+// OPTIONS that are not answered explain no call that does not come.
+func TestNoCall(t *testing.T) {
+	s := shipped(t, "options-answered")
+	require.NoError(t, s.SetDevice("gw", External))
+	out, err := Run(t.Context(), s, Options{Dir: t.TempDir(), Ports: sim.Ports{Free: true}, Seed: 1, Patience: 200 * time.Millisecond})
+	require.NoError(t, err)
+	require.Equal(t, "no-call", out.Verdicts[0].CauseID, "%+v", out.Verdicts[0])
+	require.Equal(t, "options-unanswered", out.Verdicts[len(out.Verdicts)-1].CauseID)
 }
 
 func TestCauseMistakes(t *testing.T) {

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -89,7 +90,7 @@ type latenessEvent struct {
 
 func (latenessEvent) EventName() string { return "bench.lateness" }
 func (e latenessEvent) AppendTo(f *trace.Fields) {
-	f.Text("who", or(e.who, "organisation"))
+	f.Text("who", cmp.Or(e.who, "organisation"))
 	f.Int("sends", int64(e.ticks))
 	f.Int("late", int64(e.late))
 	f.Duration("worst", e.worst)

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,15 +47,14 @@ func (s *Scenario) SetDevice(actor string, d Device) error {
 	return nil
 }
 
-// actor is who does a step, "" if no actor does.
-func (s *Scenario) actor(step *Step) string {
-	switch a := step.action.(type) {
-	case *call:
-		return a.From
-	case *options:
-		return a.From
+// Guided reports whether a person plays an actor.
+func (s *Scenario) Guided() bool {
+	for _, a := range s.Actors {
+		if a.Device == External {
+			return true
+		}
 	}
-	return s.caller(step.call())
+	return false
 }
 
 // CanPlant reports a fault of an actor that is an external device: its faults
@@ -104,16 +104,6 @@ func (s *Scenario) SetAddresses(addresses map[string]netip.Addr) error {
 	return nil
 }
 
-// caller is the actor that places a call, "" if none does.
-func (s *Scenario) caller(id string) string {
-	for i := range s.Steps {
-		if c, ok := s.Steps[i].action.(*call); ok && id != "" && c.ID == id {
-			return c.From
-		}
-	}
-	return ""
-}
-
 // guided reports whether a person does a step at the device.
 func (s *Scenario) guided(step *Step) bool {
 	_, ok := step.action.(guide)
@@ -129,15 +119,19 @@ type guide interface {
 	watch(ctx context.Context, r *run) error
 }
 
+// preparing is a guide that waits for something before it tells anybody.
+type preparing interface {
+	prepare(ctx context.Context, r *run) error
+}
+
 // patience is how long a person may take, unless Options say otherwise.
 const patience = 2 * time.Minute
 
 // guided does a step by telling a person, and watching.
 func (r *run) guided(ctx context.Context, n int, g guide) error {
-	if h, ok := g.(*hangup); ok && h.After != "" {
-		session := r.sessions[h.Call]
-		if r.since(ctx, 0, h.Within, func(e *trace.Event) bool { return e.Name == h.After && e.Session == session }) == nil {
-			return fmt.Errorf("no %s within %s", h.After, h.Within)
+	if p, ok := g.(preparing); ok {
+		if err := p.prepare(ctx, r); err != nil {
+			return err
 		}
 	}
 	text := r.s.mask(g.instruction())
@@ -148,7 +142,7 @@ func (r *run) guided(ctx context.Context, n int, g guide) error {
 	return g.watch(ctx, r)
 }
 
-func (r *run) patience() time.Duration { return or(r.o.Patience, patience) }
+func (r *run) patience() time.Duration { return cmp.Or(r.o.Patience, patience) }
 
 // since waits for an event from now on, at most for as long as a person may
 // take.
@@ -290,6 +284,15 @@ func (d *dtmf) watch(ctx context.Context, r *run) error {
 	})
 	if !strings.HasSuffix(pressed, d.Digits) {
 		return fmt.Errorf("the keys that came as telephone events are %q", r.s.mask(pressed))
+	}
+	return nil
+}
+
+// prepare waits for the event behind which to hang up.
+func (h *hangup) prepare(ctx context.Context, r *run) error {
+	session := r.sessions[h.Call]
+	if h.After != "" && r.since(ctx, 0, h.Within, func(e *trace.Event) bool { return e.Name == h.After && e.Session == session }) == nil {
+		return fmt.Errorf("no %s within %s", h.After, h.Within)
 	}
 	return nil
 }

@@ -92,6 +92,7 @@ type judge struct {
 
 	since  int          // index of the event with which the call to explain began
 	others []netip.Addr // of actors that did not place it
+	ofCall bool         // whether there is a call to explain
 }
 
 func (j *judge) index(i int) {

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -82,14 +83,6 @@ func (l *loader) server(at yamlfile.Pos, name, service string) {
 	}
 }
 
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
-}
-
 func (l *loader) values(values map[string]Value) {
 	for key, v := range values {
 		l.value(&v)
@@ -140,7 +133,7 @@ func (l *loader) fields(at yamlfile.Pos, event string, where map[string]Value) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(where)) {
 		if found && !slices.Contains(known, key) {
-			l.f.Report(or(where[key].Pos, at), yamlfile.Suggest(key, known), "%s has no field %q", event, key)
+			l.f.Report(cmp.Or(where[key].Pos, at), yamlfile.Suggest(key, known), "%s has no field %q", event, key)
 		}
 	}
 }
@@ -176,7 +169,7 @@ func (l *loader) event(at yamlfile.Pos, name string) {
 		names = append(names, e.Name)
 	}
 	hint := yamlfile.Suggest(name, names)
-	l.f.Report(at, or(hint, "exsim events lists them"), "no event is named %q", name)
+	l.f.Report(at, cmp.Or(hint, "exsim events lists them"), "no event is named %q", name)
 }
 
 func (l *loader) callID(at yamlfile.Pos, id string) {
@@ -230,6 +223,6 @@ func (l *loader) certificate(at yamlfile.Pos, certificate string) {
 		kinds = append(kinds, string(b))
 	}
 	if certificate != "" && !slices.Contains(kinds, certificate) {
-		l.f.Report(at, or(yamlfile.Suggest(certificate, kinds), strings.Join(kinds, ", ")), "unknown certificate %q", certificate)
+		l.f.Report(at, cmp.Or(yamlfile.Suggest(certificate, kinds), strings.Join(kinds, ", ")), "unknown certificate %q", certificate)
 	}
 }

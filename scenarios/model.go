@@ -93,25 +93,6 @@ type Step struct {
 	action action
 }
 
-// call is the id of the call that the step is about, "" if it is about none.
-func (s *Step) call() string {
-	switch a := s.action.(type) {
-	case *call:
-		return a.ID
-	case *expect:
-		return a.Call
-	case *talk:
-		return a.Call
-	case *dtmf:
-		return a.Call
-	case *hangup:
-		return a.Call
-	case *awaitMail:
-		return a.Call
-	}
-	return ""
-}
-
 // moves reports whether times count from the step's begin: an expectation
 // looks back to the action before it.
 func (s *Step) moves() bool {

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -63,7 +64,7 @@ func (t *setupSheet) device(name string, a Actor) {
 	fmt.Fprintln(&t.b)
 }
 
-func transportOf(a Actor) string { return string(or(a.Transport, TCP)) }
+func transportOf(a Actor) string { return string(cmp.Or(a.Transport, TCP)) }
 
 // where lists the addresses of a service.
 func (t *setupSheet) where(service, transport string) []string {
@@ -114,7 +115,7 @@ func (t *setupSheet) transport(a Actor, object *org.UMIPGateway) {
 		t.line("SIP over", "TCP; never UDP")
 		return
 	}
-	t.line("SIP over", "TLS %s or newer, with certificates on both sides", or(t.s.Organisation.TLS.MinVersion, t.p.TLS.MinVersion))
+	t.line("SIP over", "TLS %s or newer, with certificates on both sides", cmp.Or(t.s.Organisation.TLS.MinVersion, t.p.TLS.MinVersion))
 	if object != nil {
 		t.line("the device shows", "a certificate that names %s (exsim pki issue %s, or exsim pki sign its request)", object.FQDN, object.FQDN)
 	}

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -127,7 +128,9 @@ func (v *variants) secret(p yamlfile.Pair) {
 		v.f.Report(p.Value.Pos, "{env: NAME} or {file: NAME}", "secret %q: where is it?", p.Key)
 		return
 	case s.Env != "":
-		value, err = environment(s.Env)
+		if value = os.Getenv(s.Env); value == "" {
+			err = fmt.Errorf("the environment variable %s is not set", s.Env)
+		}
 	default:
 		var b []byte
 		b, err = os.ReadFile(beside(v.f.Name, s.File))
@@ -243,7 +246,7 @@ func (v *variants) value(row map[string]string, name string) (string, error) {
 	}
 	known := slices.Concat(slices.Collect(maps.Keys(row)), slices.Collect(maps.Keys(v.vars)), slices.Collect(maps.Keys(v.secrets)))
 	slices.Sort(known)
-	return "", fmt.Errorf("${%s}: neither vars nor secrets nor matrix has it; %s", name, or(yamlfile.Suggest(name, known), "the file has none"))
+	return "", fmt.Errorf("${%s}: neither vars nor secrets nor matrix has it; %s", name, cmp.Or(yamlfile.Suggest(name, known), "the file has none"))
 }
 
 // unused reports names that nothing refers to.

@@ -44,6 +44,47 @@ type observer interface {
 	judge(j *judge, v *Verdict, anchor int)
 }
 
+// Actions of a call say which one, those that an actor does say who.
+type (
+	ofCall  interface{ callID() string }
+	byActor interface{ actorName() string }
+)
+
+// call is the id of the call that a step is about, "" if it is about none.
+func (s *Step) call() string {
+	if a, ok := s.action.(ofCall); ok {
+		return a.callID()
+	}
+	return ""
+}
+
+// placing finds the step that places a call; its number counts from 1, and is 0
+// if none does.
+func (s *Scenario) placing(id string) (n int, c *call) {
+	for i := range s.Steps {
+		if c, ok := s.Steps[i].action.(*call); ok && id != "" && c.ID == id {
+			return i + 1, c
+		}
+	}
+	return 0, nil
+}
+
+// caller is the actor that places a call, "" if none does.
+func (s *Scenario) caller(id string) string {
+	if _, c := s.placing(id); c != nil {
+		return c.From
+	}
+	return ""
+}
+
+// actor is who does a step, "" if no actor does.
+func (s *Scenario) actor(step *Step) string {
+	if a, ok := step.action.(byActor); ok {
+		return a.actorName()
+	}
+	return s.caller(step.call())
+}
+
 // step reads one step.
 func (l *loader) step(v yamlfile.Value) {
 	if v.Kind != yamlfile.Map || len(v.Pairs) != 1 {

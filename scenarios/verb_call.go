@@ -26,6 +26,9 @@ type call struct {
 	Within   time.Duration `yaml:"within" default:"10s" doc:"time for the final answer"`
 }
 
+func (c *call) callID() string    { return c.ID }
+func (c *call) actorName() string { return c.From }
+
 func (c *call) check(l *loader) string {
 	if l.calls[c.ID] {
 		l.f.Report(l.at("id"), "", "call id %q stands twice", c.ID)
@@ -71,6 +74,8 @@ type talk struct {
 	Within time.Duration `yaml:"within" default:"30s" doc:"time for that event"`
 }
 
+func (t *talk) callID() string { return t.Call }
+
 func (t *talk) check(l *loader) string {
 	l.callID(l.at("call"), t.Call)
 	l.event(l.at("after"), t.After)
@@ -94,9 +99,11 @@ type dtmf struct {
 	Digits string `yaml:"digits,required" doc:"0-9, *, #, A-D"`
 }
 
+func (d *dtmf) callID() string { return d.Call }
+
 func (d *dtmf) check(l *loader) string {
 	l.callID(l.at("call"), d.Call)
-	if d.Digits == "" || strings.Trim(d.Digits, "0123456789*#ABCD") != "" {
+	if strings.Trim(d.Digits, "0123456789*#ABCD") != "" {
 		l.f.Report(l.at("digits"), "0-9, *, #, A-D", "dtmf: digits %q", d.Digits)
 	}
 	return fmt.Sprintf("%s presses %s", d.Call, d.Digits)
@@ -116,6 +123,8 @@ type hangup struct {
 	After  string        `yaml:"after" doc:"event of the call that it waits for"`
 	Within time.Duration `yaml:"within" default:"30s" doc:"time for that event"`
 }
+
+func (h *hangup) callID() string { return h.Call }
 
 func (h *hangup) check(l *loader) string {
 	l.callID(l.at("call"), h.Call)

@@ -24,6 +24,8 @@ type expect struct {
 	Within time.Duration `yaml:"within" default:"10s" doc:"time since the last action began"`
 }
 
+func (e *expect) callID() string { return e.Call }
+
 func (e *expect) check(l *loader) string {
 	l.matcher(&e.Matcher)
 	return "expect " + e.String()
@@ -55,6 +57,8 @@ type awaitMail struct {
 	Audio  string           `yaml:"audio" enum:"same" doc:"same: its recording holds, octet for octet, all that was said in the call"`
 	Within time.Duration    `yaml:"within" default:"20s" doc:"time since the step began"`
 }
+
+func (m *awaitMail) callID() string { return m.Call }
 
 func (m *awaitMail) check(l *loader) string {
 	if m.Call != "" {

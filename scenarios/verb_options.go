@@ -17,6 +17,8 @@ type options struct {
 	Within time.Duration `yaml:"within" default:"10s" doc:"time for each answer"`
 }
 
+func (o *options) actorName() string { return o.From }
+
 func (o *options) check(l *loader) string {
 	l.actor(l.at("from"), o.From)
 	return fmt.Sprintf("%s asks for OPTIONS: %d", o.From, o.Status)

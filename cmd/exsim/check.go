@@ -101,7 +101,7 @@ func checkTrace(cmd *cobra.Command, saved string, args []string) error {
 	defer f.Close()
 	events, err := trace.ReadJSON(f)
 	if err != nil {
-		return input(fmt.Errorf("%s: %w", saved, err))
+		return input(fmt.Errorf("%s is no trace, as exsim run --save FOLDER writes them: %w", saved, err))
 	}
 	if len(events) == 0 {
 		return input(fmt.Errorf("%s holds no event", saved))

@@ -38,6 +38,9 @@ It needs no privilege: a port below 1024 that may not be bound is moved up by
 }
 
 func demo(cmd *cobra.Command, ports sim.Ports, dir, save string) error {
+	if err := writable(save); err != nil {
+		return err
+	}
 	out := cmd.OutOrStdout()
 	text, ok := scenarios.ShippedText("call-answering")
 	if !ok {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/exsim/exsim/scenarios"
+	"github.com/exsim/exsim/sim"
 )
 
 func addressFlag(cmd *cobra.Command, into *map[string]string) {
@@ -29,6 +30,21 @@ func setAddresses(list []*scenarios.Scenario, addresses map[string]string) error
 		}
 	}
 	return nil
+}
+
+// whereToCall tells whoever stands at an external device where exsim listens.
+func whereToCall(cmd *cobra.Command, s *scenarios.Scenario) func(x *sim.Exchange) {
+	if !s.Guided() {
+		return nil
+	}
+	return func(x *sim.Exchange) {
+		front := x.Profile().Front()
+		for _, l := range x.Listeners() {
+			if l.Row.Service == front {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: the trunk goes to %s over %s\n", s.Name, netip.AddrPortFrom(l.Server.Public(), l.Bound), strings.ToUpper(l.Row.Transport))
+			}
+		}
+	}
 }
 
 // setDevices says who plays the actors.

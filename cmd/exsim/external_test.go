@@ -141,6 +141,8 @@ steps:
 		return exec.CommandContext(t.Context(), sipsak, "-s", "sip:x@127.0.0.10:29060", "-E", "tcp")
 	})
 	require.Zero(t, code, out)
-	code, _, errs := runExsim(t, "run", file, "--prove", "--free-ports", "--patience", "10ms")
+	code, out, errs := runExsim(t, "run", file, "--prove", "--free-ports", "--patience", "10ms")
 	require.Equal(t, 1, code, errs)
+	require.Contains(t, out, "no OPTIONS came from 127.0.0.1")
+	require.Regexp(t, `the trunk goes to 127\.0\.0\.10:\d+ over TCP`, errs)
 }

@@ -65,6 +65,17 @@ func TestJUnitAndTrace(t *testing.T) {
 	require.NoError(t, err, string(out))
 }
 
+// A file that results cannot be written to is told before anything runs.
+func TestResultsNeedAPlace(t *testing.T) {
+	nowhere := filepath.Join(t.TempDir(), "no", "file")
+	for _, args := range [][]string{{"run", "missed-call", "--junit", nowhere}, {"run", "missed-call", "--json", nowhere}, {"up", "--save", nowhere}, {"demo", "--save", nowhere}} {
+		code, out, errs := runExsim(t, append(args, "--free-ports")...)
+		require.Equal(t, 2, code, args)
+		require.Empty(t, out, args)
+		require.Contains(t, errs, "no such file or directory", args)
+	}
+}
+
 // The JSON Schema takes what ships, and refuses what exsim refuses.
 func TestSchema(t *testing.T) {
 	python := needPeer(t, "python3")

@@ -40,10 +40,25 @@ func newResult(outcome *scenarios.Outcome, planted string, good bool, o runOptio
 
 // writeAll writes the results to the files that were asked for.
 func writeAll(cmd *cobra.Command, o runOptions, results []result) error {
-	if err := writeResults(cmd, o.json, results); err != nil {
-		return err
+	return errors.Join(writeResults(cmd, o.json, results), writeJUnit(o.junit, results))
+}
+
+// writable reports a file that results could not be written to, before anything
+// runs.
+func writable(files ...string) error {
+	for _, name := range files {
+		if name == "" || name == "-" {
+			continue
+		}
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o644) //nolint:gosec // results are no secret
+		if err != nil {
+			return input(err)
+		}
+		if err := f.Close(); err != nil {
+			return input(err)
+		}
 	}
-	return writeJUnit(o.junit, results)
+	return nil
 }
 
 func writeResults(cmd *cobra.Command, file string, results []result) error {

@@ -179,7 +179,7 @@ func prepare(args []string, o runOptions) ([]*scenarios.Scenario, error) {
 			return nil, input(err)
 		}
 	}
-	return list, nil
+	return list, writable(o.json, o.junit)
 }
 
 // runOne runs a scenario, and with --prove also with each fault that it
@@ -240,7 +240,7 @@ func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *sce
 	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{
 		Dir: dir, Ports: o.ports, Seed: o.seed, Plant: plant,
 		Progress: func(n int, text string, ok *bool) { progress(s, n, text, ok) },
-		Patience: o.patience,
+		Patience: o.patience, Ready: whereToCall(cmd, s),
 		Now: func(n int, text string) {
 			clearProgress()
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s, step %d of %d. NOW: %s\n", s.Name, n, len(s.Steps), text)

@@ -46,6 +46,10 @@ const (
 	RemembersWorker Fault = "remembers-worker"
 	// NoOptions answers OPTIONS with 405.
 	NoOptions Fault = "no-options"
+	// ClosedPort listens nowhere: nobody can ask it for OPTIONS.
+	ClosedPort Fault = "closed-port"
+	// CallsElsewhere calls port 9 in place of the trunk's.
+	CallsElsewhere Fault = "calls-elsewhere"
 	// OneRouter gives up where the first call router refuses or is dead.
 	OneRouter Fault = "one-router"
 	// NoAnswerInACK leaves the answer to a late offer out of the ACK.
@@ -133,6 +137,9 @@ func Start(conf Config) (*Gateway, error) {
 		Rand:      conf.Rand, Calls: conf.Calls, Trace: g.src,
 		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) { return conf.Dial(ctx, g.addr, to) },
 	})
+	if g.has(ClosedPort) {
+		_ = ln.Close()
+	}
 	g.wg.Go(func() { _ = g.ep.Serve(ln) })
 	return g, nil
 }
@@ -246,6 +253,9 @@ func (g *Gateway) Call(ctx context.Context, p CallParams) (*Call, error) {
 func (g *Gateway) place(ctx context.Context, p CallParams, c *Call, callID, tag string) (a sip.Answer, inv *sip.Invite, err error) {
 	tries := uint32(0)
 	for i, router := range p.Routers {
+		if g.has(CallsElsewhere) {
+			router = netip.AddrPortFrom(router.Addr(), discard)
+		}
 		inv = g.invite(p, router, c)
 		inv.CallID, inv.FromTag, inv.CSeq = callID, tag, tries
 		a, err = g.follow(ctx, inv)
@@ -290,6 +300,9 @@ func (g *Gateway) invite(p CallParams, to netip.AddrPort, c *Call) *sip.Invite {
 }
 
 const diversion = "Diversion:"
+
+// discard is a port where nobody listens (RFC 863).
+const discard = 9
 
 // follow sends the INVITE and follows redirects, each to the Contact's address
 // with the same Call-ID and From tag.

@@ -75,7 +75,7 @@ func (c *Call) startMedia(agreed sdp.Agreed) error {
 		return nil // nothing is agreed
 	}
 	if c.g.has(MediaElsewhere) {
-		agreed.Remote = netip.AddrPortFrom(agreed.Remote.Addr(), 9) // discard: nobody else's
+		agreed.Remote = netip.AddrPortFrom(agreed.Remote.Addr(), discard)
 	}
 	p := rtp.Params{
 		Remote: agreed.Remote, Codec: rtp.Codec(agreed.Codec.PT), PT: agreed.PT, EventsPT: agreed.EventsPT,

@@ -1,6 +1,7 @@
 package org
 
 import (
+	"cmp"
 	"embed"
 	"fmt"
 	"net/netip"
@@ -319,7 +320,7 @@ func (c checker) security() {
 			*m = ModeTCP
 		}
 		if !slices.Contains(modes, string(*m)) {
-			c.f.Report(at, strings.Join(modes, ", "), "%s: Exchange %s has no um-startup-mode %s (%s: %s)", of, o.Version, *m, c.p.Sources[why.Source].Title, or(why.Note, "see there"))
+			c.f.Report(at, strings.Join(modes, ", "), "%s: Exchange %s has no um-startup-mode %s (%s: %s)", of, o.Version, *m, c.p.Sources[why.Source].Title, cmp.Or(why.Note, "see there"))
 		}
 	}
 	if c.p.RoleOf("call-router") != "" {
@@ -414,11 +415,4 @@ func (c checker) ranges() {
 	if l.MaxCallsAllowed < 0 || l.MaxCallsAllowed > 200 {
 		c.f.Report(l.Pos, "the range of Set-UMService", "max-calls-allowed: %d is not within 0 to 200", l.MaxCallsAllowed)
 	}
-}
-
-func or(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
