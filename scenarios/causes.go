@@ -16,13 +16,16 @@ import (
 type Cause struct {
 	Pos   yamlfile.Pos
 	ID    string    `yaml:"id,required" doc:"its name"`
+	About topic     `yaml:"about" default:"call" enum:"call,mail,any" doc:"what the steps are about whose failure it explains"`
 	Got   string    `yaml:"got" doc:"what the step got, if that matters"`
 	Has   []Matcher `yaml:"has,required" doc:"events that the trace holds"`
 	Lacks []Matcher `yaml:"lacks" doc:"events that it does not hold"`
-	Side  string    `yaml:"side,required" enum:"device,network,bench,unknown" doc:"where it lies"`
-	Text  string    `yaml:"cause,required" doc:"what is wrong"`
-	Next  string    `yaml:"next,required" doc:"what to do"`
-	Ref   string    `yaml:"ref,required" doc:"what it rests on"`
+	// Altered asks for an INVITE that came otherwise than it left, and says how.
+	Altered bool   `yaml:"altered" doc:"whether an INVITE came to the organisation otherwise than a simulated gateway sent it: {altered} says how"`
+	Side    string `yaml:"side,required" enum:"device,network,bench,unknown" doc:"where it lies"`
+	Text    string `yaml:"cause,required" doc:"what is wrong"`
+	Next    string `yaml:"next,required" doc:"what to do"`
+	Ref     string `yaml:"ref,required" doc:"what it rests on"`
 }
 
 //go:embed causes.yaml
@@ -68,17 +71,66 @@ func loadCauses(name string, text []byte) ([]Cause, error) {
 // unknownCause is what is said where no cause fits: nothing is guessed.
 const unknownCause = "unknown: no known cause fits what the trace shows"
 
+// topic is what a step, or a cause, is about.
+type topic string
+
+const (
+	aboutCall topic = "call"
+	aboutMail topic = "mail"
+	aboutAny  topic = "any"
+)
+
+// about is the topic of a step.
+func (s *Step) about() topic {
+	switch a := s.action.(type) {
+	case *sendMail:
+		return aboutMail
+	case *awaitMail:
+		if a.Call == "" {
+			return aboutMail
+		}
+		return aboutAny
+	case *expect:
+		return a.about()
+	case *connect:
+		return aboutAny
+	}
+	return aboutCall
+}
+
+// about is the topic of a matcher, by its event.
+func (m *Matcher) about() topic {
+	switch kind, _, _ := strings.Cut(m.Event, "."); kind {
+	case "smtp", "mailhost":
+		return aboutMail
+	case "mail":
+		return aboutAny
+	}
+	return aboutCall
+}
+
+func (c *Cause) explains(about topic) bool {
+	return c.About == about || c.About == aboutAny || about == aboutAny
+}
+
 // explain says why a step failed.
-func (j *judge) explain(v *Verdict, call string) {
+func (j *judge) explain(v *Verdict, call string, about topic) {
 	v.Side, v.Cause, v.Next = "unknown", unknownCause, "look at the ladder around event and got; a saved trace (--save) can be sent along with a question"
 	session := j.calls[call]
 	j.scope(call)
 	for _, c := range Causes() {
-		if c.Got != "" && c.Got != v.Got {
+		if c.Got != "" && c.Got != v.Got || !c.explains(about) {
 			continue
 		}
+		altered := ""
+		if c.Altered {
+			if altered = j.altered(session); altered == "" {
+				continue
+			}
+		}
 		if first, ok := j.fits(&c, session); ok {
-			v.CauseID, v.Side, v.Cause, v.Next, v.Ref = c.ID, c.Side, fillIn(c.Text, first), fillIn(c.Next, first), c.Ref
+			text := strings.ReplaceAll(fillIn(c.Text, first), "{altered}", altered)
+			v.CauseID, v.Side, v.Cause, v.Next, v.Ref = c.ID, c.Side, text, fillIn(c.Next, first), c.Ref
 			return
 		}
 	}
@@ -122,15 +174,15 @@ func (j *judge) shows(m *Matcher, session trace.Session) *trace.Event {
 // those since it was placed that no other actor brought about.
 func (j *judge) scope(id string) {
 	j.since, j.others, j.ofCall = 0, nil, id != ""
-	n, c := j.s.placing(id)
-	if c == nil {
+	n, actor := j.s.opening(id)
+	if n == 0 {
 		return
 	}
 	if i, ran := j.step[n]; ran {
 		j.since = i
 	}
 	for name, a := range j.s.Actors {
-		if name != c.From && a.Address != j.s.Actors[c.From].Address {
+		if name != actor && a.Between != actor && a.Address != j.s.Actors[actor].Address {
 			j.others = append(j.others, a.Address)
 		}
 	}

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/faults"
 	"github.com/exsim/exsim/sim/gateway"
+	"github.com/exsim/exsim/sim/mailhost"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -61,12 +63,18 @@ func (e audioEvent) AppendTo(f *trace.Fields) {
 	f.Bool("same", e.same)
 }
 
-type faultEvent struct{ f PlantedFault }
+var noSession trace.Session
+
+type faultEvent struct {
+	f      PlantedFault
+	lifted bool
+}
 
 func (faultEvent) EventName() string { return "scenario.fault" }
 func (e faultEvent) AppendTo(f *trace.Fields) {
 	f.Text("actor", e.f.Actor)
 	f.Text("do", e.f.Do)
+	f.Bool("lifted", e.lifted)
 }
 
 // nowEvent is what a person has to do.
@@ -135,8 +143,8 @@ func Events() []trace.EventType {
 		{Name: "bench.lateness", Means: "how far behind exsim's own sending clock was", Fields: []trace.FieldType{
 			{Key: "who", Means: "organisation, or an actor"}, {Key: "sends", Means: "packets that were due"},
 			{Key: "late", Means: "of them, more than 10 ms late"}, {Key: "worst", Means: "the longest delay"}}},
-		{Name: "scenario.fault", Means: "a fault was planted", Fields: []trace.FieldType{
-			{Key: "actor", Means: "the actor"}, {Key: "do", Means: "the fault"}}},
+		{Name: "scenario.fault", Means: "a fault was planted, or lifted", Fields: []trace.FieldType{
+			{Key: "actor", Means: "the actor, or the server"}, {Key: "do", Means: "the fault"}, {Key: "lifted", Means: "whether it was lifted"}}},
 		{Name: "scenario.verdict", Means: "the judgement of a step", Fields: []trace.FieldType{
 			step, {Key: "text", Means: "what was expected"}, {Key: "result", Means: "passed, failed or not run"},
 			{Key: "got", Means: "what happened instead"}, {Key: "event", Means: "number of the event that decided, -1 if none"},
@@ -145,6 +153,8 @@ func Events() []trace.EventType {
 	}
 	list = append(list, sim.Events()...)
 	list = append(list, gateway.Events()...)
+	list = append(list, mailhost.Events()...)
+	list = append(list, faults.Events()...)
 	slices.SortFunc(list, func(a, b trace.EventType) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }

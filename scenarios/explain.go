@@ -47,8 +47,18 @@ func (s *Scenario) Explain() (string, error) {
 	b.WriteString("steps:\n")
 	for i := range s.Steps {
 		step := &s.Steps[i]
-		fmt.Fprintf(&b, "  - %s:%s\n", step.Verb, comment(step.Text))
-		b.WriteString(x.Print(step.action, []string{"steps", strconv.Itoa(i), step.Verb}, 3))
+		indent := 1
+		if step.group != 0 {
+			indent = 4
+			switch {
+			case i == 0 || s.Steps[i-1].group != step.group:
+				b.WriteString("  - parallel:\n      -\n")
+			case s.Steps[i-1].branch != step.branch:
+				b.WriteString("      -\n")
+			}
+		}
+		fmt.Fprintf(&b, "%s- %s:%s\n", strings.Repeat("  ", indent), step.Verb, comment(step.Text))
+		b.WriteString(x.Print(step.action, step.path, indent+2))
 	}
 	return s.mask(b.String()), nil
 }

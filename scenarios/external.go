@@ -191,8 +191,7 @@ func (c *call) watch(ctx context.Context, r *run) error {
 		begin, limit = e.Seq+1, c.Within
 		if e.Session.Kind != "" && session != e.Session { // or a second attempt under another name
 			session = e.Session
-			r.sessions[c.ID] = session
-			r.src.Record(trace.Session{}, trace.Session{}, callEvent{c.ID, session}, nil)
+			r.named(c.ID, session)
 		}
 		switch {
 		case e.Name == "um.answered" && c.Outcome == "refused":
@@ -240,7 +239,7 @@ func (r *run) mark() (next uint64) {
 
 // remote is the session of a call of an external device.
 func (r *run) remote(id string) (trace.Session, error) {
-	if s := r.sessions[id]; s.Kind != "" {
+	if s := r.sessions()[id]; s.Kind != "" {
 		return s, nil
 	}
 	return trace.Session{}, fmt.Errorf("call %s is not up", id)
@@ -290,7 +289,7 @@ func (d *dtmf) watch(ctx context.Context, r *run) error {
 
 // prepare waits for the event behind which to hang up.
 func (h *hangup) prepare(ctx context.Context, r *run) error {
-	session := r.sessions[h.Call]
+	session := r.sessions()[h.Call]
 	if h.After != "" && r.since(ctx, 0, h.Within, func(e *trace.Event) bool { return e.Name == h.After && e.Session == session }) == nil {
 		return fmt.Errorf("no %s within %s", h.After, h.Within)
 	}

@@ -48,6 +48,9 @@ func Judge(s *Scenario, events []trace.Event) []Verdict {
 	for n, step := range s.Steps {
 		at, ran := j.step[n+1]
 		v := Verdict{Step: n + 1, Text: step.Text, Result: NotRun, Event: -1}
+		if n > 0 && step.otherBranch(&s.Steps[n-1]) {
+			anchor = j.branchBegin(n)
+		}
 		if ran {
 			if step.moves() || anchor < 0 {
 				anchor = at
@@ -58,25 +61,45 @@ func Judge(s *Scenario, events []trace.Event) []Verdict {
 			}
 		}
 		if v.Result == Failed {
-			j.explain(&v, step.call())
+			j.explain(&v, step.call(), step.about())
 		}
 		verdicts = append(verdicts, v)
 	}
 	for i := range s.Goals {
 		v := j.goal(&s.Goals[i])
 		if v.Result == Failed {
-			j.explain(&v, s.Goals[i].Call)
+			j.explain(&v, s.Goals[i].Call, s.Goals[i].about())
 		}
 		verdicts = append(verdicts, v)
 	}
 	for i := range s.Never {
 		v := j.never(&s.Never[i])
 		if v.Result == Failed {
-			j.explain(&v, s.Never[i].Call)
+			j.explain(&v, s.Never[i].Call, s.Never[i].about())
 		}
 		verdicts = append(verdicts, v)
 	}
 	return verdicts
+}
+
+// otherBranch reports whether the step before is of another branch, or group.
+func (s *Step) otherBranch(before *Step) bool {
+	return s.group != before.group || s.branch != before.branch
+}
+
+// branchBegin is the event from which the times of a branch count: none, so
+// that it is that of its first step; behind parallel steps the first of them.
+func (j *judge) branchBegin(n int) int {
+	if j.s.Steps[n].group != 0 {
+		return -1
+	}
+	begin := -1
+	for i := n - 1; i >= 0 && j.s.Steps[i].group == j.s.Steps[n-1].group; i-- {
+		if at, ran := j.step[i+1]; ran && (begin < 0 || at < begin) {
+			begin = at
+		}
+	}
+	return begin
 }
 
 type judge struct {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/exsim/exsim/sim/admit"
@@ -17,11 +18,16 @@ const nameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 type loader struct {
 	f     *yamlfile.File
 	s     *Scenario
-	calls map[string]bool // ids of call steps so far
-	used  map[string]bool // actors
+	calls map[string]place // ids of calls so far
+	used  map[string]bool  // actors
 
 	settings yamlfile.Value // of the step that is checked
+
+	group, branch int // of the step that is read
 }
+
+// place is where a call is opened.
+type place struct{ group, branch int }
 
 func (l *loader) check() {
 	if v, given := l.f.Root.Get("version"); given && l.s.Version != 1 {
@@ -33,14 +39,10 @@ func (l *loader) check() {
 	}
 	l.s.Organisation = org.FromValue(l.f, l.s.OrganisationValue, "2013")
 	for _, name := range slices.Sorted(maps.Keys(l.s.Actors)) {
-		a := l.s.Actors[name]
-		l.certificate(a.Pos, a.Certificate)
-		if a.Certificate != good && a.Transport != TLS {
-			l.f.Report(a.Pos, "transport: tls", "actor %q: a certificate is shown over TLS alone", name)
-		}
+		l.actorOf(name, l.s.Actors[name])
 	}
-	for _, v := range l.s.StepValues {
-		l.step(v)
+	for i, v := range l.s.StepValues {
+		l.steps(v, []string{"steps", strconv.Itoa(i)})
 	}
 	for _, list := range [][]Matcher{l.s.Goals, l.s.Never} {
 		for i := range list {
@@ -58,6 +60,32 @@ func (l *loader) check() {
 			l.f.Report(l.s.Actors[name].Pos, "", "actor %q is not used by any step", name)
 		}
 	}
+}
+
+// actorOf checks one actor.
+func (l *loader) actorOf(name string, a Actor) {
+	l.certificate(a.Places.At("certificate", a.Pos), a.Certificate)
+	if a.Certificate != good && a.Transport != TLS {
+		l.f.Report(a.Places.At("certificate", a.Pos), "transport: tls", "actor %q: a certificate is shown over TLS alone", name)
+	}
+	for _, key := range []string{"transport", "media", "certificate"} {
+		if at, said := a.Places[key]; said && a.Role != roleGateway {
+			l.f.Report(at, "", "actor %q: %s is a setting of an ip-gateway", name, key)
+		}
+	}
+	if a.Role != roleBox {
+		if a.Between != "" {
+			l.f.Report(a.Places.At("between", a.Pos), "", "actor %q: between is a setting of a middlebox", name)
+		}
+		return
+	}
+	if a.Device == External {
+		l.f.Report(a.Places.At("device", a.Pos), "leave a real middlebox out of the file: the actors' traffic passes through it", "actor %q: a middlebox is simulated", name)
+	}
+	if of, ok := l.s.Actors[a.Between]; !ok || of.Role == roleBox {
+		l.f.Report(a.Places.At("between", a.Pos), yamlfile.Suggest(a.Between, slices.Sorted(maps.Keys(l.s.Actors))), "actor %q: between %q names no actor that calls or sends", name, a.Between)
+	}
+	l.used[name] = true
 }
 
 // server reports a server that is not there, or does not run a service.
@@ -116,7 +144,7 @@ func (l *loader) matcher(m *Matcher) {
 }
 
 // envelope are the members of every event that a condition may name.
-var envelope = []string{"host", "listener", "session", "cause", "name"}
+var envelope = []string{"host", "listener", "session", "cause", "name", "raw"}
 
 // fields reports conditions on fields that the event does not have: they could
 // never be met, and a never could not fail.
@@ -140,7 +168,7 @@ func (l *loader) fields(at yamlfile.Pos, event string, where map[string]Value) {
 
 // places are the listeners and hosts of a run.
 func (l *loader) places() []string {
-	names := []string{"ip-gateway", "scenario"}
+	names := []string{roleGateway, roleMail, roleBox, "scenario"}
 	names = slices.AppendSeq(names, maps.Keys(l.s.Actors))
 	if l.s.Organisation == nil {
 		return names
@@ -173,38 +201,40 @@ func (l *loader) event(at yamlfile.Pos, name string) {
 }
 
 func (l *loader) callID(at yamlfile.Pos, id string) {
-	if !l.calls[id] {
-		l.f.Report(at, yamlfile.Suggest(id, slices.Sorted(maps.Keys(l.calls))), "no call step before this one has the id %q", id)
+	opened, ok := l.calls[id]
+	switch {
+	case !ok:
+		l.f.Report(at, yamlfile.Suggest(id, names(l.calls)), "no call step before this one has the id %q", id)
+	case opened.group == l.group && opened.branch != l.branch && l.branch > 0:
+		l.f.Report(at, "put it into the branch of the call, or behind parallel", "call %q is opened beside this step, and may not be up yet", id)
 	}
 }
 
-func (l *loader) actor(at yamlfile.Pos, name string) {
-	if _, ok := l.s.Actors[name]; !ok {
+// opens notes the id of a call.
+func (l *loader) opens(id string) {
+	if _, twice := l.calls[id]; twice {
+		l.f.Report(l.at("id"), "", "call id %q stands twice", id)
+	}
+	l.calls[id] = place{}
+	if l.branch > 0 {
+		l.calls[id] = place{l.group, l.branch}
+	}
+}
+
+// actor checks who does a step: an actor with this role.
+func (l *loader) actor(at yamlfile.Pos, name, role string) {
+	switch a, ok := l.s.Actors[name]; {
+	case !ok:
 		l.f.Report(at, yamlfile.Suggest(name, slices.Sorted(maps.Keys(l.s.Actors))), "no actor is named %q", name)
+	case role != "" && a.Role != role && knownRole(a.Role):
+		l.f.Report(at, "", "%s is a %s, and this is done by a %s", name, a.Role, role)
 	}
 	l.used[name] = true
 }
 
 func (l *loader) faults(list []PlantedFault) {
-	for _, f := range list {
-		if _, ok := l.s.Actors[f.Actor]; !ok {
-			l.f.Report(f.Pos, yamlfile.Suggest(f.Actor, slices.Sorted(maps.Keys(l.s.Actors))), "fault: no actor is named %q", f.Actor)
-		}
-		i := slices.IndexFunc(faultKinds, func(k faultKind) bool { return k.name == f.Do })
-		if i < 0 {
-			l.f.Report(f.Pos, yamlfile.Suggest(f.Do, faultNames()), "unknown fault %q", f.Do)
-			continue
-		}
-		settings := f.settings()
-		for _, setting := range slices.Sorted(maps.Keys(settings)) {
-			if needed := faultKinds[i].setting == setting; needed != settings[setting] {
-				l.f.Report(f.Pos, "", "fault %s: %s is %s", f.Do, setting, map[bool]string{true: "missing", false: "not its setting"}[needed])
-			}
-		}
-		l.certificate(f.Pos, f.Certificate)
-		if ids := causeIDs(); f.Cause != "" && !slices.Contains(ids, f.Cause) {
-			l.f.Report(f.Pos, yamlfile.Suggest(f.Cause, ids), "fault %s: unknown cause %q", f.Do, f.Cause)
-		}
+	for i := range list {
+		l.fault(&list[i])
 	}
 }
 

@@ -169,7 +169,7 @@ func (m *Matcher) matches(e *trace.Event, known calls) (ok bool, misses int, why
 
 // content names the conditions on the body of a message that are not met.
 func (m *Matcher) content(raw []byte) (list []string) {
-	_, body, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
+	body := bodyOf(raw)
 	for _, w := range unmet(m.SDP, func(key string) (string, bool) { return description(body, key) }) {
 		list = append(list, "sdp "+w)
 	}
@@ -177,6 +177,11 @@ func (m *Matcher) content(raw []byte) (list []string) {
 		list = append(list, fmt.Sprintf("the body has %d octets that do not match", len(body)))
 	}
 	return list
+}
+
+func bodyOf(raw []byte) []byte {
+	_, body, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
+	return body
 }
 
 // description finds the first line of a session description by its letter, or

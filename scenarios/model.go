@@ -29,10 +29,10 @@ type Scenario struct {
 
 	OrganisationValue yamlfile.Value   `yaml:"organisation" doc:"what differs from the default organisation of its version (2013 if not said); a list replaces the whole list"`
 	Actors            map[string]Actor `yaml:"actors,required" doc:"the parties beside the organisation, by name"`
-	StepValues        []yamlfile.Value `yaml:"steps,required" doc:"what is done and expected, in this order; behind a step that fails the others are not run"`
+	StepValues        []yamlfile.Value `yaml:"steps,required" doc:"what is done and expected, in this order; behind a step that fails the others are not run. parallel: [...] does some at the same time"`
 	Goals             []Matcher        `yaml:"goals" doc:"what holds for every event that it names, of which there is at least one: figures of media, and the like"`
 	Never             []Matcher        `yaml:"never" doc:"events that must not happen in the whole run"`
-	Faults            []PlantedFault   `yaml:"faults" doc:"what actors do wrong in every run"`
+	Faults            []PlantedFault   `yaml:"faults" doc:"what actors, or servers of the organisation, do wrong in every run"`
 	Catches           []PlantedFault   `yaml:"catches" doc:"faults with which the scenario must fail: exsim run --prove runs the pair"`
 
 	Organisation *org.Organisation
@@ -44,8 +44,11 @@ type Scenario struct {
 // Actor is a party beside the organisation.
 type Actor struct {
 	Pos         yamlfile.Pos
-	Role        string     `yaml:"role,required" enum:"ip-gateway" doc:"what it is"`
-	Address     netip.Addr `yaml:"address,required" doc:"that it calls from; the UM IP gateway of this address is its object"`
+	Places      yamlfile.Places
+	Role        string     `yaml:"role,required" enum:"ip-gateway,mail-host,middlebox" doc:"what it is: a device that calls, a host that sends mail, or what stands between one of these and the organisation"`
+	Address     netip.Addr `yaml:"address,required" doc:"that it calls or sends from; of an ip-gateway, the UM IP gateway of this address is its object"`
+	Port        uint16     `yaml:"port" doc:"where an external device is called, 5060 or 5061 if left out; a simulated one listens on a free port"`
+	Between     string     `yaml:"between" doc:"of a middlebox: the actor whose connections and media pass through it"`
 	Transport   Transport  `yaml:"transport" default:"tcp" enum:"tcp,tls" doc:"of its SIP"`
 	Media       Media      `yaml:"media" default:"rtp" enum:"rtp,srtp" doc:"that it offers"`
 	Device      Device     `yaml:"device" default:"simulated" enum:"simulated,external" doc:"who plays it: exsim, or the device under test, for which the run says what to do; exsim run --device changes it"`
@@ -70,27 +73,15 @@ const (
 	SRTP Media = "srtp"
 )
 
-// PlantedFault makes a simulated actor do something wrong.
-type PlantedFault struct {
-	Pos   yamlfile.Pos
-	Actor string `yaml:"actor,required" doc:"who does it"`
-	Do    string `yaml:"do,required" doc:"what it does wrong"`
-
-	Address     netip.Addr `yaml:"address" doc:"of other-address"`
-	Port        uint16     `yaml:"port" doc:"of assumes-port"`
-	Transport   Transport  `yaml:"transport" enum:"tcp,tls" doc:"of other-transport"`
-	Certificate string     `yaml:"certificate" doc:"of other-certificate: good, or a kind of exsim pki bad"`
-	Media       Media      `yaml:"media" enum:"rtp,srtp" doc:"of other-media"`
-
-	Cause string `yaml:"cause" doc:"in catches: id of the cause that the verdict must name"`
-}
-
 // Step is one line of a scenario: exactly one verb.
 type Step struct {
 	Pos    yamlfile.Pos
 	Verb   string
 	Text   string // as people read it
 	action action
+	path   []string // in the file
+
+	group, branch int // of parallel steps, from 1; 0 of a step that stands alone
 }
 
 // moves reports whether times count from the step's begin: an expectation

@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/exsim/exsim/sim"
@@ -66,7 +68,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 		header = append(header, trace.Field{Key: varPrefix + name, Value: s.Vars[name]})
 	}
 	log := trace.New(trace.Config{Dir: o.Dir, Header: header, Mask: s.Secrets})
-	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), calls: map[string]*gateway.Call{}, sessions: calls{}}
+	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), state: &state{calls: map[string]*gateway.Call{}, sessions: calls{}}, wrongs: &wrongs{}}
 	err := r.start()
 	if err == nil {
 		r.steps(ctx)
@@ -81,7 +83,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 		for _, v := range out.Verdicts {
 			r.src.Record(trace.Session{}, trace.Session{}, verdictEvent{v}, nil)
 		}
-		err = faults(events)
+		err = ownFault(events)
 	}
 	if err == nil {
 		err = ctx.Err()
@@ -103,8 +105,8 @@ func VarsOf(events []trace.Event) map[string]string {
 	return set
 }
 
-// faults makes a failure of exsim itself an error of the run.
-func faults(events []trace.Event) error {
+// ownFault makes a failure of exsim itself an error of the run.
+func ownFault(events []trace.Event) error {
 	for i := range events {
 		if events[i].Name == "bench.fault" {
 			return fmt.Errorf("exsim itself failed (%s): %s", events[i].Text("where"), events[i].Text("what"))
@@ -114,27 +116,72 @@ func faults(events []trace.Event) error {
 }
 
 type run struct {
-	s        *Scenario
-	o        Options
-	log      *trace.Log
-	src      *trace.Source
-	lab      *lab.Lab
-	x        *sim.Exchange
-	calls    map[string]*gateway.Call
-	sessions calls
+	s      *Scenario
+	o      Options
+	log    *trace.Log
+	src    *trace.Source
+	lab    *lab.Lab
+	x      *sim.Exchange
+	state  *state
+	wrongs *wrongs
 
-	anchor time.Duration // when the last action began
+	anchor time.Duration // when the last action began; of a branch its own
+}
+
+// state is what the steps of a run share.
+type state struct {
+	mu       sync.Mutex
+	calls    map[string]*gateway.Call // that are up
+	sessions calls
+	progress sync.Mutex
+}
+
+// named notes which call an id means.
+func (r *run) named(id string, session trace.Session) {
+	r.state.mu.Lock()
+	r.state.sessions[id] = session
+	r.state.mu.Unlock()
+	r.src.Record(noSession, noSession, callEvent{id, session}, nil)
+}
+
+// up notes that a call of ours is up.
+func (r *run) up(id string, c *gateway.Call) {
+	r.state.mu.Lock()
+	defer r.state.mu.Unlock()
+	r.state.calls[id] = c
+}
+
+// call is a call of ours that is up, nil if it is not.
+func (r *run) call(id string) *gateway.Call {
+	r.state.mu.Lock()
+	defer r.state.mu.Unlock()
+	return r.state.calls[id]
+}
+
+// sessions are the calls that are known by now.
+func (r *run) sessions() calls {
+	r.state.mu.Lock()
+	defer r.state.mu.Unlock()
+	return maps.Clone(r.state.sessions)
 }
 
 func (r *run) start() error {
-	var err error
-	r.lab, err = lab.Start(lab.Config{
-		Org: r.s.Organisation, Dir: r.o.Dir, Seed: r.o.Seed, Ports: r.o.Ports, Trace: r.log, Gateways: r.parties(), Ready: r.o.Ready,
-	})
+	err := r.openFaults()
 	if err == nil {
-		r.x = r.lab.Exchange
+		err = r.plantEarly(false)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	conf := lab.Config{
+		Org: r.s.Organisation, Dir: r.o.Dir, Seed: r.o.Seed, Ports: r.o.Ports, Trace: r.log, Ready: r.o.Ready, Faults: r.wrongs.ofListener,
+	}
+	r.parties(&conf)
+	if r.lab, err = lab.Start(conf); err != nil {
+		return err
+	}
+	r.x = r.lab.Exchange
+	return r.plantEarly(true)
 }
 
 func (r *run) close() error {
@@ -159,38 +206,90 @@ func (r *run) accuse() {
 
 // steps runs them in order; behind one that fails the others are not run.
 func (r *run) steps(ctx context.Context) {
-	for i := range r.s.Steps {
-		step := &r.s.Steps[i]
-		n := i + 1
-		r.progress(n, step.Text, nil)
-		r.src.Record(trace.Session{}, trace.Session{}, stepEvent{n, step.Verb, step.Text}, nil)
-		if step.moves() || i == 0 {
-			r.moveAnchor(n)
+	for i := 0; i < len(r.s.Steps) && ctx.Err() == nil; {
+		last := r.s.groupEnd(i)
+		ok := false
+		if r.s.Steps[i].group == 0 {
+			ok = r.one(ctx, i, i == 0)
+		} else {
+			ok = r.parallel(ctx, i, last)
 		}
-		ok := r.step(ctx, n, step)
-		if r.s.guided(step) {
-			r.anchor = r.log.Now() // a person took time
-		}
-		r.progress(n, step.Text, &ok)
-		if !ok || ctx.Err() != nil {
+		if !ok {
 			return
 		}
+		i = last
 	}
+}
+
+// groupEnd is the index behind a step, or behind the parallel steps that it is
+// one of.
+func (s *Scenario) groupEnd(i int) int {
+	g := s.Steps[i].group
+	for i++; g != 0 && i < len(s.Steps) && s.Steps[i].group == g; i++ {
+	}
+	return i
+}
+
+// parallel runs the branches of a group, and reports whether all of them came
+// to their end. The time of what follows counts from the group's begin.
+func (r *run) parallel(ctx context.Context, first, last int) bool {
+	var wg sync.WaitGroup
+	var failed atomic.Bool
+	for begin := first; begin < last; {
+		end := begin + 1
+		for end < last && r.s.Steps[end].branch == r.s.Steps[begin].branch {
+			end++
+		}
+		from, b := begin, *r
+		wg.Go(func() {
+			for i := from; i < end; i++ {
+				if ctx.Err() != nil || !b.one(ctx, i, i == from) {
+					failed.Store(true)
+					return
+				}
+			}
+		})
+		begin = end
+	}
+	wg.Wait()
+	r.anchor = r.begun(first, last)
+	return !failed.Load()
+}
+
+// one runs a step and reports whether the next one has a ground to stand on.
+// first is that of the run, or of a branch.
+func (r *run) one(ctx context.Context, i int, first bool) bool {
+	step, n := &r.s.Steps[i], i+1
+	r.progress(n, step.Text, nil)
+	r.src.Record(noSession, noSession, stepEvent{n, step.Verb, step.Text}, nil)
+	if step.moves() || first {
+		r.anchor = r.begun(i, i+1)
+	}
+	ok := r.step(ctx, n, step)
+	if r.s.guided(step) {
+		r.anchor = r.log.Now() // a person took time
+	}
+	r.progress(n, step.Text, &ok)
+	return ok
 }
 
 func (r *run) progress(n int, text string, ok *bool) {
 	if r.o.Progress != nil {
+		r.state.progress.Lock()
+		defer r.state.progress.Unlock()
 		r.o.Progress(n, text, ok)
 	}
 }
 
-// moveAnchor finds the event with which step n began.
-func (r *run) moveAnchor(n int) {
+// begun is when the first of some steps began, by their indexes.
+func (r *run) begun(first, last int) time.Duration {
+	at := time.Duration(-1)
 	for e := range r.log.Events() {
-		if e.Name == "scenario.step" && e.Int("step") == int64(n) {
-			r.anchor = e.At
+		if n := int(e.Int("step")) - 1; e.Name == "scenario.step" && n >= first && n < last && (at < 0 || e.At < at) {
+			at = e.At
 		}
 	}
+	return at
 }
 
 // await waits for an event of the run, at most within of event time since the

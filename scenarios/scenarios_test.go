@@ -49,7 +49,7 @@ func prove(t *testing.T, s *Scenario) {
 		}
 	})
 	for _, f := range s.Catches {
-		t.Run(s.Name+"+"+f.Do, func(t *testing.T) {
+		t.Run(s.Name+"+"+f.Name(), func(t *testing.T) {
 			t.Parallel()
 			out := runTest(t, s, &f)
 			require.True(t, out.Caught(&f), "not caught: %+v", out.Verdicts)

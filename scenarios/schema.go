@@ -24,18 +24,26 @@ func Schema() map[string]any {
 	fill("secrets", map[string]any{"type": "object", "additionalProperties": yamlfile.Schema(reflect.TypeFor[secret](), false)})
 	fill("matrix", map[string]any{"type": "object", "additionalProperties": map[string]any{"type": []string{"array", "string"}, "items": text}})
 	fill("organisation", yamlfile.Schema(reflect.TypeFor[org.Organisation](), true))
-	fill("steps", map[string]any{"type": "array", "items": stepSchema()})
+	step, entry := stepSchema()
+	s["$defs"] = map[string]any{"step": step}
+	fill("steps", map[string]any{"type": "array", "items": entry})
 	return s
 }
 
-func stepSchema() map[string]any {
+// stepSchema is the schema of a step, and that of an entry of the list of
+// steps.
+func stepSchema() (step, entry map[string]any) {
 	byVerb := map[string]any{}
 	for _, v := range verbs {
 		s := yamlfile.Schema(reflect.TypeOf(v.make()), false)
 		s["description"] = v.usage
 		byVerb[v.name] = s
 	}
-	return map[string]any{"type": "object", "properties": byVerb, "additionalProperties": false, "minProperties": 1, "maxProperties": 1}
+	one := map[string]any{"type": "object", "properties": byVerb, "additionalProperties": false, "minProperties": 1, "maxProperties": 1}
+	ref := map[string]any{"$ref": "#/$defs/step"}
+	branches := map[string]any{"type": "array", "minItems": 2, "items": map[string]any{"anyOf": []any{ref, map[string]any{"type": "array", "items": ref}}}}
+	both := map[string]any{"type": "object", "properties": map[string]any{parallel: branches}, "required": []string{parallel}, "additionalProperties": false}
+	return one, map[string]any{"anyOf": []any{ref, both}}
 }
 
 // JSONSchema is part of yamlfile.Schemer.

@@ -228,7 +228,7 @@ func (v *variants) load(name string, text []byte, row map[string]string) (*Scena
 	f.Expand(func(name string) (string, error) { return v.value(row, name) }, "vars", "secrets", "matrix")
 	f.Decode(f.Root, s)
 	s.root = f.Root
-	l := loader{f: f, s: s, calls: map[string]bool{}, used: map[string]bool{}}
+	l := loader{f: f, s: s, calls: map[string]place{}, used: map[string]bool{}}
 	l.check()
 	for i := range s.Steps {
 		s.Steps[i].Text = s.mask(s.Steps[i].Text)

@@ -2,6 +2,8 @@ package scenarios
 
 import (
 	"context"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/exsim/exsim/sim/trace"
@@ -18,14 +20,21 @@ type verb struct {
 // verbs are those of the language, as the reference lists them.
 var verbs = []verb{
 	{"call", "A gateway places a call and waits for the final answer. Passes when it is a 2xx, or with outcome: refused anything else.", func() action { return &call{} }},
+	{"answer", "A gateway takes the next call that comes to it, which rings until then. Passes when it is answered, or refused with status. It stands in parallel with the call.", func() action { return &answer{} }},
 	{"expect", "Passes when such an event has happened, or does within the time since the last action began.", func() action { return &expect{} }},
 	{"talk", "The caller speaks, once an event of the call has come. Passes when all was said.", func() action { return &talk{} }},
 	{"dtmf", "The caller presses keys. Passes when they are sent as telephone events.", func() action { return &dtmf{} }},
+	{"hold", "The caller puts the call on hold by a re-INVITE. Passes when it is answered 200 with a description that fits.", func() action { return &hold{} }},
+	{"resume", "The caller takes the call back from hold. Passes when the re-INVITE is answered 200 with a description that fits.", func() action { return &resume{} }},
+	{"transfer", "The caller's side asks by REFER that somebody else be called. Passes when it is refused, or with outcome: accepted taken.", func() action { return &transfer{} }},
 	{"hangup", "The caller hangs up. Passes when BYE is answered 200, or the other side was first.", func() action { return &hangup{} }},
+	{"connect", "An actor connects to a listener. Passes when its service gives a sign of life, or with outcome: closed when it does not.", func() action { return &connect{} }},
+	{"send", "A mail host sends a message to a receive connector, and again while it is refused for now. Passes when it is taken, or with outcome: refused when it is refused for good.", func() action { return &sendMail{} }},
 	{"mail", "Waits for a message in a mailbox. Passes when one that meets the conditions is stored.", func() action { return &awaitMail{} }},
 	{"options", "A gateway asks every server that it would call for OPTIONS. Passes when each answers with the status.", func() action { return &options{} }},
 	{"gateway", "Changes the state of a UM IP gateway, as Set-UMIPGateway does. Disabled ends its running calls.", func() action { return &setGateway{} }},
 	{"maintenance", "Sets Unified Messaging of a server inactive, or active again: inactive, its call router and UM service refuse calls and OPTIONS.", func() action { return &maintenance{} }},
+	{"fault", "Lets a party do something wrong from now on, or no longer. Passes at once.", func() action { return &plantFault{} }},
 	{"recycle", "Lets the second worker process of a server take the new calls; the first ends behind its last call (um.worker_stopped).", func() action { return &recycle{} }},
 }
 
@@ -58,23 +67,22 @@ func (s *Step) call() string {
 	return ""
 }
 
-// placing finds the step that places a call; its number counts from 1, and is 0
-// if none does.
-func (s *Scenario) placing(id string) (n int, c *call) {
+// opening finds the step that places or takes a call, and the actor that does;
+// the step's number counts from 1, and is 0 if none does.
+func (s *Scenario) opening(id string) (n int, actor string) {
 	for i := range s.Steps {
-		if c, ok := s.Steps[i].action.(*call); ok && id != "" && c.ID == id {
-			return i + 1, c
+		switch a := s.Steps[i].action.(type) {
+		case *call:
+			if id != "" && a.ID == id {
+				return i + 1, a.From
+			}
+		case *answer:
+			if id != "" && a.ID == id {
+				return i + 1, a.By
+			}
 		}
 	}
-	return 0, nil
-}
-
-// caller is the actor that places a call, "" if none does.
-func (s *Scenario) caller(id string) string {
-	if _, c := s.placing(id); c != nil {
-		return c.From
-	}
-	return ""
+	return 0, ""
 }
 
 // actor is who does a step, "" if no actor does.
@@ -82,11 +90,41 @@ func (s *Scenario) actor(step *Step) string {
 	if a, ok := step.action.(byActor); ok {
 		return a.actorName()
 	}
-	return s.caller(step.call())
+	_, actor := s.opening(step.call())
+	return actor
+}
+
+// parallel is the word for steps that are done at the same time.
+const parallel = "parallel"
+
+// steps reads an entry of the list of steps: a step, or some in parallel.
+func (l *loader) steps(v yamlfile.Value, path []string) {
+	branches, ok := v.Get(parallel)
+	if !ok || len(v.Pairs) != 1 {
+		l.step(v, path)
+		return
+	}
+	if branches.Kind != yamlfile.List || len(branches.Items) < 2 {
+		l.f.Report(branches.Pos, "- parallel: [{call: {...}}, {answer: {...}}]; an entry may be a list of steps, too", "parallel: wants two steps or more")
+		return
+	}
+	l.group++
+	for i, b := range branches.Items {
+		l.branch = i + 1
+		at := append(slices.Clone(path), parallel, strconv.Itoa(i))
+		if b.Kind != yamlfile.List {
+			l.step(b, at)
+			continue
+		}
+		for k, item := range b.Items {
+			l.step(item, append(slices.Clone(at), strconv.Itoa(k)))
+		}
+	}
+	l.branch = 0
 }
 
 // step reads one step.
-func (l *loader) step(v yamlfile.Value) {
+func (l *loader) step(v yamlfile.Value, path []string) {
 	if v.Kind != yamlfile.Map || len(v.Pairs) != 1 {
 		l.f.Report(v.Pos, "such as - call: {...}; verbs are "+strings.Join(verbNames(), ", "), "a step is one verb with its settings")
 		return
@@ -94,7 +132,10 @@ func (l *loader) step(v yamlfile.Value) {
 	p := v.Pairs[0]
 	for _, verb := range verbs {
 		if verb.name == p.Key {
-			s := Step{Pos: p.Pos, Verb: p.Key, action: verb.make()}
+			s := Step{Pos: p.Pos, Verb: p.Key, action: verb.make(), path: append(path, p.Key)}
+			if l.branch > 0 {
+				s.group, s.branch = l.group, l.branch
+			}
 			l.f.Decode(p.Value, s.action)
 			l.settings, l.settings.Pos = p.Value, p.Pos
 			s.Text = s.action.check(l)
@@ -102,7 +143,11 @@ func (l *loader) step(v yamlfile.Value) {
 			return
 		}
 	}
-	l.f.Report(p.Pos, yamlfile.Suggest(p.Key, verbNames()), "unknown verb %q", p.Key)
+	if p.Key == parallel {
+		l.f.Report(p.Pos, "a list of steps is a branch", "parallel: stands in no other parallel")
+		return
+	}
+	l.f.Report(p.Pos, yamlfile.Suggest(p.Key, append(verbNames(), parallel)), "unknown verb %q", p.Key)
 }
 
 // at is the place of a setting of the step that is checked, or of the step.

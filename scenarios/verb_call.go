@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ type call struct {
 	Reason   string        `yaml:"reason" default:"no-answer" enum:"unknown,user-busy,no-answer,unavailable,unconditional,time-of-day,do-not-disturb,deflection,follow-me,out-of-service,away" doc:"of the diversion (RFC 5806)"`
 	Session  time.Duration `yaml:"session" doc:"session interval that the gateway asks for (RFC 4028)"`
 	Late     bool          `yaml:"late-offer" doc:"true: the INVITE has no SDP, the ACK has the answer"`
+	To       string        `yaml:"to" doc:"actor that is called, an ip-gateway that answers; the organisation if left out"`
+	Raw      *raw          `yaml:"raw" doc:"what replaces headers of each INVITE, or all of it"`
 	Outcome  string        `yaml:"outcome" default:"answered" enum:"answered,refused" doc:"what shall come of it"`
 	Within   time.Duration `yaml:"within" default:"10s" doc:"time for the final answer"`
 }
@@ -30,12 +33,14 @@ func (c *call) callID() string    { return c.ID }
 func (c *call) actorName() string { return c.From }
 
 func (c *call) check(l *loader) string {
-	if l.calls[c.ID] {
-		l.f.Report(l.at("id"), "", "call id %q stands twice", c.ID)
-	}
-	l.calls[c.ID] = true
-	l.actor(l.at("from"), c.From)
+	l.opens(c.ID)
+	l.actor(l.at("from"), c.From, roleGateway)
+	l.raw(l.at("raw"), c.Raw, c.From)
 	text := fmt.Sprintf("%s: %s calls %s", c.ID, c.From, c.Dial)
+	if c.To != "" {
+		l.actor(l.at("to"), c.To, roleGateway)
+		text += " at " + c.To
+	}
 	if c.Diverted != "" {
 		text += fmt.Sprintf(", diverted from %s (%s)", c.Diverted, c.Reason)
 	}
@@ -43,17 +48,16 @@ func (c *call) check(l *loader) string {
 }
 
 func (c *call) do(ctx context.Context, r *run, _ int) error {
-	to, err := r.lab.Fronts(c.From)
+	to, err := r.called(c)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Within)
 	defer cancel()
 	placed, err := r.lab.Gateways[c.From].Call(ctx, gateway.CallParams{
-		Routers: to, Dial: c.Dial, Caller: c.Caller, Name: c.Name, Diverted: c.Diverted, Reason: c.Reason, Session: c.Session, LateOffer: c.Late,
+		Routers: to, Dial: c.Dial, Caller: c.Caller, Name: c.Name, Diverted: c.Diverted, Reason: c.Reason, Session: c.Session, LateOffer: c.Late, Raw: c.Raw.apply,
 	})
-	r.sessions[c.ID] = placed.Session()
-	r.src.Record(trace.Session{}, trace.Session{}, callEvent{c.ID, placed.Session()}, nil)
+	r.named(c.ID, placed.Session())
 	if c.Outcome == "refused" {
 		if err == nil {
 			return errors.New("the call was answered")
@@ -61,9 +65,32 @@ func (c *call) do(ctx context.Context, r *run, _ int) error {
 		return nil
 	}
 	if err == nil {
-		r.calls[c.ID] = placed
+		r.up(c.ID, placed)
 	}
 	return err
+}
+
+// called is where a call goes.
+func (r *run) called(c *call) ([]netip.AddrPort, error) {
+	if c.To == "" {
+		return r.lab.Fronts(c.From)
+	}
+	if g := r.lab.Gateways[c.To]; g != nil {
+		return []netip.AddrPort{g.Addr()}, nil
+	}
+	a := r.s.Actors[c.To]
+	return []netip.AddrPort{netip.AddrPortFrom(a.Address, a.port())}, nil
+}
+
+// port is where an external device is called.
+func (a *Actor) port() uint16 {
+	switch {
+	case a.Port != 0:
+		return a.Port
+	case a.Transport == TLS:
+		return 5061
+	}
+	return 5060
 }
 
 // talk speaks.
@@ -142,15 +169,16 @@ func (h *hangup) do(ctx context.Context, r *run, _ int) error {
 
 // callAfter is a call that is up, once an event of it has come.
 func (r *run) callAfter(ctx context.Context, id, event string, within time.Duration) (*gateway.Call, error) {
-	if r.calls[id] == nil {
+	c := r.call(id)
+	if c == nil {
 		return nil, fmt.Errorf("call %s is not up", id)
 	}
 	if event == "" {
-		return r.calls[id], nil
+		return c, nil
 	}
-	session := r.sessions[id]
+	session := c.Session()
 	if r.await(ctx, within, func(e *trace.Event) bool { return e.Name == event && e.Session == session }) == nil {
 		return nil, fmt.Errorf("no %s within %s", event, within)
 	}
-	return r.calls[id], nil
+	return c, nil
 }

@@ -33,7 +33,7 @@ func (e *expect) check(l *loader) string {
 
 func (e *expect) do(ctx context.Context, r *run, _ int) error {
 	if r.await(ctx, e.Within, func(got *trace.Event) bool {
-		ok, _, _ := e.matches(got, r.sessions)
+		ok, _, _ := e.matches(got, r.sessions())
 		return ok
 	}) == nil {
 		return errNotSeen
@@ -100,20 +100,20 @@ func (m *awaitMail) to(e *trace.Event) bool {
 func (m *awaitMail) do(ctx context.Context, r *run, n int) error {
 	matcher := m.matcher()
 	e := r.await(ctx, m.Within, func(e *trace.Event) bool {
-		ok, _, _ := matcher.matches(e, r.sessions)
+		ok, _, _ := matcher.matches(e, r.sessions())
 		return m.to(e) && ok
 	})
 	if e == nil {
 		return errNotSeen
 	}
-	if m.Audio == "" || r.calls[m.Call] == nil { // nobody knows what was said at an external device
+	if m.Audio == "" || r.call(m.Call) == nil { // nobody knows what was said at an external device
 		return nil
 	}
 	wav, err := lab.Recording(e.Text("path"))
 	if err != nil {
 		return err
 	}
-	octets, same, err := r.calls[m.Call].Within(wav)
+	octets, same, err := r.call(m.Call).Within(wav)
 	same = same && err == nil
 	r.src.Record(trace.Session{}, trace.Session{}, audioEvent{n, octets, same}, nil)
 	if !same {
@@ -125,9 +125,15 @@ func (m *awaitMail) do(ctx context.Context, r *run, n int) error {
 func (m *awaitMail) judge(j *judge, v *Verdict, anchor int) {
 	v.Result, v.Got = Failed, "no message came within "+m.Within.String()
 	j.find(v, m.matcher(), anchor, m.Within, m.to)
-	if v.Result == Passed && m.Audio != "" && !j.external[j.s.caller(m.Call)] {
+	if v.Result == Passed && m.Audio != "" && !j.bySomebody(m.Call) {
 		j.sameAudio(v)
 	}
+}
+
+// bySomebody reports whether the device under test opened a call.
+func (j *judge) bySomebody(call string) bool {
+	_, actor := j.s.opening(call)
+	return j.external[actor]
 }
 
 // sameAudio holds the recording against what was said.

@@ -20,7 +20,7 @@ type options struct {
 func (o *options) actorName() string { return o.From }
 
 func (o *options) check(l *loader) string {
-	l.actor(l.at("from"), o.From)
+	l.actor(l.at("from"), o.From, roleGateway)
 	return fmt.Sprintf("%s asks for OPTIONS: %d", o.From, o.Status)
 }
 

@@ -33,22 +33,26 @@ var mayImport = map[string][]string{
 	"sim/org":     {"sim/profile", "sim/yamlfile"},
 	"sim/admit":   {"sim/trace"},
 	"sim/store":   {"sim/trace"},
+	"sim/faults":  {"sim/trace"},
 
 	"sip":  {"sim/trace", "sip/sdp"},
 	"smtp": {"sim/trace"},
 	"rtp":  {"sim/trace"},
 
 	"sim/gateway":   {"sip", "sip/sdp", "rtp", "sim/trace"},
+	"sim/mailhost":  {"sim/trace"},
+	"sim/middlebox": {"sim/faults"},
 	"sim/um":        {"sim/trace", "sim/profile", "sim/org", "sip", "sip/sdp", "rtp"},
 	"sim/transport": {"sim/trace", "sim/profile", "sim/org", "smtp", "sim/store"},
-	"sim": {"sip", "sip/sdp", "smtp", "rtp", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um",
+	"sim": {"sip", "sip/sdp", "smtp", "rtp", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/faults", "sim/um",
 		"sim/transport"},
 
-	"sim/lab":     {"rtp", "sim", "sim/trace", "sim/profile", "sim/org", "sim/admit", "sim/gateway"},
+	"sim/lab": {"rtp", "sim", "sim/trace", "sim/profile", "sim/org", "sim/admit", "sim/faults", "sim/gateway", "sim/mailhost",
+		"sim/middlebox"},
 	"sim/simtest": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/gateway", "scenarios", "scenarios/report"},
 
 	"scenarios": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um", "sim/transport",
-		"sim/gateway"},
+		"sim/faults", "sim/gateway", "sim/mailhost"},
 	"scenarios/report": {"sim/trace"},
 
 	"cmd/exsim": {"sim", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},

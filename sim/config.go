@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/exsim/exsim/sim/faults"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
@@ -31,6 +32,9 @@ type Config struct {
 	SignallingOnly bool
 	// Net opens all sockets; its zero value is package net.
 	Net Net
+	// Faults, if set, are those of a row of a server, nil for none: what the
+	// organisation itself does wrong, because its peer is under test.
+	Faults func(server, row string) *faults.Set
 	// Trace is the log to record to; nil means one of its own, which Close
 	// closes.
 	Trace *trace.Log

@@ -183,7 +183,7 @@ func (x *Exchange) connector(l *Listener) (endpoint, error) {
 	return transport.NewReceiveConnector(l.Row.ID, transport.Config{
 		Org: x.conf.Org, Profile: x.profile, Server: l.Server, Hostname: x.queueing(l.Server).FQDN,
 		Store: x.store, Cert: cert, Sessions: x.sessions, Causes: x.causes,
-		Trace: x.log.Source(l.Server.Name, l.Row.ID),
+		Trace: x.log.Source(l.Server.Name, l.Row.ID), Trouble: trouble(x.faultsOf(l)),
 	})
 }
 

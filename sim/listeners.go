@@ -18,6 +18,7 @@ import (
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sip"
+	"github.com/exsim/exsim/smtp"
 )
 
 // Listener is one bound row of the port table.
@@ -108,7 +109,8 @@ func (x *Exchange) Listener(serverName, row string) *Listener {
 
 // serve serves a listener until it is closed.
 func (x *Exchange) serve(l *Listener) {
-	if err := l.serv.Serve(l.ln); err != nil {
+	err := l.serv.Serve(l.ln)
+	if err != nil && !errors.Is(err, sip.ErrClosed) && !errors.Is(err, smtp.ErrClosed) { // stopped before it had begun
 		x.log.Source(l.Server.Name, l.Row.ID).Record(trace.Session{}, trace.Session{}, listenerFailed{err}, nil)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/exsim/exsim/sim/admit"
+	"github.com/exsim/exsim/sim/faults"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/um"
 	"github.com/exsim/exsim/sip"
@@ -42,6 +43,10 @@ func (x *Exchange) unifiedMessaging(l *Listener) (endpoint, error) {
 // TCP a gateway is known by its address, over TLS by its certificate.
 func (x *Exchange) sipEndpoint(l *Listener, handler sip.Handler) (endpoint, error) {
 	src := x.log.Source(l.Server.Name, l.Row.ID)
+	set := x.faultsOf(l)
+	if set != nil {
+		handler = refusing{handler, set}
+	}
 	conf := sip.Config{
 		Handler:   handler,
 		Dialect:   um.Dialect(x.profile, l.Row.Listens == "redirect"),
@@ -55,7 +60,7 @@ func (x *Exchange) sipEndpoint(l *Listener, handler sip.Handler) (endpoint, erro
 		},
 	}
 	if l.Row.Transport != "tls" {
-		l.ln = admit.Listener(l.ln, x.allowed.Load, admit.Close, src)
+		l.ln = faulty(admit.Listener(l.ln, x.allowed.Load, admit.Close, src), set)
 		return sip.New(conf), nil
 	}
 	cert, err := x.certificate(l.Server)
@@ -64,7 +69,8 @@ func (x *Exchange) sipEndpoint(l *Listener, handler sip.Handler) (endpoint, erro
 	}
 	mutual := x.mutualTLS(cert)
 	mutual.Trace = src
-	l.ln = mutual.Listener(l.ln)
+	x.Misdeeds(&mutual, set, l.Server.FQDN, l.Server.Name)
+	l.ln = faulty(mutual.Listener(l.ln), set)
 	conf.Dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 		nc, err := x.conf.Net.Dial(ctx, l.Server.Address, to)
 		if err != nil {
@@ -73,6 +79,14 @@ func (x *Exchange) sipEndpoint(l *Listener, handler sip.Handler) (endpoint, erro
 		return x.expecting(mutual, to.Addr()).Client(ctx, nc, "")
 	}
 	return sip.New(conf), nil
+}
+
+// faulty puts faults on what a listener accepts.
+func faulty(ln net.Listener, set *faults.Set) net.Listener {
+	if set == nil {
+		return ln
+	}
+	return set.Listener(ln, faults.SIP)
 }
 
 // probe asks a UM service for OPTIONS, from a router's own address and over a

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/exsim/exsim/sim/faults"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
@@ -57,9 +58,13 @@ func (x *Exchange) newWorkers(s *org.Server) *workers {
 func (w *workers) process(name string) *process {
 	p := &process{name: name}
 	limit := w.x.conf.Org.Recycling.AfterCalls
+	noPorts := func() bool { return false }
+	if f := w.x.conf.Faults; f != nil {
+		noPorts = func() bool { return f(w.server.Name, p.row()).Of("", faults.OutOfPorts) != nil }
+	}
 	p.worker = um.NewWorker(um.WorkerConfig{
 		Config: w.x.um, Server: w.server, Row: p.row(), Running: &w.running, Media: w.x.media, Shared: w.x.shared,
-		Prompts: w.x.prompts, Submit: w.x.submit(w.server),
+		Prompts: w.x.prompts, NoPorts: noPorts, Submit: w.x.submit(w.server),
 		Taken: func(calls int) {
 			if limit > 0 && calls%limit == 0 {
 				w.x.spawn(func() { _ = w.recycle(p, fmt.Sprintf("it has taken %d calls", calls)) })

@@ -31,13 +31,18 @@ type clientTx struct {
 	given   bool // nobody waits any more: what comes is declined
 }
 
-// do sends a request and waits for the final answer. provisional, if not nil,
-// sees the answers before it.
-func (e *Endpoint) do(ctx context.Context, c *conn, req *sipgo.Request, session trace.Session, provisional func(Reply)) (Reply, error) {
-	tx, err := e.start(c, req, session)
+// do sends a request and waits for the final answer.
+func (e *Endpoint) do(ctx context.Context, c *conn, req *sipgo.Request, session trace.Session) (Reply, error) {
+	tx, err := e.start(c, req, session, nil)
 	if err != nil {
 		return Reply{}, err
 	}
+	return tx.wait(ctx, nil)
+}
+
+// wait waits for the final answer. provisional, if not nil, sees the answers
+// before it.
+func (tx *clientTx) wait(ctx context.Context, provisional func(Reply)) (Reply, error) {
 	for {
 		select {
 		case r, open := <-tx.replies:
@@ -51,7 +56,7 @@ func (e *Endpoint) do(ctx context.Context, c *conn, req *sipgo.Request, session 
 				provisional(r)
 			}
 		case <-ctx.Done():
-			if string(req.Method) != "INVITE" {
+			if string(tx.req.Method) != "INVITE" {
 				tx.fail(ctx.Err())
 				return Reply{}, ctx.Err()
 			}
@@ -60,15 +65,16 @@ func (e *Endpoint) do(ctx context.Context, c *conn, req *sipgo.Request, session 
 				return Reply{}, ctx.Err()
 			}
 			if cancel {
-				e.cancel(tx)
+				tx.ep.cancel(tx)
 			}
 			ctx = context.WithoutCancel(ctx) // the final answer ends it, which may be there, or the timer
 		}
 	}
 }
 
-// start sends a request and registers its transaction.
-func (e *Endpoint) start(c *conn, req *sipgo.Request, session trace.Session) (*clientTx, error) {
+// start sends a request, or what raw makes of it, and registers its
+// transaction.
+func (e *Endpoint) start(c *conn, req *sipgo.Request, session trace.Session, raw func([]byte) []byte) (*clientTx, error) {
 	branch, _ := req.Via().Params.Get("branch")
 	tx := &clientTx{ep: e, conn: c, branch: branch, req: req, session: session, replies: make(chan Reply, 16)}
 	e.mu.Lock()
@@ -87,7 +93,11 @@ func (e *Endpoint) start(c *conn, req *sipgo.Request, session trace.Session) (*c
 		e.wheel.start(&tx.timer, e.conf.give(), tx.lost)
 	}
 	tx.mu.Unlock()
-	c.send(session, []byte(req.String()))
+	message := []byte(req.String())
+	if raw != nil {
+		message = raw(message)
+	}
+	c.send(session, message)
 	if !c.ok() {
 		tx.fail(fmt.Errorf("sip: connection to %s is broken", c.name))
 	}

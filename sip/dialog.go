@@ -278,7 +278,7 @@ func (d *Dialog) Request(ctx context.Context, method string, headers []string, b
 	if err != nil {
 		return Reply{}, err
 	}
-	return d.ep.do(ctx, c, req, d.call, nil)
+	return d.ep.do(ctx, c, req, d.call)
 }
 
 // request builds a request in the dialog (RFC 3261 §12.2.1.1). A first route

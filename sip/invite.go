@@ -39,6 +39,9 @@ type Invite struct {
 	// Answer, if set, makes the body of the ACK from that of the 2xx: the
 	// answer to an offer that came there (RFC 3261 §13.2.1).
 	Answer func(offer []byte) []byte
+	// Raw, if set, makes the octets that leave from those of the INVITE: for a
+	// caller that tries what nobody should send.
+	Raw func(message []byte) []byte
 }
 
 // Answer is how a call was answered. Dialog is nil unless it was a 2xx.
@@ -70,7 +73,11 @@ func (e *Endpoint) Invite(ctx context.Context, inv *Invite) (Answer, error) {
 		seq: inv.CSeq, contact: inv.Contact, headers: inv.Headers, body: inv.Body,
 	}
 	req := e.buildRequest(c, parts)
-	r, err := e.do(ctx, c, req, session, inv.Provisional)
+	tx, err := e.start(c, req, session, inv.Raw)
+	if err != nil {
+		return Answer{}, err
+	}
+	r, err := tx.wait(ctx, inv.Provisional)
 	if err != nil || r.Status/100 != 2 {
 		return Answer{Reply: r}, err
 	}
@@ -124,5 +131,5 @@ func (e *Endpoint) Options(ctx context.Context, to netip.AddrPort, uri, from str
 		method: "OPTIONS", uri: u, from: from + ";tag=" + e.token(), to: "<" + uri + ">", callID: e.token() + e.token(), seq: 1,
 		headers: []string{"Accept: application/sdp"},
 	})
-	return e.do(ctx, c, req, trace.Session{}, nil)
+	return e.do(ctx, c, req, trace.Session{})
 }

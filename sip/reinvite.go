@@ -27,7 +27,7 @@ func (d *Dialog) Reinvite(ctx context.Context, contact string, headers []string,
 	if err != nil {
 		return Reply{}, err
 	}
-	r, err := d.ep.do(ctx, c, req, d.call, nil)
+	r, err := d.ep.do(ctx, c, req, d.call)
 	if err != nil || r.Status/100 != 2 {
 		return r, err
 	}

@@ -85,6 +85,9 @@ type Config struct {
 	// Cause tells which session brought a connection about.
 	Cause func(remote netip.AddrPort) trace.Session
 	Trace *trace.Source
+	// Trouble, if set, is asked at each stage of a session what goes wrong there:
+	// the peer is under test.
+	Trouble func(stage string) *Trouble
 }
 
 // Reply names a reply. The text of the Config holds code and text, with the

@@ -49,6 +49,11 @@ type conn struct {
 	opts   gosmtp.MailOptions
 	rcpts  int
 	chunks *chunks // a BDAT message under way
+
+	// what is done to an answer on purpose
+	suffers *Trouble // the next one
+	held    time.Duration
+	broken  error
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -76,7 +81,9 @@ func (c *conn) serve(full bool) {
 		c.why = "too many connections"
 		return
 	}
-	c.say(220, "220 "+conf.Banner(time.Now()))
+	if !c.answers(c.ask(StageConnect)) {
+		c.say(220, "220 "+conf.Banner(time.Now()))
+	}
 	for {
 		if err := c.command(); err != nil {
 			c.explain(err)
@@ -148,10 +155,12 @@ func (c *conn) command() error {
 	verb, args := splitVerb(line)
 	c.verb = verb
 	c.record(line)
-	if h := handler(verb); h != nil {
-		err = h(c, args)
-	} else {
+	switch h := handler(verb); {
+	case h == nil:
 		c.fail(ReplyUnrecognized)
+	case verb != "BDAT" && c.answers(c.ask(verb)): // the chunk behind BDAT is to be read
+	default:
+		err = h(c, args)
 	}
 	if err != nil {
 		return err
@@ -285,16 +294,23 @@ func (c *conn) say(code int, text string) {
 	for line := range strings.SplitSeq(text, "\n") {
 		c.out = append(append(c.out, line...), "\r\n"...)
 	}
-	c.s.conf.Trace.Record(c.session, trace.Session{}, sent{code, c.verb}, c.out[begin:])
+	c.suffer(begin)
+	if len(c.out) > begin {
+		c.s.conf.Trace.Record(c.session, trace.Session{}, sent{code, c.verb}, c.out[begin:])
+	}
 }
 
 func (c *conn) flush() error {
 	if len(c.out) == 0 {
-		return nil
+		return c.broken
 	}
+	c.hold()
 	_ = c.nc.SetWriteDeadline(time.Now().Add(30 * time.Second))
 	_, err := c.nc.Write(c.out)
 	c.out = c.out[:0]
+	if err == nil {
+		err = c.broken
+	}
 	return err
 }
 

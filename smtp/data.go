@@ -32,12 +32,16 @@ func (c *conn) data(args string) error {
 	c.reply(ReplyStartData)
 	c.grow(bigBuffer)
 	r := &dotReader{c: c, lineStart: true}
-	err := c.back.Data(r)
+	t := c.ask(StageMessage)
+	var err error
+	if t == nil || t.Reply == "" {
+		err = c.back.Data(r)
+	}
 	if _, derr := io.Copy(io.Discard, r); derr != nil && !errors.Is(derr, errTooBig) {
 		return derr // the connection broke inside the message
 	}
 	c.received(r.octets)
-	c.outcome(err, r.octets)
+	c.outcome(err, r.octets, t)
 	return nil
 }
 
@@ -46,8 +50,9 @@ func (c *conn) received(octets int64) {
 }
 
 // outcome answers the end of a message.
-func (c *conn) outcome(err error, octets int64) {
+func (c *conn) outcome(err error, octets int64, t *Trouble) {
 	switch {
+	case c.answers(t):
 	case c.tooBig(octets):
 		c.fail(ReplyTooBig)
 	case err != nil:
@@ -217,9 +222,13 @@ func (c *conn) bdat(args string) error {
 		c.reply(ReplyChunk, "octets", strconv.FormatInt(size, 10))
 		return nil
 	}
+	t := c.ask(StageMessage)
+	if t != nil && t.Reply != "" {
+		c.chunks.abort(errTrouble)
+	}
 	octets, err := c.chunks.octets, c.chunks.end()
 	c.chunks = nil
-	c.outcome(err, octets)
+	c.outcome(err, octets, t)
 	return nil
 }
 

@@ -19,6 +19,8 @@ type Server struct {
 	conf Config
 	wg   sync.WaitGroup
 
+	closing chan struct{} // closed by Close
+
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
@@ -39,7 +41,7 @@ func New(conf Config) (*Server, error) {
 	if conf.Sessions == nil {
 		conf.Sessions = &Sessions{}
 	}
-	return &Server{conf: conf, listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}}, nil
+	return &Server{conf: conf, listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}, closing: make(chan struct{})}, nil
 }
 
 // code is the leading number of a reply, 0 if there is none.
@@ -130,6 +132,9 @@ func (e fault) AppendTo(f *trace.Fields) {
 // Close ends listeners and connections and waits for them.
 func (s *Server) Close() error {
 	s.mu.Lock()
+	if !s.closed {
+		close(s.closing)
+	}
 	s.closed = true
 	lns := slices.Collect(maps.Keys(s.listeners))
 	conns := slices.Collect(maps.Keys(s.conns))

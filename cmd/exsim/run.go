@@ -203,8 +203,8 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 			return results, false, err
 		}
 		caught := outcome.Caught(&f)
-		results = append(results, newResult(outcome, f.Do, caught, o))
-		with := " with the fault " + f.Do
+		results = append(results, newResult(outcome, f.Name(), caught, o))
+		with := " with the fault " + f.Name()
 		if !outcome.Passed {
 			with += ", at " + firstFailure(outcome.Verdicts)
 		}
@@ -229,7 +229,7 @@ func firstFailure(verdicts []scenarios.Verdict) string {
 func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *scenarios.PlantedFault) (*scenarios.Outcome, error) {
 	name := s.Name
 	if plant != nil {
-		name += "+" + plant.Do
+		name += "+" + plant.Name()
 	}
 	// A run has a folder of its own: what an earlier one left waiting would be
 	// mailed in this one.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ import (
 // Ladder prints SIP, RTP and SMTP on one timeline: a lane for each party, an
 // arrow for each message, as the organisation's listeners saw them.
 func Ladder(w io.Writer, events []trace.Event) error {
-	l := ladder{width: 22}
+	l := ladder{width: 22, beside: beside(events)}
 	for i := range events {
 		l.take(&events[i])
 	}
@@ -39,6 +40,27 @@ type ladder struct {
 	rows  []row
 	width int
 	peers map[string]string // address of a peer to the lane that it is
+
+	beside map[trace.Session]string // calls that the organisation has no part in, and the host that tells of them
+}
+
+// beside finds the calls between simulated gateways, or between one and a
+// device; the caller tells of them.
+func beside(events []trace.Event) map[trace.Session]string {
+	own, others := map[trace.Session]bool{}, map[trace.Session]string{}
+	for i := range events {
+		e := &events[i]
+		if !strings.HasPrefix(e.Name, "sip.") || e.Session.Kind == "" {
+			continue
+		}
+		if e.Listener != "ip-gateway" {
+			own[e.Session] = true
+		} else if others[e.Session] == "" {
+			others[e.Session] = e.Host
+		}
+	}
+	maps.DeleteFunc(others, func(s trace.Session, _ string) bool { return own[s] })
+	return others
 }
 
 // lane finds or adds a party.
@@ -53,6 +75,14 @@ func (l *ladder) lane(name string) int {
 // take reads one event. Messages are taken from the organisation's side only:
 // a simulated gateway records the same messages once more.
 func (l *ladder) take(e *trace.Event) {
+	if e.Name == "fault.struck" {
+		l.fault(e)
+		return
+	}
+	if e.Listener == "ip-gateway" && e.Host != "" && l.beside[e.Session] == e.Host && (e.Name == "sip.received" || e.Name == "sip.sent") {
+		l.between(e)
+		return
+	}
 	if e.Listener == "ip-gateway" || e.Listener == "scenario" || e.Host == "" {
 		return
 	}
@@ -106,6 +136,28 @@ func (l *ladder) take(e *trace.Event) {
 	case "tls.warned":
 		l.note(e, here, "warned: "+e.Text("check"))
 	}
+}
+
+// fault notes what was done wrong on purpose, and by whom.
+func (l *ladder) fault(e *trace.Event) {
+	lane := laneName(e.Listener)
+	switch e.Listener {
+	case "ip-gateway":
+		lane = "gateway"
+	case "middlebox":
+		lane = e.Host
+	}
+	l.note(e, lane, strings.TrimSpace("fault: "+e.Text("do")+" "+e.Text("of")))
+}
+
+// between draws a message of a call beside the organisation.
+func (l *ladder) between(e *trace.Event) {
+	peer, _, _ := strings.Cut(e.Text("peer"), ":")
+	r := row{at: e.At, from: l.lane(e.Host), to: l.lane(peer), text: sipText(e), session: e.Session}
+	if e.Name == "sip.received" {
+		r.from, r.to = r.to, r.from
+	}
+	l.rows = append(l.rows, r)
 }
 
 // laneName is how a listener is called above its lane.

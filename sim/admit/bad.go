@@ -23,6 +23,8 @@ const (
 	SelfSigned  Bad = "self-signed" // trusted by nobody
 	UnknownCA   Bad = "unknown-ca"  // of an authority that nobody knows
 	Revoked     Bad = "revoked"     // on the revocation list
+
+	Good Bad = "good" // nothing is wrong
 )
 
 // Bads lists the bad certificates.
@@ -37,6 +39,7 @@ func (a *Authority) IssueBad(bad Bad, r Request) (tls.Certificate, error) {
 	r.RSA = r.RSA || bad == RSA1024
 	bits := 2048
 	switch bad {
+	case Good:
 	case Expired:
 		t.NotBefore, t.NotAfter = time.Now().AddDate(-2, 0, 0), time.Now().AddDate(-1, 0, 0)
 	case NotYetValid:

@@ -34,6 +34,9 @@ type TLS struct {
 	// Expected says in events whose names these are.
 	Expected string
 	Trace    *trace.Source
+	// Misdeed, if set, says for each connection what we do wrong on it: the
+	// peer is under test.
+	Misdeed func() Misdeed
 }
 
 // Conn is a connection whose peer has shown a certificate.
@@ -47,17 +50,18 @@ type Conn struct {
 func (c *Conn) Identity() string { return c.identity }
 
 // Client shakes hands on a connection that we opened. It closes it on failure.
-func (t TLS) Client(ctx context.Context, nc net.Conn, serverName string) (*Conn, error) {
+func (t TLS) Client(ctx context.Context, nc net.Conn, serverName string) (net.Conn, error) {
 	return t.shake(ctx, nc, asServer, func(conf *tls.Config) *tls.Conn {
 		conf.ServerName = serverName
 		conf.InsecureSkipVerify = true // the policy verifies, in VerifyConnection
-		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &t.Cert, nil }
+		cert := conf.Certificates[0]
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 		return tls.Client(nc, conf)
 	})
 }
 
 // server shakes hands on a connection that a peer opened.
-func (t TLS) server(ctx context.Context, nc net.Conn) (*Conn, error) {
+func (t TLS) server(ctx context.Context, nc net.Conn) (net.Conn, error) {
 	return t.shake(ctx, nc, asClient, func(conf *tls.Config) *tls.Conn {
 		conf.ClientAuth = tls.RequestClientCert // whether one must come is the policy's
 		return tls.Server(nc, conf)
@@ -66,7 +70,19 @@ func (t TLS) server(ctx context.Context, nc net.Conn) (*Conn, error) {
 
 // shake shakes hands and records what came of it. Each connection proves anew
 // who it is: there are no session tickets.
-func (t TLS) shake(ctx context.Context, nc net.Conn, peer side, end func(*tls.Config) *tls.Conn) (*Conn, error) {
+func (t TLS) shake(ctx context.Context, nc net.Conn, peer side, end func(*tls.Config) *tls.Conn) (net.Conn, error) {
+	if t.Misdeed != nil {
+		wrong := t.Misdeed()
+		if wrong.Clear {
+			return nc, nil
+		}
+		if wrong.Abort {
+			return nil, abort(ctx, nc, peer)
+		}
+		if wrong.Cert != nil {
+			t.Cert = *wrong.Cert
+		}
+	}
 	timeout := t.Timeout
 	if timeout == 0 {
 		timeout = 10 * time.Second

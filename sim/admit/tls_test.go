@@ -309,7 +309,7 @@ func TestSlowHandshake(t *testing.T) {
 		if err == nil {
 			ours := conf
 			ours.Expect, ours.Trace = expect("gw1.contoso.lab"), log.Source("gw", "ip-gateway")
-			var c *Conn
+			var c net.Conn
 			if c, err = ours.Client(context.Background(), nc, "gw1.contoso.lab"); err == nil {
 				_ = c.Close()
 			}

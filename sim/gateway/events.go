@@ -13,6 +13,11 @@ func (e answered) AppendTo(f *trace.Fields) {
 	f.Int("invites", int64(e.hops))
 }
 
+type took struct{ uri string }
+
+func (took) EventName() string          { return "gateway.took" }
+func (e took) AppendTo(f *trace.Fields) { f.Text("uri", e.uri) }
+
 type failed struct {
 	status int
 	why    string
@@ -48,6 +53,8 @@ func Events() []trace.EventType {
 	return []trace.EventType{
 		{Name: "gateway.answered", Means: "the simulated gateway's call was answered", Fields: []trace.FieldType{
 			{Key: "contact", Means: "Contact of the 200"}, invites}},
+		{Name: "gateway.took", Means: "the simulated gateway has answered a call to it", Fields: []trace.FieldType{
+			{Key: "uri", Means: "that was called"}}},
 		{Name: "gateway.failed", Means: "the simulated gateway's call was not answered", Fields: []trace.FieldType{
 			{Key: "status", Means: "last status, 0 if there was none"}, {Key: "why", Means: "what happened"}, invites}},
 		{Name: "gateway.talked", Means: "the simulated gateway begins to speak", Fields: []trace.FieldType{

@@ -36,8 +36,13 @@ const eventsPT = 101
 func (c *Call) description() sdp.Local {
 	return sdp.Local{
 		Addr: c.g.addr, Port: c.stream.Addr().Port(), Crypto: c.keys, Codecs: []sdp.Codec{sdp.PCMU, sdp.PCMA},
-		Events: "0-16", EventsPT: eventsPT, ID: 1, Name: "-", Ptime: 20,
+		Events: "0-16", EventsPT: eventsPT, ID: 1, Version: c.version, Name: "-", Ptime: 20,
 	}
+}
+
+// newKeys are keys for an offer of SRTP.
+func newKeys() []sdp.Crypto {
+	return sdp.NewKeys("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
 }
 
 func (c *Call) offer() []byte { return sdp.Offer(c.description()).AppendTo(nil) }

@@ -4,7 +4,6 @@
 package lab
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -13,8 +12,10 @@ import (
 
 	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim"
-	"github.com/exsim/exsim/sim/admit"
+	"github.com/exsim/exsim/sim/faults"
 	"github.com/exsim/exsim/sim/gateway"
+	"github.com/exsim/exsim/sim/mailhost"
+	"github.com/exsim/exsim/sim/middlebox"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
@@ -28,47 +29,35 @@ type Config struct {
 	Ports    sim.Ports
 	Trace    *trace.Log
 	Gateways []Gateway
+	Mail     []MailHost
+	Boxes    []Box
 	// Overrides are files of facts beside the one that the organisation names.
 	Overrides []profile.Override
+	// Faults, if set, are those of a row of a server, nil for none.
+	Faults func(server, row string) *faults.Set
 	// Ready, if set, is told when the organisation is up, before the parties.
 	Ready func(x *sim.Exchange)
-}
-
-// Gateway is a simulated IP gateway.
-type Gateway struct {
-	Name    string
-	Address netip.Addr
-	Secure  bool   // SIP over TLS
-	SRTP    bool   // offers SRTP and nothing else
-	Bad     string // what is wrong with its certificate, "" for nothing
-
-	Faults []gateway.Fault
-	Other  netip.Addr // for gateway.OtherAddress
-	Port   uint16     // for gateway.AssumesPort
-}
-
-// at is where it calls from.
-func (g *Gateway) at() netip.Addr {
-	if g.Other.IsValid() {
-		return g.Other
-	}
-	return g.Address
 }
 
 // Lab is what runs.
 type Lab struct {
 	Exchange *sim.Exchange
 	Gateways map[string]*gateway.Gateway
+	Mail     map[string]*mailhost.Host
 
 	conf    Config
 	secure  map[string]bool
 	sockets map[string]net.Listener
+	boxes   map[string]*middlebox.Box // by the party behind
 }
 
 // Start brings up the organisation and then the parties. Without an error it
 // is to be closed; with one nothing is left.
 func Start(conf Config) (*Lab, error) {
-	l := &Lab{conf: conf, Gateways: map[string]*gateway.Gateway{}, secure: map[string]bool{}, sockets: map[string]net.Listener{}}
+	l := &Lab{
+		conf: conf, Gateways: map[string]*gateway.Gateway{}, Mail: map[string]*mailhost.Host{},
+		secure: map[string]bool{}, sockets: map[string]net.Listener{}, boxes: map[string]*middlebox.Box{},
+	}
 	if err := l.start(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -80,7 +69,9 @@ func (l *Lab) start() error {
 	if err != nil {
 		return err
 	}
-	l.Exchange, err = sim.Start(sim.Config{Org: o, Dir: l.conf.Dir, Seed: l.conf.Seed, Ports: l.conf.Ports, Trace: l.conf.Trace, Overrides: l.conf.Overrides})
+	l.Exchange, err = sim.Start(sim.Config{
+		Org: o, Dir: l.conf.Dir, Seed: l.conf.Seed, Ports: l.conf.Ports, Trace: l.conf.Trace, Overrides: l.conf.Overrides, Faults: l.conf.Faults,
+	})
 	if err != nil {
 		return err
 	}
@@ -88,10 +79,16 @@ func (l *Lab) start() error {
 		l.conf.Ready(l.Exchange)
 	}
 	rnd := sim.Chance(l.conf.Seed ^ 0x6757)
+	for i := range l.conf.Boxes {
+		l.startBox(&l.conf.Boxes[i])
+	}
 	for i := range l.conf.Gateways {
 		if err := l.startGateway(&l.conf.Gateways[i], rnd); err != nil {
 			return err
 		}
+	}
+	for i := range l.conf.Mail {
+		l.startMail(&l.conf.Mail[i])
 	}
 	return nil
 }
@@ -115,62 +112,6 @@ func (l *Lab) openSockets() (*org.Organisation, error) {
 	return &o, nil
 }
 
-func (l *Lab) startGateway(g *Gateway, rnd func() uint64) error {
-	conf := gateway.Config{
-		Name: g.Name, Address: g.Address, Other: g.Other, Port: g.Port, Faults: g.Faults, SRTP: g.SRTP,
-		Calls: l.Exchange.Calls(), Trace: l.conf.Trace, Rand: rnd, Dial: sim.Dial,
-		Listen: func(netip.AddrPort) (net.Listener, error) { return l.sockets[g.Name], nil },
-		ListenPacket: func(at netip.AddrPort) (net.PacketConn, error) {
-			return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
-		},
-	}
-	if l.secure[g.Name] = g.Secure; g.Secure {
-		if err := l.secured(&conf, g); err != nil {
-			return fmt.Errorf("actor %s: %w", g.Name, err)
-		}
-	}
-	started, err := gateway.Start(conf)
-	if err != nil {
-		return err
-	}
-	l.Gateways[g.Name] = started
-	return nil
-}
-
-// secured gives a gateway TLS, with a certificate of the lab's authority that
-// names its gateway object.
-func (l *Lab) secured(conf *gateway.Config, g *Gateway) error {
-	names := []string{g.Name + "." + l.conf.Org.Domain}
-	if object := l.conf.Org.GatewayAt(g.Address); object != nil && object.FQDN != "" {
-		names[0] = object.FQDN
-	}
-	mutual, err := l.Exchange.MutualTLS(names...)
-	if err == nil && g.Bad != "" {
-		mutual.Cert, err = l.Exchange.Lab().IssueBad(admit.Bad(g.Bad), admit.Request{Names: names})
-	}
-	if err != nil {
-		return err
-	}
-	mutual.Trace = l.conf.Trace.Source(g.Name, "ip-gateway")
-	conf.Secure = true
-	listen, dial := conf.Listen, conf.Dial
-	conf.Listen = func(at netip.AddrPort) (net.Listener, error) {
-		ln, err := listen(at)
-		if err != nil {
-			return nil, err
-		}
-		return mutual.Listener(ln), nil
-	}
-	conf.Dial = func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
-		nc, err := dial(ctx, from, to)
-		if err != nil {
-			return nil, err
-		}
-		return mutual.Client(ctx, nc, "")
-	}
-	return nil
-}
-
 // Fronts are where a gateway places its calls, in the order in which they are
 // tried.
 func (l *Lab) Fronts(name string) ([]netip.AddrPort, error) {
@@ -186,6 +127,19 @@ func (l *Lab) Fronts(name string) ([]netip.AddrPort, error) {
 		return nil, fmt.Errorf("no %s listens on %s; see um-startup-mode", front, transport)
 	}
 	return at, nil
+}
+
+// MailFront is where a mail host sends to, and the name in its certificate: the
+// connector that takes mail from everybody.
+func (l *Lab) MailFront() (at netip.AddrPort, server string, err error) {
+	for _, service := range []string{"front-end-transport", "transport"} {
+		for _, k := range l.Exchange.Listeners() {
+			if k.Row.Service == service && k.Row.Protocol == "smtp" {
+				return k.Addr(), k.Server.FQDN, nil
+			}
+		}
+	}
+	return at, "", errors.New("the organisation has no receive connector")
 }
 
 // Lateness is how far behind the sending clocks were, by party; "" is the
@@ -207,6 +161,9 @@ func (l *Lab) Close() error {
 	}
 	for _, g := range l.Gateways {
 		errs = append(errs, g.Close())
+	}
+	for _, b := range l.boxes {
+		errs = append(errs, b.Close())
 	}
 	if l.Exchange != nil {
 		errs = append(errs, l.Exchange.Close())

@@ -38,6 +38,7 @@ type Config struct {
 	Sessions *smtp.Sessions
 	Causes   *Causes
 	Trace    *trace.Source
+	Trouble  func(stage string) *smtp.Trouble // what it does wrong, nil for nothing
 }
 
 // ReceiveConnector is one default receive connector of a server.
@@ -78,6 +79,7 @@ func NewReceiveConnector(key string, conf Config) (*smtp.Server, error) {
 		Sessions:       conf.Sessions,
 		Cause:          conf.Causes.Of,
 		Trace:          conf.Trace,
+		Trouble:        conf.Trouble,
 	})
 }
 

@@ -68,6 +68,9 @@ func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 			return nil, &offerFault{err}
 		}
 	}
+	if conf.NoPorts != nil && conf.NoPorts() {
+		return nil, rtp.ErrNoPorts
+	}
 	stream := conf.Shared
 	if stream == nil {
 		if stream, err = conf.Media.Open(conf.Server.Address, c.session, c.w.src); err != nil {

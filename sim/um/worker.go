@@ -33,6 +33,9 @@ type WorkerConfig struct {
 	// signalling load.
 	Shared  *rtp.Stream
 	Prompts Prompts
+	// NoPorts, if set, reports whether a call finds no port for its media: the
+	// caller is under test.
+	NoPorts func() bool
 	// Submit hands a message to transport; it may block on the disk.
 	Submit func(m Message) error
 }

@@ -33,6 +33,8 @@ type Local struct {
 	Bandwidth []string // such as "CT:10000000"
 	Attrs     []Attr   // of the audio section, before the formats
 	Ptime     int      // milliseconds; 0 means not said
+	// Direction that we offer; "" means SendRecv.
+	Direction Direction
 	// Crypto are our keys, in the order of our preference; with any of them
 	// the media are SRTP, and RTP in clear is not taken.
 	Crypto []Crypto
@@ -72,7 +74,11 @@ var (
 // Offer is our description as the caller.
 func Offer(l Local) *Session {
 	s := l.session()
-	m := l.media(s.Conn, SendRecv)
+	d := l.Direction
+	if d == "" {
+		d = SendRecv
+	}
+	m := l.media(s.Conn, d)
 	for _, c := range l.Codecs {
 		m.add(c.PT, c.Name, "")
 	}

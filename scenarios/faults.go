@@ -1,0 +1,335 @@
+package scenarios
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/exsim/exsim/sim/faults"
+	"github.com/exsim/exsim/sim/gateway"
+	"github.com/exsim/exsim/sim/mailhost"
+	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/yamlfile"
+)
+
+// PlantedFault makes a party do something wrong.
+type PlantedFault struct {
+	Pos    yamlfile.Pos
+	Places yamlfile.Places
+	Actor  string `yaml:"actor,required" doc:"who does it: a simulated actor, or a server of the organisation"`
+	Do     string `yaml:"do,required" doc:"what it does wrong"`
+	At     string `yaml:"at" doc:"of a server: the listener, such as call-router; all that it concerns if left out"`
+
+	Nth     int     `yaml:"nth" doc:"befalls this one alone, counted from 1"`
+	From    int     `yaml:"from" doc:"befalls this one and all behind it"`
+	Every   int     `yaml:"every" doc:"befalls each one of this number"`
+	Percent float64 `yaml:"percent" doc:"befalls so many in a hundred, by the run's seed"`
+
+	Of      string        `yaml:"of" doc:"what it is about: a method, a status or both (INVITE, 302, 200 BYE), a verb or code of SMTP; for replies the stage: connect, a verb, or message for the end of its data"`
+	Header  string        `yaml:"header" doc:"name of a header"`
+	SDP     string        `yaml:"sdp" doc:"letter of a line of the session description, such as c"`
+	Keyword string        `yaml:"keyword" doc:"of the answer to EHLO, such as STARTTLS"`
+	Value   string        `yaml:"value" doc:"that stands there instead"`
+	Status  int           `yaml:"status" doc:"of the answer"`
+	Reply   string        `yaml:"reply" doc:"code and text, such as 452 4.3.1 Insufficient system resources"`
+	Octet   int           `yaml:"octet" doc:"how many octets leave first"`
+	Count   int           `yaml:"count" doc:"how many in a row"`
+	For     time.Duration `yaml:"for" doc:"how long, or from when on"`
+
+	Address     netip.Addr `yaml:"address" doc:"that it calls from"`
+	Port        uint16     `yaml:"port" doc:"that it calls"`
+	Transport   Transport  `yaml:"transport" enum:"tcp,tls" doc:"that it calls over"`
+	Certificate string     `yaml:"certificate" doc:"good, or a kind of exsim pki bad"`
+	Media       Media      `yaml:"media" enum:"rtp,srtp" doc:"that it offers"`
+
+	Cause string `yaml:"cause" doc:"in catches: id of the cause that the verdict must name"`
+}
+
+// Parties that can do something wrong.
+const (
+	roleGateway = "ip-gateway"
+	roleMail    = "mail-host"
+	roleBox     = "middlebox"
+	roleServer  = "server" // of the organisation
+)
+
+// Faults of a party's place, papers and services, beside those of its doing.
+const (
+	otherTransport = "other-transport"
+	otherMedia     = "other-media"
+	nat            = "nat"
+	serverDown     = "server-down"
+)
+
+// faultKind is something that a party can do wrong.
+type faultKind struct {
+	name   string
+	by     []string // who can
+	needs  []string // settings; one of a|b
+	may    []string
+	counts string // what its dose counts, "" if it has none
+	early  bool   // it holds from the start, or not at all
+	usage  string
+}
+
+var (
+	gw        = []string{roleGateway}
+	mailHost  = []string{roleMail}
+	box       = []string{roleBox}
+	server    = []string{roleServer}
+	talkers   = []string{roleGateway, roleServer, roleBox}
+	secured   = []string{roleGateway, roleServer}
+	onPath    = []string{roleGateway, roleBox}
+	boxServer = []string{roleBox, roleServer}
+)
+
+const (
+	messages    = "messages"
+	datagrams   = "RTP packets"
+	connections = "connections"
+	answers     = "answers"
+)
+
+var faultKinds = []faultKind{
+	{name: string(gateway.DropDiversion), by: gw, usage: "leaves Diversion out behind a redirect"},
+	{name: string(gateway.NoDiversion), by: gw, usage: "sends no Diversion at all"},
+	{name: string(gateway.UnbalancedDiversion), by: gw, usage: "opens a quote in Diversion and does not close it"},
+	{name: string(gateway.KeepsPrefix), by: gw, usage: "leaves a trunk prefix, 9, in front of the number that it dials"},
+	{name: string(gateway.NoRedirect), by: gw, usage: "gives up at the first redirect"},
+	{name: string(gateway.OneRedirect), by: gw, usage: "gives up at the second redirect"},
+	{name: string(gateway.AssumesPort), by: gw, needs: []string{"port"}, early: true, usage: "sends the INVITE behind the second redirect to `port`, whatever the Contact says"},
+	{name: string(gateway.RemembersWorker), by: gw, usage: "sends the INVITE of a later call straight to the worker that took the last one"},
+	{name: string(gateway.OneRouter), by: gw, usage: "gives up where the first call router refuses or is dead"},
+	{name: string(gateway.CallsElsewhere), by: gw, usage: "calls port 9 in place of the trunk's port"},
+	{name: string(gateway.ClosedPort), by: gw, early: true, usage: "listens nowhere, so that nobody can ask it for OPTIONS"},
+	{name: string(gateway.NoOptions), by: gw, usage: "answers OPTIONS with 405"},
+	{name: string(gateway.IgnoresMinSE), by: gw, usage: "gives up where its session interval is refused by 422"},
+	{name: string(gateway.NoAnswerInACK), by: gw, usage: "leaves the answer to a late offer out of the ACK"},
+	{name: string(gateway.NoMedia), by: gw, usage: "sends no RTP"},
+	{name: string(gateway.MediaElsewhere), by: gw, usage: "sends RTP to port 9, whatever the SDP says"},
+	{name: string(gateway.OtherAddress), by: gw, needs: []string{"address"}, early: true, usage: "calls from `address` instead of its own"},
+	{name: otherTransport, by: gw, needs: []string{"transport"}, early: true, usage: "calls over `transport` instead of its own"},
+	{name: otherMedia, by: gw, needs: []string{"media"}, early: true, usage: "offers `media` instead of its own"},
+
+	{name: string(mailhost.GivesUp), by: mailHost, usage: "takes a refusal for now (4xx) for one for good"},
+	{name: string(mailhost.NoSTARTTLS), by: mailHost, usage: "never begins TLS"},
+	{name: string(mailhost.OldTLS), by: mailHost, usage: "offers nothing newer than TLS 1.1"},
+	{name: string(mailhost.BadHello), by: mailHost, usage: "greets with a name that is no domain"},
+	{name: string(mailhost.OtherDomain), by: mailHost, usage: "sends to the recipient's name in another domain"},
+	{name: string(mailhost.UnknownRecipient), by: mailHost, usage: "sends to a name that nobody has"},
+	{name: string(mailhost.Oversize), by: mailHost, usage: "declares a message of 1 GB"},
+	{name: string(mailhost.ConnectsElsewhere), by: mailHost, usage: "connects to port 9 in place of the connector's"},
+
+	{name: string(faults.Delay), by: talkers, needs: []string{"for"}, may: []string{"of"}, counts: messages, usage: "lets a message, and all behind it, leave `for` later"},
+	{name: string(faults.Silence), by: talkers, may: []string{"of"}, counts: messages, usage: "does not send a message"},
+	{name: string(faults.Duplicate), by: talkers, may: []string{"of"}, counts: messages, usage: "sends a message twice"},
+	{name: string(faults.Rewrite), by: talkers, needs: []string{"header|sdp", "value"}, may: []string{"of"}, counts: messages, usage: "gives a `header`, or a line of the SDP, another `value`"},
+	{name: string(faults.Strip), by: talkers, needs: []string{"header|keyword"}, may: []string{"of"}, counts: messages, usage: "leaves a `header`, or a `keyword` of EHLO's answer, out"},
+	{name: string(faults.Mask), by: box, needs: []string{"keyword"}, counts: messages, usage: "puts X in place of a `keyword` of EHLO's answer, as inspecting firewalls do"},
+	{name: string(faults.Split), by: talkers, needs: []string{"octet"}, may: []string{"of", "for"}, counts: messages, usage: "sends a message in two pieces: `octet` octets, and the rest `for` later"},
+	{name: string(faults.Cut), by: talkers, needs: []string{"octet"}, may: []string{"of"}, counts: messages, usage: "sends `octet` octets of a message and closes the connection"},
+	{name: string(faults.Stall), by: boxServer, needs: []string{"for"}, may: []string{"of"}, counts: messages, usage: "a middlebox holds a message, and all behind it, for `for`; a receive connector its answer at the stage `of`"},
+
+	{name: string(faults.Lose), by: onPath, counts: datagrams, usage: "loses RTP packets"},
+	{name: string(faults.Burst), by: onPath, needs: []string{"count"}, counts: datagrams, usage: "loses `count` RTP packets in a row"},
+	{name: string(faults.Jitter), by: onPath, needs: []string{"for"}, counts: datagrams, usage: "sends RTP packets up to `for` late, by chance"},
+	{name: string(faults.Reorder), by: onPath, counts: datagrams, usage: "sends an RTP packet behind the next one"},
+	{name: string(faults.Repeat), by: onPath, counts: datagrams, usage: "sends RTP packets twice"},
+	{name: string(faults.Stop), by: onPath, needs: []string{"for"}, usage: "sends no RTP any more once `for` has passed since the first packet"},
+	{name: string(faults.Deaf), by: onPath, usage: "lets no RTP of the organisation in: one-way audio"},
+
+	{name: string(faults.Certificate), by: secured, needs: []string{"certificate"}, counts: connections, usage: "shows a certificate that is wrong in the way `certificate`, or `good`"},
+	{name: string(faults.TLSAbort), by: secured, counts: connections, usage: "breaks the TLS handshake off behind its first message"},
+	{name: string(faults.NoTLS), by: secured, counts: connections, usage: "speaks in clear where TLS is agreed on"},
+
+	{name: nat, by: box, early: true, usage: "puts its own address in place of the actor's, in signalling and media, and changes nothing in what they say"},
+
+	{name: string(faults.Status), by: server, needs: []string{"status"}, may: []string{"of"}, counts: "requests outside a dialog", usage: "answers a request with `status` and does nothing"},
+	{name: string(faults.OutOfPorts), by: server, counts: "calls", usage: "a worker finds no port for the media of a call"},
+	{name: serverDown, by: server, usage: "none of its services listens"},
+	{name: string(faults.Reply), by: server, needs: []string{"reply"}, may: []string{"of"}, counts: answers, usage: "a receive connector answers `reply` at the stage `of`, and does nothing"},
+	{name: string(faults.Drop), by: server, may: []string{"of"}, counts: answers, usage: "a receive connector does what it was told at the stage `of`, and closes the connection in place of the answer"},
+	{name: string(faults.Truncate), by: server, needs: []string{"octet"}, may: []string{"of"}, counts: answers, usage: "a receive connector sends `octet` octets of its answer at the stage `of`, and closes the connection"},
+}
+
+func kindOfFault(name string) *faultKind {
+	i := slices.IndexFunc(faultKinds, func(k faultKind) bool { return k.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &faultKinds[i]
+}
+
+func faultNames(role string) []string {
+	var names []string
+	for _, f := range faultKinds {
+		if role == "" || slices.Contains(f.by, role) {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// Name tells a fault from the others of a scenario, in the names of files.
+func (f *PlantedFault) Name() string {
+	name := f.Do
+	for _, part := range []string{f.At, f.Of, f.Header, f.SDP, f.Keyword} {
+		if part != "" {
+			name += "-" + strings.Map(func(r rune) rune {
+				if strings.ContainsRune(nameLetters, r) {
+					return r
+				}
+				return '_'
+			}, part)
+		}
+	}
+	return name
+}
+
+// settings are those that a fault has, its dose aside.
+func (f *PlantedFault) settings() map[string]bool {
+	return map[string]bool{
+		"of": f.Of != "", "header": f.Header != "", "sdp": f.SDP != "", "keyword": f.Keyword != "", "value": f.Value != "", "status": f.Status != 0,
+		"reply": f.Reply != "", "octet": f.Octet != 0, "count": f.Count != 0, "for": f.For != 0,
+		"address": f.Address.IsValid(), "port": f.Port != 0, "transport": f.Transport != "", "certificate": f.Certificate != "", "media": f.Media != "",
+	}
+}
+
+// dose is what of the fault's dose is said.
+func (f *PlantedFault) dose() []string {
+	said := map[string]bool{"nth": f.Nth != 0, "from": f.From != 0, "every": f.Every != 0, "percent": f.Percent != 0}
+	maps.DeleteFunc(said, func(_ string, v bool) bool { return !v })
+	return slices.Sorted(maps.Keys(said))
+}
+
+// socket is the fault as sockets and servers take it.
+func (f *PlantedFault) socket() faults.Fault {
+	k := faults.Fault{
+		Do: faults.Kind(f.Do), Dose: faults.Dose{Nth: f.Nth, From: f.From, Every: f.Every, Percent: f.Percent},
+		Of: f.Of, Header: f.Header, SDP: f.SDP, Keyword: f.Keyword, Value: f.Value, Code: f.Status, Octet: f.Octet, Count: f.Count, For: f.For,
+	}
+	switch k.Do {
+	case faults.Reply:
+		k.Value = f.Reply
+	case faults.Certificate:
+		k.Value = f.Certificate
+	}
+	return k
+}
+
+// roleOf is what a party is, "" if there is none of this name.
+func (s *Scenario) roleOf(name string) string {
+	if a, ok := s.Actors[name]; ok {
+		return a.Role
+	}
+	if s.Organisation != nil && s.Organisation.ServerNamed(name) != nil {
+		return roleServer
+	}
+	return ""
+}
+
+func knownRole(role string) bool {
+	return role == roleGateway || role == roleMail || role == roleBox
+}
+
+// parties are the names of all.
+func (s *Scenario) parties() []string {
+	names := slices.Collect(maps.Keys(s.Actors))
+	if s.Organisation != nil {
+		for _, server := range s.Organisation.Servers {
+			names = append(names, server.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// fault checks one fault.
+func (l *loader) fault(f *PlantedFault) {
+	role := l.s.roleOf(f.Actor)
+	if l.s.Actors[f.Actor].Pos != (yamlfile.Pos{}) && !knownRole(role) {
+		role = roleGateway // its role is a mistake that is told
+	}
+	if role == "" {
+		l.f.Report(f.Places.At("actor", f.Pos), yamlfile.Suggest(f.Actor, l.s.parties()), "fault: no actor and no server is named %q", f.Actor)
+		return
+	}
+	k := kindOfFault(f.Do)
+	if k == nil {
+		l.f.Report(f.Places.At("do", f.Pos), yamlfile.Suggest(f.Do, faultNames(role)), "unknown fault %q", f.Do)
+		return
+	}
+	if !slices.Contains(k.by, role) {
+		l.f.Report(f.Places.At("do", f.Pos), "it is a fault of "+strings.Join(k.by, ", "), "fault %s: %s is a %s", f.Do, f.Actor, role)
+		return
+	}
+	l.faultSettings(f, k)
+	l.faultPlace(f, role)
+	l.certificate(f.Places.At("certificate", f.Pos), f.Certificate)
+	if ids := causeIDs(); f.Cause != "" && !slices.Contains(ids, f.Cause) {
+		l.f.Report(f.Places.At("cause", f.Pos), yamlfile.Suggest(f.Cause, ids), "fault %s: unknown cause %q", f.Do, f.Cause)
+	}
+}
+
+// faultSettings reports settings that are missing, or belong to others.
+func (l *loader) faultSettings(f *PlantedFault, k *faultKind) {
+	has := f.settings()
+	takes := slices.Clone(k.may)
+	for _, need := range k.needs {
+		either := strings.Split(need, "|")
+		takes = append(takes, either...)
+		if !slices.ContainsFunc(either, func(s string) bool { return has[s] }) {
+			l.f.Report(f.Pos, "", "fault %s: %s is missing", f.Do, strings.Join(either, " or "))
+		}
+	}
+	for _, s := range slices.Sorted(maps.Keys(has)) {
+		if has[s] && !slices.Contains(takes, s) {
+			l.f.Report(f.Places.At(s, f.Pos), "", "fault %s: %s is not its setting", f.Do, s)
+		}
+	}
+	switch said := f.dose(); {
+	case len(said) > 1:
+		l.f.Report(f.Pos, "", "fault %s: only one of %s", f.Do, strings.Join(said, ", "))
+	case len(said) == 1 && k.counts == "":
+		l.f.Report(f.Places.At(said[0], f.Pos), "", "fault %s: it cannot be counted", f.Do)
+	}
+	if f.Nth < 0 || f.From < 0 || f.Every < 0 || f.Octet < 0 || f.Count < 0 || f.Percent < 0 || f.Percent > 100 {
+		l.f.Report(f.Pos, "", "fault %s: counts are not negative, and percent is at most 100", f.Do)
+	}
+	if f.Reply != "" && !replyText(f.Reply) {
+		l.f.Report(f.Places.At("reply", f.Pos), "such as 452 4.3.1 Insufficient system resources", "reply %q does not begin with a code", f.Reply)
+	}
+	if f.Status != 0 && (f.Status < 300 || f.Status > 699) {
+		l.f.Report(f.Places.At("status", f.Pos), "300 to 699", "status %d refuses nothing", f.Status)
+	}
+}
+
+func replyText(text string) bool {
+	return len(text) > 4 && strings.Trim(text[:3], "0123456789") == "" && text[3] == ' ' && text[0] >= '2' && text[0] <= '5'
+}
+
+// faultPlace checks at which listener of a server a fault is.
+func (l *loader) faultPlace(f *PlantedFault, role string) {
+	if f.At == "" {
+		return
+	}
+	at := f.Places.At("at", f.Pos)
+	if role != roleServer {
+		l.f.Report(at, "", "fault %s: at is for servers, and %s is a %s", f.Do, f.Actor, role)
+		return
+	}
+	if p, err := profile.Load(l.s.Organisation.Version); err == nil {
+		var rows []string
+		for _, r := range p.Ports {
+			if r.Listens != "" {
+				rows = append(rows, r.ID)
+			}
+		}
+		if !slices.Contains(rows, f.At) {
+			l.f.Report(at, cmp.Or(yamlfile.Suggest(f.At, rows), strings.Join(rows, ", ")), "no listener is named %q", f.At)
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package scenarios
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/faults"
+	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// wrongs are the faults of a run, planted and lifted while it goes on.
+type wrongs struct {
+	mu     sync.Mutex
+	habits map[string]map[string]int // of an actor's doing, by actor: how often planted
+	sets   map[string]*faults.Set    // of sockets and services, by actor, or by server and listener
+	lifts  map[string][]func()       // by actor and fault, the last planted last
+}
+
+func listenerKey(server, row string) string { return server + "/" + row }
+
+// has reports whether a fault of an actor's doing is planted now.
+func (w *wrongs) has(actor, do string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.habits[actor][do] > 0
+}
+
+func (w *wrongs) habit(actor, do string, by int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.habits[actor] == nil {
+		w.habits[actor] = map[string]int{}
+	}
+	w.habits[actor][do] += by
+}
+
+// ofActor are the faults of an actor's sockets, nil if none can ever be
+// planted: then its sockets are left alone.
+func (w *wrongs) ofActor(name string) *faults.Set { return w.sets[name] }
+
+func (w *wrongs) ofListener(server, row string) *faults.Set { return w.sets[listenerKey(server, row)] }
+
+// planned are all faults that can be planted in this run.
+func (r *run) planned() []PlantedFault {
+	list := r.early()
+	for i := range r.s.Steps {
+		if f, ok := r.s.Steps[i].action.(*plantFault); ok {
+			list = append(list, f.PlantedFault)
+		}
+	}
+	return list
+}
+
+// early are the faults that hold from the start.
+func (r *run) early() []PlantedFault {
+	list := slices.Clone(r.s.Faults)
+	if r.o.Plant != nil {
+		list = append(list, *r.o.Plant)
+	}
+	return list
+}
+
+// openFaults makes room for the faults of the run.
+func (r *run) openFaults() error {
+	w := r.wrongs
+	w.habits, w.sets, w.lifts = map[string]map[string]int{}, map[string]*faults.Set{}, map[string][]func(){}
+	p, err := profile.Load(r.s.Organisation.Version)
+	if err != nil {
+		return err
+	}
+	rnd := sim.Chance(r.o.Seed ^ 0xfa17)
+	for name, a := range r.s.Actors {
+		if a.Role == roleBox {
+			w.sets[name] = faults.NewSet(r.log.Source(name, roleBox), rnd)
+		}
+	}
+	for _, f := range r.planned() {
+		if a, ok := r.s.Actors[f.Actor]; ok {
+			if socketFault(f.Do) && w.sets[f.Actor] == nil {
+				w.sets[f.Actor] = faults.NewSet(r.log.Source(f.Actor, a.Role), rnd)
+			}
+			continue
+		}
+		for _, row := range rowsOf(p, &f) {
+			if key := listenerKey(f.Actor, row); w.sets[key] == nil {
+				w.sets[key] = faults.NewSet(r.log.Source(f.Actor, row), rnd)
+			}
+		}
+	}
+	return nil
+}
+
+// socketFault reports whether a fault is one of sockets and services, and not
+// of an actor's own doing or place.
+func socketFault(do string) bool {
+	k := kindOfFault(do)
+	return k.counts != "" || do == string(faults.Stop) || do == string(faults.Deaf)
+}
+
+// rowsOf are the listeners of a server that a fault concerns.
+func rowsOf(p *profile.Profile, f *PlantedFault) []string {
+	var rows []string
+	for _, r := range p.Ports {
+		protocol := "sip"
+		switch faults.Kind(f.Do) {
+		case faults.Reply, faults.Drop, faults.Stall, faults.Truncate:
+			protocol = "smtp"
+		}
+		tls := faults.Kind(f.Do) == faults.TLSAbort || faults.Kind(f.Do) == faults.NoTLS || faults.Kind(f.Do) == faults.Certificate
+		if r.Listens == "" || r.Protocol != protocol || f.At != "" && r.ID != f.At || tls && r.Transport != "tls" {
+			continue
+		}
+		rows = append(rows, r.ID)
+	}
+	return rows
+}
+
+// plant makes a fault hold from now on.
+func (r *run) plant(f PlantedFault) error {
+	r.src.Record(trace.Session{}, trace.Session{}, faultEvent{f, false}, nil)
+	lift, err := r.planted(&f)
+	if err != nil {
+		return err
+	}
+	r.wrongs.mu.Lock()
+	defer r.wrongs.mu.Unlock()
+	key := f.Actor + " " + f.Do
+	r.wrongs.lifts[key] = append(r.wrongs.lifts[key], lift)
+	return nil
+}
+
+func (r *run) planted(f *PlantedFault) (lift func(), err error) {
+	_, isActor := r.s.Actors[f.Actor]
+	switch {
+	case f.Do == serverDown:
+		return func() { _ = r.x.StartServer(f.Actor) }, r.x.StopServer(f.Actor)
+	case isActor && socketFault(f.Do):
+		return r.wrongs.ofActor(f.Actor).Plant(boxed(f)), nil
+	case isActor:
+		r.wrongs.habit(f.Actor, f.Do, 1)
+		return func() { r.wrongs.habit(f.Actor, f.Do, -1) }, nil
+	}
+	p, err := profile.Load(r.s.Organisation.Version)
+	if err != nil {
+		return nil, err
+	}
+	var lifts []func()
+	for _, row := range rowsOf(p, f) {
+		lifts = append(lifts, r.wrongs.ofListener(f.Actor, row).Plant(f.socket()))
+	}
+	return func() {
+		for _, lift := range lifts {
+			lift()
+		}
+	}, nil
+}
+
+// boxed is a fault of an actor: what a middlebox stalls is a message.
+func boxed(f *PlantedFault) faults.Fault {
+	k := f.socket()
+	if k.Do == faults.Stall {
+		k.Do = faults.Delay
+	}
+	return k
+}
+
+// lift takes the last planted fault of a kind away; false if there is none.
+func (r *run) lift(actor, do string) bool {
+	r.wrongs.mu.Lock()
+	key := actor + " " + do
+	list := r.wrongs.lifts[key]
+	if len(list) == 0 {
+		r.wrongs.mu.Unlock()
+		return false
+	}
+	last := list[len(list)-1]
+	r.wrongs.lifts[key] = list[:len(list)-1]
+	r.wrongs.mu.Unlock()
+	last()
+	return true
+}
+
+// plantEarly plants what holds from the start: before the organisation is up
+// what its parties are made of, behind it the rest.
+func (r *run) plantEarly(up bool) error {
+	for _, f := range r.early() {
+		if (f.Do == serverDown) == up {
+			if err := r.plant(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// names are the keys of a map, sorted.
+func names[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

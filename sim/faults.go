@@ -1,0 +1,115 @@
+package sim
+
+import (
+	"crypto/tls"
+	"fmt"
+	"slices"
+
+	"github.com/exsim/exsim/sim/admit"
+	"github.com/exsim/exsim/sim/faults"
+	"github.com/exsim/exsim/sip"
+	"github.com/exsim/exsim/smtp"
+)
+
+// faultsOf are the faults of a listener, nil for none.
+func (x *Exchange) faultsOf(l *Listener) *faults.Set {
+	if x.conf.Faults == nil {
+		return nil
+	}
+	return x.conf.Faults(l.Server.Name, l.Row.ID)
+}
+
+// refusing is a service that answers some requests with a status of its own.
+type refusing struct {
+	sip.Handler
+	faults *faults.Set
+}
+
+func (r refusing) ServeSIP(tx *sip.ServerTx) {
+	if f := r.faults.Of(tx.Method(), faults.Status); f != nil {
+		reason := f.Value
+		if reason == "" {
+			reason = map[int]string{480: "Temporarily Unavailable", 486: "Busy Here", 500: "Server Internal Error", 503: "Service Unavailable"}[f.Code]
+		}
+		tx.Respond(sip.Response{Status: f.Code, Reason: reason})
+		return
+	}
+	r.Handler.ServeSIP(tx)
+}
+
+// misdeed is what a party of ours does wrong in its next handshake.
+func misdeed(set *faults.Set, bad func(kind admit.Bad) (tls.Certificate, error)) func() admit.Misdeed {
+	if set == nil {
+		return nil
+	}
+	return func() admit.Misdeed {
+		f := set.Of("", faults.TLSAbort, faults.NoTLS, faults.Certificate)
+		switch {
+		case f == nil:
+		case f.Do == faults.TLSAbort:
+			return admit.Misdeed{Abort: true}
+		case f.Do == faults.NoTLS:
+			return admit.Misdeed{Clear: true}
+		default:
+			if cert, err := bad(admit.Bad(f.Value)); err == nil {
+				return admit.Misdeed{Cert: &cert}
+			}
+		}
+		return admit.Misdeed{}
+	}
+}
+
+// Misdeeds gives mutual TLS the faults of a party, whose certificates name it.
+func (x *Exchange) Misdeeds(t *admit.TLS, set *faults.Set, names ...string) {
+	t.Misdeed = misdeed(set, func(kind admit.Bad) (tls.Certificate, error) {
+		return x.lab.IssueBad(kind, admit.Request{Names: names})
+	})
+}
+
+// trouble is what a receive connector does wrong.
+func trouble(set *faults.Set) func(stage string) *smtp.Trouble {
+	if set == nil {
+		return nil
+	}
+	return func(stage string) *smtp.Trouble {
+		f := set.Of(stage, faults.Reply, faults.Drop, faults.Stall, faults.Truncate)
+		if f == nil {
+			return nil
+		}
+		switch f.Do {
+		case faults.Reply:
+			return &smtp.Trouble{Reply: f.Value}
+		case faults.Stall:
+			return &smtp.Trouble{After: f.For}
+		}
+		return &smtp.Trouble{Ends: true, Octets: f.Octet}
+	}
+}
+
+// StopServer stops every service of a server, as when the machine is down.
+func (x *Exchange) StopServer(server string) error {
+	if x.conf.Org.ServerNamed(server) == nil {
+		return fmt.Errorf("sim: no server is named %q", server)
+	}
+	for _, l := range slices.Clone(x.Listeners()) {
+		if l.Server.Name == server {
+			if err := l.serv.Close(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// StartServer starts the services of a server again that was stopped.
+func (x *Exchange) StartServer(server string) error {
+	for _, l := range slices.Clone(x.Listeners()) {
+		if l.Server.Name != server {
+			continue
+		}
+		if err := x.StartListener(server, l.Row.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+// Package faults makes sockets and servers misbehave by an exact dose: the
+// messages of a byte stream, datagrams, and the replies of a mail server. What
+// it does is recorded, so that nobody takes it for the work of the other side.
+package faults
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// Kind is what goes wrong.
+type Kind string
+
+// The kinds that befall messages of a stream: SIP messages, or lines of SMTP.
+const (
+	Delay     Kind = "delay"     // it and all behind it leave For later
+	Silence   Kind = "silence"   // it does not leave
+	Duplicate Kind = "duplicate" // it leaves twice
+	Rewrite   Kind = "rewrite"   // its Header, or its SDP line, has another Value
+	Strip     Kind = "strip"     // it has no Header; of EHLO's answer, no Keyword
+	Mask      Kind = "mask"      // X stands in place of a Keyword, and of parameters
+	Split     Kind = "split"     // it leaves in two pieces, cut at Octet, For apart
+	Cut       Kind = "cut"       // Octet octets of it leave, then the connection ends
+)
+
+// The kinds that befall datagrams.
+const (
+	Lose    Kind = "rtp-loss"
+	Burst   Kind = "rtp-burst" // it and Count-1 behind it are lost
+	Jitter  Kind = "rtp-jitter"
+	Reorder Kind = "rtp-reorder" // it leaves behind the next one
+	Repeat  Kind = "rtp-duplicate"
+	Stop    Kind = "rtp-stop" // from For after the first on, all are lost
+	Deaf    Kind = "rtp-deaf" // what arrives is not heard
+)
+
+// The kinds that befall the replies of a mail server.
+const (
+	Reply    Kind = "reply"    // Value is answered, and nothing done
+	Drop     Kind = "drop"     // it is done; the connection ends in place of the answer
+	Stall    Kind = "stall"    // it is done; the answer comes For later
+	Truncate Kind = "truncate" // it is done; Octet octets of the answer leave, then the connection ends
+)
+
+// The kinds that befall a request that opens a transaction, or a connection.
+const (
+	Status      Kind = "status"            // Code is answered, and nothing done
+	TLSAbort    Kind = "tls-abort"         // the handshake is broken off behind its first message
+	NoTLS       Kind = "no-tls"            // no handshake: it speaks in clear
+	Certificate Kind = "other-certificate" // it shows one that is wrong in the way Value
+	OutOfPorts  Kind = "out-of-ports"      // a call finds no port for its media
+)
+
+// Dose says which of the things that a fault can befall it does befall. The
+// zero value is all of them.
+type Dose struct {
+	Nth     int     // this one alone, counted from 1
+	From    int     // this one and all behind it
+	Every   int     // each of this number
+	Percent float64 // by chance
+}
+
+// Fault is one thing that goes wrong.
+type Fault struct {
+	Do Kind
+	Dose
+	Of      string // the messages: a method, a status, a verb, a reply's code; the stage of a reply
+	Header  string
+	SDP     string // letter of a line of a session description, such as c
+	Keyword string // of EHLO
+	Value   string
+	Code    int
+	Octet   int
+	Count   int
+	For     time.Duration
+}
+
+// Set are the faults of one party, planted and lifted at any time. A nil Set
+// has none.
+type Set struct {
+	src  *trace.Source
+	rand func() uint64
+
+	mu      sync.Mutex
+	planted []*planted
+}
+
+// planted is a fault with its count.
+type planted struct {
+	Fault
+	set    *Set
+	seen   int // that it could befall
+	struck int // that it befell
+	left   int // of a burst
+	chance *rand.Rand
+}
+
+// NewSet makes a set without faults. What they do is recorded to src; chance
+// comes from rnd, once for each fault.
+func NewSet(src *trace.Source, rnd func() uint64) *Set { return &Set{src: src, rand: rnd} }
+
+// Plant adds a fault; lift takes it away again.
+func (s *Set) Plant(f Fault) (lift func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := &planted{Fault: f, set: s, chance: rand.New(rand.NewPCG(s.rand(), s.rand()))}
+	s.planted = append(s.planted, p)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.planted = slices.DeleteFunc(s.planted, func(k *planted) bool { return k == p })
+	}
+}
+
+// strikes are the faults of some kinds that befall the next thing: one that
+// meets the condition.
+func (s *Set) strikes(could func(f *Fault) bool) []*planted {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*planted
+	for _, p := range s.planted {
+		if could(&p.Fault) && p.due() {
+			p.struck++
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// strike is the first of the faults that befall the next thing, with its
+// number.
+func (s *Set) strike(could func(f *Fault) bool) (f *Fault, n int) {
+	if list := s.strikes(could); len(list) > 0 {
+		return &list[0].Fault, list[0].seen
+	}
+	return nil, 0
+}
+
+// due counts, and decides.
+func (p *planted) due() bool {
+	p.seen++
+	if p.left > 0 {
+		p.left--
+		return true
+	}
+	hit := p.hits(p.seen)
+	if hit && p.Do == Burst {
+		p.left = p.Count - 1
+	}
+	return hit
+}
+
+// hits says whether the n-th is one of the dose.
+func (p *planted) hits(n int) bool {
+	switch {
+	case p.Nth > 0:
+		return n == p.Nth
+	case p.From > 0:
+		return n >= p.From
+	case p.Every > 0:
+		return n%p.Every == 0
+	case p.Percent > 0:
+		return p.chance.Float64()*100 < p.Percent
+	}
+	return true
+}
+
+// note records that a fault struck.
+func (s *Set) note(f *Fault, n int, raw []byte) {
+	s.src.Record(trace.Session{}, trace.Session{}, struck{f.Do, n, f.Of}, raw)
+}
+
+type struck struct {
+	do Kind
+	n  int
+	of string
+}
+
+func (struck) EventName() string { return "fault.struck" }
+func (e struck) AppendTo(f *trace.Fields) {
+	f.Text("do", string(e.do))
+	f.Int("number", int64(e.n))
+	f.Text("of", e.of)
+}
+
+// Events lists the events that this package records.
+func Events() []trace.EventType {
+	return []trace.EventType{
+		{Name: "fault.struck", Means: "a planted fault has befallen a message, a connection or a reply, or the first datagram", Fields: []trace.FieldType{
+			{Key: "do", Means: "the fault"}, {Key: "number", Means: "which one it befell, counted from 1 among those that it can befall"},
+			{Key: "of", Means: "the messages, or the stage, that it is about; empty for all"}}},
+	}
+}

@@ -1,0 +1,285 @@
+package faults
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Framing finds the messages in a stream.
+type Framing int
+
+// The framings.
+const (
+	SIP    Framing = iota // by Content-Length (RFC 3261 §18.3)
+	Lines                 // one line each, as the commands and replies of SMTP
+	Opaque                // each write is one: TLS
+)
+
+// Conn is a connection whose writes the faults befall. Reads pass.
+type Conn struct {
+	net.Conn
+	set     *Set
+	framing Framing
+
+	mu      sync.Mutex
+	wake    *sync.Cond
+	queue   []piece
+	part    []byte // of a message that is not complete
+	closing bool
+	err     error // of the last write
+	done    chan struct{}
+	hurry   chan struct{} // closed by Close: nothing is waited for any more
+}
+
+// piece is what leaves at once; behind last the connection ends.
+type piece struct {
+	b     []byte
+	after time.Duration
+	last  bool
+}
+
+// Conn puts a set's faults between a writer and its connection. Writing is
+// done by a goroutine of its own, that ends with Close, so that a delay holds
+// nobody up.
+func (s *Set) Conn(nc net.Conn, framing Framing) *Conn {
+	c := &Conn{Conn: nc, set: s, framing: framing, done: make(chan struct{}), hurry: make(chan struct{})}
+	c.wake = sync.NewCond(&c.mu)
+	go c.run()
+	return c
+}
+
+// Opaque says that nothing can be read in the stream any more: TLS has begun.
+func (c *Conn) Opaque() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.framing = Opaque
+}
+
+// Identity is whose certificate the peer has shown, "" without one.
+func (c *Conn) Identity() string {
+	if i, ok := c.Conn.(interface{ Identity() string }); ok {
+		return i.Identity()
+	}
+	return ""
+}
+
+// Listener puts a set's faults on all connections that are accepted.
+func (s *Set) Listener(ln net.Listener, framing Framing) net.Listener {
+	return &listener{ln, s, framing}
+}
+
+type listener struct {
+	net.Listener
+	set     *Set
+	framing Framing
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.set.Conn(nc, l.framing), nil
+}
+
+// Write takes what is to leave; an earlier failure is told by the next write.
+func (c *Conn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return 0, net.ErrClosed
+	}
+	if c.err != nil {
+		return 0, c.err
+	}
+	c.part = append(c.part, b...)
+	for {
+		n := c.framing.message(c.part)
+		if n == 0 {
+			break
+		}
+		c.queue = append(c.queue, c.set.befall(c.framing, slices.Clone(c.part[:n]))...)
+		c.part = c.part[n:]
+	}
+	c.wake.Signal()
+	return len(b), nil
+}
+
+// Close lets what is queued leave at once, and closes the connection.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	if !c.closing {
+		c.closing = true
+		close(c.hurry)
+		c.wake.Signal()
+	}
+	c.mu.Unlock()
+	<-c.done
+	return nil
+}
+
+func (c *Conn) run() {
+	defer close(c.done)
+	defer c.Conn.Close()
+	for {
+		c.mu.Lock()
+		for len(c.queue) == 0 && !c.closing {
+			c.wake.Wait()
+		}
+		if len(c.queue) == 0 {
+			rest := c.part
+			c.mu.Unlock()
+			_, _ = c.Conn.Write(rest)
+			return
+		}
+		p := c.queue[0]
+		c.queue = c.queue[1:]
+		c.mu.Unlock()
+		if !c.leave(p) {
+			return
+		}
+	}
+}
+
+// leave writes a piece, and reports whether the connection goes on.
+func (c *Conn) leave(p piece) bool {
+	if p.after > 0 {
+		t := time.NewTimer(p.after)
+		select {
+		case <-t.C:
+		case <-c.hurry:
+		}
+		t.Stop()
+	}
+	_, err := c.Conn.Write(p.b)
+	if p.last && err == nil {
+		err = errCut
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = err
+	return err == nil
+}
+
+var errCut = errors.New("faults: the connection was cut")
+
+// message is the length of the first message, 0 if it is not complete.
+func (f Framing) message(b []byte) int {
+	switch f {
+	case Lines:
+		return bytes.IndexByte(b, '\n') + 1
+	case Opaque:
+		return len(b)
+	}
+	if len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
+		return 2 // keep-alive (RFC 5626 §3.5.1)
+	}
+	head := bytes.Index(b, []byte("\r\n\r\n"))
+	if head < 0 {
+		return 0
+	}
+	n, _ := strconv.Atoi(headerOf(b[:head], "Content-Length", "l"))
+	if n += head + 4; n > len(b) {
+		return 0
+	}
+	return n
+}
+
+// headerOf is the value of the first header under one of two names.
+func headerOf(head []byte, name, short string) string {
+	for line := range strings.SplitSeq(string(head), "\r\n") {
+		if key, value, ok := strings.Cut(line, ":"); ok {
+			if key = strings.TrimSpace(key); strings.EqualFold(key, name) || strings.EqualFold(key, short) {
+				return strings.TrimSpace(value)
+			}
+		}
+	}
+	return ""
+}
+
+// is reports whether a message is one that a fault names: INVITE, 302, or the
+// answer to a method as "200 BYE"; of lines EHLO or 250. The empty name means
+// all.
+func (f Framing) is(of string, message []byte) bool {
+	if of == "" {
+		return true
+	}
+	if f == Opaque {
+		return false
+	}
+	first, _, _ := strings.Cut(string(message), "\r\n")
+	code, method, both := strings.Cut(of, " ")
+	if f == Lines {
+		return strings.EqualFold(strings.TrimRight(first[:min(len(code), len(first))], " "), code)
+	}
+	word, rest, _ := strings.Cut(first, " ")
+	if word == "SIP/2.0" {
+		word, _, _ = strings.Cut(rest, " ")
+	}
+	if !both {
+		return word == code
+	}
+	_, answered, _ := strings.Cut(headerOf(message, "CSeq", "CSeq"), " ")
+	return word == code && strings.TrimSpace(answered) == method
+}
+
+// befall makes of a message what leaves in its place.
+func (s *Set) befall(framing Framing, message []byte) []piece {
+	if framing == SIP && len(message) == 2 {
+		return []piece{{b: message}}
+	}
+	pieces := []piece{{b: message}}
+	for _, p := range s.strikes(func(f *Fault) bool {
+		return ofStream[f.Do] != nil && framing.is(f.Of, message) && f.concerns(framing, message)
+	}) {
+		if len(pieces) == 0 {
+			break
+		}
+		pieces = ofStream[p.Do](&p.Fault, framing, pieces[0].b)
+		var left []byte
+		for _, k := range pieces {
+			left = append(left, k.b...)
+		}
+		s.note(&p.Fault, p.seen, left)
+	}
+	return pieces
+}
+
+// concerns reports whether a message has what a fault is about.
+func (f *Fault) concerns(framing Framing, message []byte) bool {
+	switch {
+	case framing == Opaque:
+		return f.Do == Delay || f.Do == Split || f.Do == Cut
+	case f.Keyword != "":
+		return framing == Lines && keyword(message, f.Keyword)
+	case f.Do == Rewrite, f.Do == Strip:
+		return framing == SIP && !bytes.Equal(ofStream[f.Do](f, framing, message)[0].b, message)
+	}
+	return true
+}
+
+// ofStream are the faults of messages.
+var ofStream = map[Kind]func(f *Fault, framing Framing, message []byte) []piece{
+	Delay:     func(f *Fault, _ Framing, m []byte) []piece { return []piece{{b: m, after: f.For}} },
+	Silence:   func(*Fault, Framing, []byte) []piece { return nil },
+	Duplicate: func(_ *Fault, _ Framing, m []byte) []piece { return []piece{{b: m}, {b: m}} },
+	Rewrite:   func(f *Fault, _ Framing, m []byte) []piece { return []piece{{b: rewritten(f, m)}} },
+	Strip: func(f *Fault, framing Framing, m []byte) []piece {
+		if framing == Lines {
+			return stripped(m)
+		}
+		return []piece{{b: without(m, f.Header)}}
+	},
+	Mask: func(f *Fault, _ Framing, m []byte) []piece { return []piece{{b: masked(m)}} },
+	Split: func(f *Fault, _ Framing, m []byte) []piece {
+		at := min(f.Octet, len(m))
+		return []piece{{b: m[:at]}, {b: m[at:], after: f.For}}
+	},
+	Cut: func(f *Fault, _ Framing, m []byte) []piece { return []piece{{b: m[:min(f.Octet, len(m))], last: true}} },
+}

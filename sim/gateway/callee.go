@@ -1,0 +1,134 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sip"
+	"github.com/exsim/exsim/sip/sdp"
+)
+
+// maxRings bounds the calls that ring at once.
+const maxRings = 16
+
+// ring lets a call ring until Answer takes it, or the caller gives up.
+func (g *Gateway) ring(tx *sip.ServerTx) {
+	tx.Defer()
+	select {
+	case g.rings <- tx:
+		tx.Respond(sip.Response{Status: 180, Reason: "Ringing", Contact: g.contact("")})
+	default:
+		tx.Respond(sip.Response{Status: 486, Reason: "Busy Here"})
+	}
+}
+
+// contact is where the gateway is reached, under a user.
+func (g *Gateway) contact(user string) string {
+	if user != "" {
+		user += "@"
+	}
+	return fmt.Sprintf("<sip:%s%s;transport=%s>", user, g.local, g.conf.transport())
+}
+
+// Answer waits for a call to the gateway and takes it; with a status other than
+// 200 it refuses it, which is no error.
+func (g *Gateway) Answer(ctx context.Context, status int) (*Call, error) {
+	c := &Call{g: g, ended: make(chan struct{})}
+	var tx *sip.ServerTx
+	select {
+	case tx = <-g.rings:
+	case <-ctx.Done():
+		return c, errors.New("no call came")
+	}
+	c.session = tx.Session()
+	if status != 200 {
+		tx.Respond(sip.Response{Status: status, Reason: reasons[status]})
+		return c, nil
+	}
+	stream, err := g.media.Open(g.addr, c.session, g.src)
+	if err != nil {
+		return c, err
+	}
+	c.stream, c.contact = stream, g.contact("")
+	body, err := c.take(tx.Body())
+	if err != nil {
+		stream.Close()
+		tx.Respond(sip.Response{Status: 488, Reason: "Not Acceptable Here"})
+		return c, err
+	}
+	c.mu.Lock() // the ACK may be faster than our return
+	c.dialog = tx.Accept(sip.Response{Status: 200, Reason: "OK", Contact: c.contact, Headers: []string{"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"}, Body: body}, c)
+	c.mu.Unlock()
+	if c.dialog == nil {
+		stream.Close()
+		return c, errors.New("the caller gave up before the call was answered")
+	}
+	g.src.Record(c.session, trace.Session{}, took{tx.RequestURI()}, nil)
+	return c, nil
+}
+
+var reasons = map[int]string{
+	404: "Not Found", 480: "Temporarily Unavailable", 486: "Busy Here", 488: "Not Acceptable Here", 500: "Server Internal Error",
+	503: "Service Unavailable", 600: "Busy Everywhere", 603: "Decline",
+}
+
+// take answers the offer of a call to us, or makes one where there is none.
+func (c *Call) take(offer []byte) ([]byte, error) {
+	if c.g.conf.SRTP && c.keys == nil {
+		c.keys = newKeys()
+	}
+	if len(offer) == 0 {
+		c.offered = true
+		return c.offer(), nil
+	}
+	desc, err := sdp.Parse(offer)
+	if err != nil {
+		return nil, fmt.Errorf("the offer: %w", err)
+	}
+	answer, agreed, err := sdp.Answer(desc, c.description())
+	if err != nil {
+		return nil, fmt.Errorf("the offer: %w", err)
+	}
+	return answer.AppendTo(nil), c.startMedia(agreed)
+}
+
+// Acknowledged takes the answer to an offer of ours, in the ACK.
+func (c *Call) Acknowledged(body []byte) {
+	if c.offered {
+		c.offered = false
+		if err := c.agree(body); err != nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.dialog.Bye()
+		}
+	}
+}
+
+// Ping connects to a service and waits for its sign of life: the answer to a
+// keep-alive (RFC 5626 §3.5.1).
+func (g *Gateway) Ping(ctx context.Context, to netip.AddrPort) error {
+	nc, err := g.conf.Dial(ctx, g.addr, to)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Now()) })
+	defer stop()
+	if _, err := nc.Write([]byte("\r\n\r\n")); err != nil {
+		return err
+	}
+	var pong [2]byte
+	if _, err := nc.Read(pong[:]); err != nil {
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			return errors.New("it was connected, and nothing answered")
+		}
+		return fmt.Errorf("it was connected and closed: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,39 @@
+package mailhost
+
+import "github.com/exsim/exsim/sim/trace"
+
+type taken struct {
+	server string
+	tries  int
+}
+
+func (taken) EventName() string { return "mailhost.taken" }
+func (e taken) AppendTo(f *trace.Fields) {
+	f.Text("server", e.server)
+	f.Int("tries", int64(e.tries))
+}
+
+type refused struct {
+	server, why string
+	final       bool
+	tries       int
+}
+
+func (refused) EventName() string { return "mailhost.refused" }
+func (e refused) AppendTo(f *trace.Fields) {
+	f.Text("server", e.server)
+	f.Text("why", e.why)
+	f.Bool("final", e.final)
+	f.Int("tries", int64(e.tries))
+}
+
+// Events lists the events that this package records.
+func Events() []trace.EventType {
+	server := trace.FieldType{Key: "server", Means: "address and port of the connector"}
+	tries := trace.FieldType{Key: "tries", Means: "how often it was tried"}
+	return []trace.EventType{
+		{Name: "mailhost.taken", Means: "a message of the simulated mail host was taken", Fields: []trace.FieldType{server, tries}},
+		{Name: "mailhost.refused", Means: "a message of the simulated mail host was not taken", Fields: []trace.FieldType{
+			server, {Key: "why", Means: "the reply, or what broke"}, {Key: "final", Means: "whether it is given up; else it is tried again"}, tries}},
+	}
+}
