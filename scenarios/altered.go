@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,31 +9,61 @@ import (
 	"github.com/exsim/exsim/sim/trace"
 )
 
-// altered says how an INVITE of a call came otherwise to the organisation than
-// a simulated gateway had sent it; "" if all came as they left. Via is not
-// compared.
-func (j *judge) altered(session trace.Session) string {
+// unaltered holds the two ends of a call against one another.
+type unaltered struct {
+	Call string `yaml:"call,required" doc:"id of the call, which a simulated gateway has placed"`
+}
+
+func (u *unaltered) callID() string { return u.Call }
+
+func (u *unaltered) check(l *loader) string {
+	l.callID(l.at("call"), u.Call)
+	return "nothing of " + u.Call + " was altered on the way"
+}
+
+// do has nothing to wait for: what was sent has come.
+func (u *unaltered) do(context.Context, *run, int) error { return nil }
+
+func (u *unaltered) judge(j *judge, v *Verdict, _ int) {
+	v.Result = Passed
+	if j.bySomebody(u.Call) {
+		v.Got = "only one end is ours: there is nothing to compare with"
+		return
+	}
+	if how, at := j.altered(j.calls[u.Call]); how != "" {
+		v.Result, v.Got, v.Event = Failed, how, at
+	}
+}
+
+// altered says how a message of a call came otherwise than it had left, between
+// a simulated gateway and the organisation, and at which event; "" if all came
+// as they left. Via is not compared: each side adds to it.
+func (j *judge) altered(session trace.Session) (how string, at int64) {
+	left := map[string]*trace.Event{} // by what it is, the last one
 	for i := range j.events {
-		came := &j.events[i]
-		if session.Kind != "" && came.Session != session || came.Name != "sip.received" || came.Listener == roleGateway || !invite(came) {
+		e := &j.events[i]
+		if session.Kind == "" || e.Session != session || e.Name != "sip.sent" && e.Name != "sip.received" {
 			continue
 		}
-		if k := slices.IndexFunc(j.events[:i], func(e trace.Event) bool {
-			return e.Name == "sip.sent" && e.Listener == roleGateway && e.Session == came.Session && invite(&e) && cseq(&e) == cseq(came)
-		}); k >= 0 {
-			if how := difference(j.events[k].Raw, came.Raw); how != "" {
-				return how
+		key := messageKey(e)
+		if e.Name == "sip.sent" {
+			left[key] = e
+			continue
+		}
+		if s := left[key]; s != nil && (s.Listener == roleGateway) != (e.Listener == roleGateway) {
+			if how := difference(s.Raw, e.Raw); how != "" {
+				return how, int64(e.Seq)
 			}
 		}
 	}
-	return ""
+	return "", -1
 }
 
-func invite(e *trace.Event) bool { return e.Text("method") == "INVITE" && e.Int("status") == 0 }
-
-func cseq(e *trace.Event) string {
-	value, _ := header(e.Raw, "CSeq")
-	return value
+// messageKey tells a message of a call from the others of its direction.
+func messageKey(e *trace.Event) string {
+	cseq, _ := header(e.Raw, "CSeq")
+	toGateway := (e.Name == "sip.sent") != (e.Listener == roleGateway)
+	return fmt.Sprint(e.Int("status"), cseq, toGateway)
 }
 
 // difference tells the first line that one message has and the other has not.

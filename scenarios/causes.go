@@ -16,7 +16,7 @@ import (
 type Cause struct {
 	Pos   yamlfile.Pos
 	ID    string    `yaml:"id,required" doc:"its name"`
-	About topic     `yaml:"about" default:"call" enum:"call,mail,any" doc:"what the steps are about whose failure it explains"`
+	About topic     `yaml:"about" default:"call" enum:"call,media,mail,any" doc:"what the steps are about whose failure it explains"`
 	Got   string    `yaml:"got" doc:"what the step got, if that matters"`
 	Has   []Matcher `yaml:"has,required" doc:"events that the trace holds"`
 	Lacks []Matcher `yaml:"lacks" doc:"events that it does not hold"`
@@ -75,46 +75,50 @@ const unknownCause = "unknown: no known cause fits what the trace shows"
 type topic string
 
 const (
-	aboutCall topic = "call"
-	aboutMail topic = "mail"
-	aboutAny  topic = "any"
+	aboutCall  topic = "call"
+	aboutMedia topic = "media"
+	aboutMail  topic = "mail"
+	aboutAny   topic = "any"
 )
 
-// about is the topic of a step.
-func (s *Step) about() topic {
+// about are the topics of a step.
+func (s *Step) about() []topic {
 	switch a := s.action.(type) {
 	case *sendMail:
-		return aboutMail
+		return []topic{aboutMail}
 	case *awaitMail:
-		if a.Call == "" {
-			return aboutMail
+		switch {
+		case a.Call == "":
+			return []topic{aboutMail}
+		case a.Audio == "":
+			return []topic{aboutCall, aboutMail}
 		}
-		return aboutAny
+		return []topic{aboutCall, aboutMedia, aboutMail}
 	case *expect:
 		return a.about()
-	case *connect:
-		return aboutAny
 	}
-	return aboutCall
+	return []topic{aboutCall}
 }
 
-// about is the topic of a matcher, by its event.
-func (m *Matcher) about() topic {
-	switch kind, _, _ := strings.Cut(m.Event, "."); kind {
-	case "smtp", "mailhost":
-		return aboutMail
-	case "mail":
-		return aboutAny
+// about are the topics of a matcher, by its event.
+func (m *Matcher) about() []topic {
+	switch kind, _, _ := strings.Cut(m.Event, "."); {
+	case kind == "smtp", kind == "mailhost":
+		return []topic{aboutMail}
+	case kind == "mail":
+		return []topic{aboutCall, aboutMail}
+	case kind == "rtp", m.Event == "um.recorded":
+		return []topic{aboutCall, aboutMedia}
 	}
-	return aboutCall
+	return []topic{aboutCall}
 }
 
-func (c *Cause) explains(about topic) bool {
-	return c.About == about || c.About == aboutAny || about == aboutAny
+func (c *Cause) explains(about []topic) bool {
+	return c.About == aboutAny || slices.Contains(about, c.About)
 }
 
 // explain says why a step failed.
-func (j *judge) explain(v *Verdict, call string, about topic) {
+func (j *judge) explain(v *Verdict, call string, about []topic) {
 	v.Side, v.Cause, v.Next = "unknown", unknownCause, "look at the ladder around event and got; a saved trace (--save) can be sent along with a question"
 	session := j.calls[call]
 	j.scope(call)
@@ -124,7 +128,7 @@ func (j *judge) explain(v *Verdict, call string, about topic) {
 		}
 		altered := ""
 		if c.Altered {
-			if altered = j.altered(session); altered == "" {
+			if altered, _ = j.altered(session); altered == "" {
 				continue
 			}
 		}

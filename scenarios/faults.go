@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -176,8 +177,8 @@ func faultNames(role string) []string {
 // Name tells a fault from the others of a scenario, in the names of files.
 func (f *PlantedFault) Name() string {
 	name := f.Do
-	for _, part := range []string{f.At, f.Of, f.Header, f.SDP, f.Keyword} {
-		if part != "" {
+	for _, part := range []string{f.At, f.Of, f.Header, f.SDP, f.Keyword, f.Certificate, string(f.Transport), strconv.Itoa(f.Nth)} {
+		if part != "" && part != "0" {
 			name += "-" + strings.Map(func(r rune) rune {
 				if strings.ContainsRune(nameLetters, r) {
 					return r

@@ -40,7 +40,7 @@ catches: [{actor: gw, do: no-media, address: 127.0.0.9}, {actor: gw, do: other-c
 		"bad.yaml:1:10: version 2", "bad.yaml:3:36: rtp: 5-4", `role: "ip-gatewy"`, `actor "idle" is not used`,
 		`no actor is named "gx"`, `outcome: "maybe"`, `call id "c1" stands twice`, `no event is named "um.recordet"`, `id "c2"`, `"5" is no span of time`,
 		`unknown condition "equals"`, "matches: error parsing regexp", "for is at most 10m", `digits "12x"`, `audio "same"`, `unknown verb "dance"`,
-		"a step is one verb", `um.answered has no field "mailbx"`, `no listener and no host is named "um-wrker"`, `"nothing.at.all"`, `did you mean "drop-diversion"?`, `no actor is named "gv"`, "fault no-media: address is not its setting", `unknown certificate "expird"`,
+		"a step is one verb", `um.answered has no field "mailbx"`, `no listener and no host is named "um-wrker"`, `"nothing.at.all"`, `did you mean "drop-diversion"?`, `no actor and no server is named "gv"`, "fault no-media: address is not its setting", `unknown certificate "expird"`,
 	} {
 		require.Contains(t, err.Error(), want)
 	}

@@ -30,6 +30,7 @@ var verbs = []verb{
 	{"hangup", "The caller hangs up. Passes when BYE is answered 200, or the other side was first.", func() action { return &hangup{} }},
 	{"connect", "An actor connects to a listener. Passes when its service gives a sign of life, or with outcome: closed when it does not.", func() action { return &connect{} }},
 	{"send", "A mail host sends a message to a receive connector, and again while it is refused for now. Passes when it is taken, or with outcome: refused when it is refused for good.", func() action { return &sendMail{} }},
+	{"unaltered", "Passes when every message of a call between a simulated gateway and the organisation came as it left, Via aside.", func() action { return &unaltered{} }},
 	{"mail", "Waits for a message in a mailbox. Passes when one that meets the conditions is stored.", func() action { return &awaitMail{} }},
 	{"options", "A gateway asks every server that it would call for OPTIONS. Passes when each answers with the status.", func() action { return &options{} }},
 	{"gateway", "Changes the state of a UM IP gateway, as Set-UMIPGateway does. Disabled ends its running calls.", func() action { return &setGateway{} }},
