@@ -68,9 +68,9 @@ func (l *loader) actorOf(name string, a Actor) {
 	if a.Certificate != good && a.Transport != TLS {
 		l.f.Report(a.Places.At("certificate", a.Pos), "transport: tls", "actor %q: a certificate is shown over TLS alone", name)
 	}
-	for _, key := range []string{"transport", "media", "certificate"} {
-		if at, said := a.Places[key]; said && a.Role != roleGateway {
-			l.f.Report(at, "", "actor %q: %s is a setting of an ip-gateway", name, key)
+	for key, said := range map[string]bool{"transport": a.Transport != TCP, "media": a.Media != RTP} {
+		if said && knownRole(a.Role) && a.Role != roleGateway {
+			l.f.Report(a.Places.At(key, a.Pos), "", "actor %q: %s is a setting of an ip-gateway", name, key)
 		}
 	}
 	if a.Role != roleBox {
