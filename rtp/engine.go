@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/exsim/exsim/sim/trace"
@@ -52,7 +53,10 @@ type Engine struct {
 	loops   []receiveLoop
 	turn    int
 	streams map[*Stream]struct{}
+	unread  int // of closed sockets
 	closed  bool
+
+	unsent atomic.Int64
 }
 
 // New makes an engine. It opens no socket.
@@ -178,10 +182,13 @@ func (e *Engine) add(s *Stream) error {
 	return nil
 }
 
+// remove forgets a stream and closes its sockets.
 func (e *Engine) remove(s *Stream) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.unread += s.rtp.unread() + s.rtcp.unread()
 	delete(e.streams, s)
+	s.closeSockets()
 }
 
 // Streams counts the open streams.
@@ -191,9 +198,18 @@ func (e *Engine) Streams() int {
 	return len(e.streams)
 }
 
-// Lateness is the longest that the sending clock was behind its time: what
-// the bench itself adds to jitter.
-func (e *Engine) Lateness() Lateness { return e.pacer.lateness() }
+// Exactness is what the engine itself adds to jitter and loss.
+func (e *Engine) Exactness() Exactness {
+	x := e.pacer.exactness()
+	x.Unsent = int(e.unsent.Load())
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	x.Unread = e.unread
+	for s := range e.streams {
+		x.Unread += s.rtp.unread() + s.rtcp.unread()
+	}
+	return x
+}
 
 // Close ends all streams and waits for the loops.
 func (e *Engine) Close() error {
@@ -221,6 +237,9 @@ func (e *Engine) Close() error {
 // socket is one open UDP port.
 type socket interface {
 	send(b []byte, to netip.AddrPort) error
+	// unread counts the datagrams that came and were dropped because nobody
+	// read them in time; 0 where the system does not tell.
+	unread() int
 	close()
 }
 
@@ -260,5 +279,7 @@ func (s goSocket) send(b []byte, to netip.AddrPort) error {
 	_, err := s.pc.WriteTo(b, net.UDPAddrFromAddrPort(to))
 	return err
 }
+
+func (goSocket) unread() int { return 0 }
 
 func (s goSocket) close() { _ = s.pc.Close() }

@@ -17,14 +17,18 @@ type pacer struct {
 	wake   chan struct{}
 	done   chan struct{}
 	closed bool
-	late   Lateness
+	late   Exactness
 }
 
-// Lateness tells how far the sending clock was behind.
-type Lateness struct {
+// Exactness tells how far the sending clock was behind, and what was lost at
+// our own sockets.
+type Exactness struct {
 	Ticks int           // sends that were due
 	Late  int           // of them, more than 10 ms late
 	Worst time.Duration // the longest delay
+
+	Unsent int // packets that a socket did not take
+	Unread int // datagrams that came, and were dropped because we read too late
 }
 
 func newPacer(wg *sync.WaitGroup) *pacer {
@@ -111,7 +115,7 @@ func (p *pacer) fire(now time.Time) bool {
 	}
 }
 
-func (p *pacer) lateness() Lateness {
+func (p *pacer) exactness() Exactness {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.late

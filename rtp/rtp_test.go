@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -374,4 +375,46 @@ func TestRekey(t *testing.T) {
 		roc, _ := s.srtp.out.ROC(9)
 		require.EqualValues(t, 1, roc)
 	}
+}
+
+// What comes in while nobody reads is counted as our own loss.
+func TestUnread(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the system does not tell")
+	}
+	e, err := New(Config{Loops: 1, Listen: func(at netip.AddrPort) (net.PacketConn, error) {
+		pc, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+		if err == nil {
+			err = pc.SetReadBuffer(1) // the least that the system gives
+		}
+		return pc, err
+	}})
+	require.NoError(t, err)
+	defer e.Close()
+	log := trace.New(trace.Config{})
+	s, err := e.Open(loopback, trace.Session{}, log.Source("h", "l"))
+	require.NoError(t, err)
+	reading, on := make(chan struct{}), make(chan struct{})
+	peer, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(s.Addr()))
+	require.NoError(t, err)
+	defer peer.Close()
+	require.NoError(t, s.Start(Params{Remote: netip.MustParseAddrPort(peer.LocalAddr().String()), EventsPT: 101, Receive: true, OnDigit: func(byte) {
+		close(reading)
+		<-on // the loop stands still
+	}}))
+	digit, err := (&pion.Packet{Header: pion.Header{Version: 2, PayloadType: 101, SequenceNumber: 1}, Payload: []byte{5, 10, 0, 160}}).Marshal()
+	require.NoError(t, err)
+	_, err = peer.Write(digit)
+	require.NoError(t, err)
+	<-reading
+	for range 200 {
+		_, err = peer.Write(make([]byte, 172))
+		require.NoError(t, err)
+	}
+	open := e.Exactness().Unread
+	require.Positive(t, open)
+	close(on)
+	s.Close()
+	require.GreaterOrEqual(t, e.Exactness().Unread, open, "what a closed socket has lost stays counted")
+	require.NoError(t, log.Close())
 }

@@ -2,6 +2,8 @@ package rtp
 
 import (
 	"encoding/binary"
+	"errors"
+	"syscall"
 	"time"
 
 	pion "github.com/pion/rtp"
@@ -144,6 +146,8 @@ func (s *Stream) put(b []byte, octets int) {
 	}
 	if err == nil {
 		s.out.sent(octets, s.src.Log().Now())
+	} else if !errors.Is(err, syscall.ECONNREFUSED) { // the peer has closed its port: that is not our loss
+		s.engine.unsent.Add(1)
 	}
 }
 

@@ -122,7 +122,6 @@ func (s *Stream) Close() {
 	p := s.params
 	s.mu.Unlock()
 	s.engine.pacer.cancel(s)
-	s.closeSockets()
 	s.engine.remove(s)
 	if s.started {
 		s.src.Record(s.session, trace.Session{}, ended{"received", p, received}, nil)

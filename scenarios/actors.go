@@ -36,7 +36,7 @@ func (r *run) parties(conf *lab.Config) {
 // gateway is an actor with the faults that it has from the start.
 func (r *run) gateway(name string, a Actor) lab.Gateway {
 	g := lab.Gateway{
-		Name: name, Answers: r.answers(name), Address: a.Address, Wire: r.wrongs.ofActor(name),
+		Name: name, Answers: r.s.answers(name), Address: a.Address, Wire: r.wrongs.ofActor(name),
 		Faults: func(f gateway.Fault) bool { return r.wrongs.has(name, string(f)) },
 	}
 	for _, f := range r.early() {
@@ -62,9 +62,9 @@ func (r *run) gateway(name string, a Actor) lab.Gateway {
 }
 
 // answers reports whether a step takes calls at an actor.
-func (r *run) answers(name string) bool {
-	for i := range r.s.Steps {
-		if a, ok := r.s.Steps[i].action.(*answer); ok && a.By == name {
+func (s *Scenario) answers(name string) bool {
+	for i := range s.Steps {
+		if a, ok := s.Steps[i].action.(*answer); ok && a.By == name {
 			return true
 		}
 	}

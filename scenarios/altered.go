@@ -35,6 +35,17 @@ func (u *unaltered) judge(j *judge, v *Verdict, _ int) {
 	}
 }
 
+// calledActor is the actor that a call goes to, "" if it goes to the
+// organisation.
+func (s *Scenario) calledActor(id string) string {
+	for i := range s.Steps {
+		if c, ok := s.Steps[i].action.(*call); ok && c.ID == id {
+			return c.To
+		}
+	}
+	return ""
+}
+
 // altered says how a message of a call came otherwise than it had left, between
 // a simulated gateway and the organisation, and at which event; "" if all came
 // as they left. Via is not compared: each side adds to it.

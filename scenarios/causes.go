@@ -14,18 +14,18 @@ import (
 
 // Cause is why a step may have failed.
 type Cause struct {
-	Pos   yamlfile.Pos
-	ID    string    `yaml:"id,required" doc:"its name"`
-	About topic     `yaml:"about" default:"call" enum:"call,media,mail,any" doc:"what the steps are about whose failure it explains"`
-	Got   string    `yaml:"got" doc:"what the step got, if that matters"`
-	Has   []Matcher `yaml:"has,required" doc:"events that the trace holds"`
-	Lacks []Matcher `yaml:"lacks" doc:"events that it does not hold"`
-	// Altered asks for an INVITE that came otherwise than it left, and says how.
-	Altered bool   `yaml:"altered" doc:"whether an INVITE came to the organisation otherwise than a simulated gateway sent it: {altered} says how"`
-	Side    string `yaml:"side,required" enum:"device,network,bench,unknown" doc:"where it lies"`
-	Text    string `yaml:"cause,required" doc:"what is wrong"`
-	Next    string `yaml:"next,required" doc:"what to do"`
-	Ref     string `yaml:"ref,required" doc:"what it rests on"`
+	Pos     yamlfile.Pos
+	ID      string    `yaml:"id,required" doc:"its name"`
+	About   topic     `yaml:"about" default:"call" enum:"call,media,mail,any" doc:"what the steps are about whose failure it explains"`
+	Got     string    `yaml:"got" doc:"what the step got, if that matters"`
+	Has     []Matcher `yaml:"has,required" doc:"events that the trace holds"`
+	Lacks   []Matcher `yaml:"lacks" doc:"events that it does not hold"`
+	Altered bool      `yaml:"altered" doc:"a message of the call came otherwise than it left, between a simulated gateway and the organisation: {altered} says how"`
+	Direct  bool      `yaml:"direct" doc:"it explains calls alone that go to the organisation with no device called in between"`
+	Side    string    `yaml:"side,required" enum:"device,network,bench,unknown" doc:"where it lies"`
+	Text    string    `yaml:"cause,required" doc:"what is wrong"`
+	Next    string    `yaml:"next,required" doc:"what to do"`
+	Ref     string    `yaml:"ref,required" doc:"what it rests on"`
 }
 
 //go:embed causes.yaml
@@ -123,7 +123,7 @@ func (j *judge) explain(v *Verdict, call string, about []topic) {
 	session := j.calls[call]
 	j.scope(call)
 	for _, c := range Causes() {
-		if c.Got != "" && c.Got != v.Got || !c.explains(about) {
+		if c.Got != "" && c.Got != v.Got || !c.explains(about) || c.Direct && j.s.calledActor(call) != "" {
 			continue
 		}
 		altered := ""
@@ -186,7 +186,7 @@ func (j *judge) scope(id string) {
 		j.since = i
 	}
 	for name, a := range j.s.Actors {
-		if name != actor && a.Between != actor && a.Address != j.s.Actors[actor].Address {
+		if name != actor && name != j.s.calledActor(id) && a.Between != actor && a.Address != j.s.Actors[actor].Address {
 			j.others = append(j.others, a.Address)
 		}
 	}

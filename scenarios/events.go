@@ -89,19 +89,22 @@ func (e nowEvent) AppendTo(f *trace.Fields) {
 	f.Text("text", e.text)
 }
 
-// latenessEvent is how far behind exsim's own sending clock was.
-type latenessEvent struct {
-	who         string
-	ticks, late int
-	worst       time.Duration
+// exactEvent is what exsim itself adds to jitter and loss.
+type exactEvent struct {
+	who            string
+	ticks, late    int
+	worst          time.Duration
+	unsent, unread int
 }
 
-func (latenessEvent) EventName() string { return "bench.lateness" }
-func (e latenessEvent) AppendTo(f *trace.Fields) {
+func (exactEvent) EventName() string { return "bench.exactness" }
+func (e exactEvent) AppendTo(f *trace.Fields) {
 	f.Text("who", cmp.Or(e.who, "organisation"))
 	f.Int("sends", int64(e.ticks))
 	f.Int("late", int64(e.late))
 	f.Duration("worst", e.worst)
+	f.Int("unsent", int64(e.unsent))
+	f.Int("unread", int64(e.unread))
 }
 
 type externalEvent struct{ actor string }
@@ -140,9 +143,11 @@ func Events() []trace.EventType {
 		{Name: "scenario.now", Means: "a person is told what to do at an external device", Fields: []trace.FieldType{
 			step, {Key: "text", Means: "what to do"}}},
 		{Name: "scenario.external", Means: "an actor is a device of its own, not simulated", Fields: []trace.FieldType{{Key: "actor", Means: "the actor"}}},
-		{Name: "bench.lateness", Means: "how far behind exsim's own sending clock was", Fields: []trace.FieldType{
-			{Key: "who", Means: "organisation, or an actor"}, {Key: "sends", Means: "packets that were due"},
-			{Key: "late", Means: "of them, more than 10 ms late"}, {Key: "worst", Means: "the longest delay"}}},
+		{Name: "bench.exactness", Means: "what exsim itself added to jitter and loss", Fields: []trace.FieldType{
+			{Key: "who", Means: "organisation, or an actor"}, {Key: "sends", Means: "RTP packets that were due"},
+			{Key: "late", Means: "of them, more than 10 ms late"}, {Key: "worst", Means: "the longest delay"},
+			{Key: "unsent", Means: "of them, not taken by the socket"},
+			{Key: "unread", Means: "datagrams that came and were dropped, because exsim read too late"}}},
 		{Name: "scenario.fault", Means: "a fault was planted, or lifted", Fields: []trace.FieldType{
 			{Key: "actor", Means: "the actor, or the server"}, {Key: "do", Means: "the fault"}, {Key: "lifted", Means: "whether it was lifted"}}},
 		{Name: "scenario.verdict", Means: "the judgement of a step", Fields: []trace.FieldType{

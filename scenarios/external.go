@@ -57,9 +57,10 @@ func (s *Scenario) Guided() bool {
 	return false
 }
 
-// CanPlant reports a fault of an actor that is an external device: its faults
-// are its own. With catches it looks at those, too.
-func (s *Scenario) CanPlant(catches bool) error {
+// Playable reports what nobody can do at an external device: a fault, which is
+// its own affair, or a step that no person can take. With catches it looks at
+// those, too.
+func (s *Scenario) Playable(catches bool) error {
 	list := s.Faults
 	if catches {
 		list = slices.Concat(list, s.Catches)
@@ -67,6 +68,23 @@ func (s *Scenario) CanPlant(catches bool) error {
 	for _, f := range list {
 		if s.Actors[f.Actor].Device == External {
 			return fmt.Errorf("%s: the fault %s cannot be planted in %s, which is an external device", s.Name, f.Do, f.Actor)
+		}
+	}
+	for i := range s.Steps {
+		step := &s.Steps[i]
+		actor := s.actor(step)
+		_, can := step.action.(guide)
+		_, does := step.action.(observer)
+		if s.Actors[actor].Device == External && !can && !does {
+			return fmt.Errorf("%s: step %d, %s: no person can do that at %s, which is an external device", s.Name, i+1, step.Verb, actor)
+		}
+		if c, ok := step.action.(*call); ok && c.Raw != nil && s.Actors[actor].Device == External {
+			return fmt.Errorf("%s: step %d: raw: %s is an external device: it sends what it sends", s.Name, i+1, actor)
+		}
+	}
+	for name, a := range s.Actors {
+		if a.Role == roleBox && s.Actors[a.Between].Device == External {
+			return fmt.Errorf("%s: %s is simulated, and the traffic of %s, an external device, does not pass through it", s.Name, name, a.Between)
 		}
 	}
 	return nil
@@ -163,6 +181,8 @@ func (c *call) instruction() string {
 		"do-not-disturb": "with do not disturb", "unavailable": "while it is unplugged",
 	}
 	switch {
+	case c.To != "":
+		return fmt.Sprintf("call %s at %s from %s", c.Dial, c.To, c.Caller)
 	case c.Diverted == "":
 		return fmt.Sprintf("call %s from %s", c.Dial, c.Caller)
 	case how[c.Reason] == "":

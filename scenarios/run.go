@@ -196,10 +196,10 @@ func (r *run) accuse() {
 	if r.lab == nil {
 		return
 	}
-	late := r.lab.Lateness()
-	for _, who := range slices.Sorted(maps.Keys(late)) {
-		if l := late[who]; l.Ticks > 0 {
-			r.src.Record(trace.Session{}, trace.Session{}, latenessEvent{who, l.Ticks, l.Late, l.Worst}, nil)
+	exact := r.lab.Exactness()
+	for _, who := range names(exact) {
+		if x := exact[who]; x.Ticks > 0 {
+			r.src.Record(noSession, noSession, exactEvent{who, x.Ticks, x.Late, x.Worst, x.Unsent, x.Unread}, nil)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package scenarios
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -22,8 +21,14 @@ func (s *Scenario) Setup(ports sim.Ports) (string, error) {
 		return "", err
 	}
 	sheet := setupSheet{s: s, p: p, plan: sim.Plan(s.Organisation, p, ports)}
-	for _, name := range slices.Sorted(maps.Keys(s.Actors)) {
-		sheet.device(name, s.Actors[name])
+	for _, name := range names(s.Actors) {
+		switch a := s.Actors[name]; a.Role {
+		case roleBox: // it is simulated
+		case roleMail:
+			sheet.mailHost(name, a)
+		default:
+			sheet.device(name, a)
+		}
 	}
 	return s.mask(sheet.b.String()), nil
 }
@@ -56,6 +61,7 @@ func (t *setupSheet) device(name string, a Actor) {
 	for _, pilot := range t.pilots(name) {
 		t.line("to the trunk goes", "the number %s", pilot)
 	}
+	t.inward(name, a)
 	t.transport(a, object)
 	t.redirects(a)
 	t.media(a)
@@ -98,11 +104,20 @@ func (t *setupSheet) routers(a Actor) {
 	}
 }
 
-// pilots are the numbers that an actor dials.
+// inward is what calls the device itself.
+func (t *setupSheet) inward(actor string, a Actor) {
+	for i := range t.s.Steps {
+		if c, ok := t.s.Steps[i].action.(*call); ok && c.To == actor {
+			t.line("the device is called", "at port %d over %s, by %s from %s: %s", a.port(), strings.ToUpper(transportOf(a)), c.From, t.s.Actors[c.From].Address, c.Dial)
+		}
+	}
+}
+
+// pilots are the numbers that an actor dials, or hands on.
 func (t *setupSheet) pilots(actor string) []string {
 	var list []string
 	for i := range t.s.Steps {
-		if c, ok := t.s.Steps[i].action.(*call); ok && c.From == actor && !slices.Contains(list, c.Dial) {
+		if c, ok := t.s.Steps[i].action.(*call); ok && (c.From == actor && c.To == "" || c.To == actor && !t.s.answers(actor)) && !slices.Contains(list, c.Dial) {
 			list = append(list, c.Dial)
 		}
 	}
@@ -160,7 +175,7 @@ func (t *setupSheet) switches(actor string, object *org.UMIPGateway) {
 	}
 	for i := range t.s.Steps {
 		c, ok := t.s.Steps[i].action.(*call)
-		if !ok || c.From != actor {
+		if !ok || c.From != actor && c.To != actor {
 			continue
 		}
 		if c.Diverted != "" {
@@ -185,4 +200,29 @@ func (t *setupSheet) todo(name string) {
 			fmt.Fprintf(&t.b, "  %d. %s\n", n, t.s.mask(g.instruction()))
 		}
 	}
+}
+
+// mailHost is the sheet of a host that sends mail.
+func (t *setupSheet) mailHost(name string, a Actor) {
+	fmt.Fprintf(&t.b, "SET UP THE MAIL HOST %s for %s\n", name, t.s.Name)
+	if t.s.Summary != "" {
+		fmt.Fprintf(&t.b, "  %s\n", t.s.Summary)
+	}
+	fmt.Fprintln(&t.b, "\nAddresses")
+	t.line("the host sends from", "%s", a.Address)
+	title := "it sends to"
+	for _, service := range []string{"front-end-transport", "transport"} {
+		for _, at := range t.where(service, "tcp") {
+			t.line(title, "%s, by SMTP, without a log-on", at)
+			title = "or"
+		}
+		if title == "or" {
+			break
+		}
+	}
+	t.line("mail goes to", "the domain %s", t.s.Organisation.Domain)
+	fmt.Fprintln(&t.b, "\nTLS")
+	t.line("STARTTLS", "is offered; the certificate names the server and is of the lab's authority (exsim pki export > ca.pem)")
+	t.todo(name)
+	fmt.Fprintln(&t.b)
 }

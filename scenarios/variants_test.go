@@ -159,6 +159,6 @@ steps:
 
 	require.NoError(t, s.SetDevice("a", External))
 	s.Catches = []PlantedFault{{Actor: "a", Do: "no-media"}}
-	require.NoError(t, s.CanPlant(false))
-	require.ErrorContains(t, s.CanPlant(true), "external device")
+	require.NoError(t, s.Playable(false))
+	require.ErrorContains(t, s.Playable(true), "external device")
 }

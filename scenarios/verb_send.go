@@ -83,7 +83,7 @@ func (m *sendMail) do(ctx context.Context, r *run, _ int) error {
 
 func (m *sendMail) instruction() string {
 	how := map[mailhost.Security]string{mailhost.Required: " with STARTTLS", mailhost.None: " without TLS"}[m.TLS]
-	return fmt.Sprintf("send a message from %s to %s%s", m.Sender, m.To, how)
+	return fmt.Sprintf("send a message from %s to %s, subject %s%s", m.Sender, m.To, m.Subject, how)
 }
 
 // watch waits until a message of the host is stored, or refused.

@@ -268,8 +268,8 @@ func (x *Exchange) Seed() uint64 { return x.conf.Seed }
 // Dir keeps mailboxes and messages on their way.
 func (x *Exchange) Dir() string { return x.conf.Dir }
 
-// MediaLateness is how far behind the sending clock was.
-func (x *Exchange) MediaLateness() rtp.Lateness { return x.media.Lateness() }
+// Exactness is what the organisation itself adds to jitter and loss.
+func (x *Exchange) Exactness() rtp.Exactness { return x.media.Exactness() }
 
 // LabCA is the certificate of the lab's authority, in PEM.
 func (x *Exchange) LabCA() []byte { return x.lab.PEM() }

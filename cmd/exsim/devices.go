@@ -59,7 +59,7 @@ func setDevices(list []*scenarios.Scenario, o runOptions) error {
 				return input(err)
 			}
 		}
-		if err := s.CanPlant(o.prove); err != nil {
+		if err := s.Playable(o.prove); err != nil {
 			return input(err)
 		}
 	}

@@ -146,3 +146,46 @@ steps:
 	require.Contains(t, out, "no OPTIONS came from 127.0.0.1")
 	require.Regexp(t, `the trunk goes to 127\.0\.0\.10:\d+ over TCP`, errs)
 }
+
+// swaks is the mail host, set up by the sheet alone: it is told what to send,
+// and that a message to nobody is to be refused.
+func TestExternalMailHost(t *testing.T) {
+	swaks := needPeer(t, "swaks")
+	file := filepath.Join(t.TempDir(), "mail.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(`version: 1
+name: relayed
+actors: {relay: {role: mail-host, address: 127.0.121.60, device: external}}
+steps:
+  - send: {from: relay, to: "4021", subject: hello, tls: required}
+  - mail: {to: "4021", header: {Subject: hello}, within: 3s}
+  - send: {from: relay, to: nobody@contoso.lab, subject: hello, outcome: refused}
+goals:
+  - {event: smtp.tls, at: default-frontend, where: {version: {matches: TLS}}}
+`), 0o600))
+	offset := []string{"--port-offset", "26000"}
+	code, sheet, errs := runExsim(t, append([]string{"check", file, "--setup"}, offset...)...)
+	require.Zero(t, code, errs)
+	connector := regexp.MustCompile(`it sends to +([0-9.:]+)`).FindStringSubmatch(sheet)
+	require.NotNil(t, connector, sheet)
+	for _, tt := range []struct {
+		name, subject string
+		code          int
+		want          string
+	}{
+		{"right", "hello", 0, "passed     relayed"},
+		{"another subject", "good bye", 1, `Subject is "good bye"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, out := external(t, append([]string{"run", file, "--patience", "20s"}, offset...), func(now string) *exec.Cmd {
+				m := regexp.MustCompile(`send a message from (\S+) to (\S+), subject`).FindStringSubmatch(now)
+				if m == nil {
+					return nil
+				}
+				return exec.CommandContext(t.Context(), swaks, "--server", connector[1], "--local-interface", "127.0.121.60",
+					"--from", m[1], "--to", m[2], "--header", "Subject: "+tt.subject, "--tls", "--helo", "relay.fabrikam.example")
+			})
+			require.Equal(t, tt.code, code, out)
+			require.Contains(t, out, tt.want)
+		})
+	}
+}

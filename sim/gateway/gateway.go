@@ -176,8 +176,8 @@ func (g *Gateway) Options(ctx context.Context, to netip.AddrPort) (status int, e
 	return r.Status, err
 }
 
-// Lateness is how far behind the gateway's sending clock was.
-func (g *Gateway) Lateness() rtp.Lateness { return g.media.Lateness() }
+// Exactness is what the gateway itself adds to jitter and loss.
+func (g *Gateway) Exactness() rtp.Exactness { return g.media.Exactness() }
 
 // Close ends calls and listeners.
 func (g *Gateway) Close() error {

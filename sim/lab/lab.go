@@ -142,12 +142,12 @@ func (l *Lab) MailFront() (at netip.AddrPort, server string, err error) {
 	return at, "", errors.New("the organisation has no receive connector")
 }
 
-// Lateness is how far behind the sending clocks were, by party; "" is the
-// organisation.
-func (l *Lab) Lateness() map[string]rtp.Lateness {
-	all := map[string]rtp.Lateness{"": l.Exchange.MediaLateness()}
+// Exactness is what the parties themselves add to jitter and loss, by name; ""
+// is the organisation.
+func (l *Lab) Exactness() map[string]rtp.Exactness {
+	all := map[string]rtp.Exactness{"": l.Exchange.Exactness()}
 	for name, g := range l.Gateways {
-		all[name] = g.Lateness()
+		all[name] = g.Exactness()
 	}
 	return all
 }
