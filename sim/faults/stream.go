@@ -111,11 +111,15 @@ func (c *Conn) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// lastWord bounds how long Close may take.
+const lastWord = time.Second
+
 // Close lets what is queued leave at once, and closes the connection.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	if !c.closing {
 		c.closing = true
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(lastWord)) // of a peer that does not read
 		close(c.hurry)
 		c.wake.Signal()
 	}
@@ -135,7 +139,9 @@ func (c *Conn) run() {
 		if len(c.queue) == 0 {
 			rest := c.part
 			c.mu.Unlock()
-			_, _ = c.Conn.Write(rest)
+			if len(rest) > 0 {
+				_, _ = c.Conn.Write(rest)
+			}
 			return
 		}
 		p := c.queue[0]
@@ -169,8 +175,20 @@ func (c *Conn) leave(p piece) bool {
 
 var errCut = errors.New("faults: the connection was cut")
 
+// maxHeld bounds what is held back until a message is complete; what is longer
+// passes as it is.
+const maxHeld = 256 << 10
+
 // message is the length of the first message, 0 if it is not complete.
 func (f Framing) message(b []byte) int {
+	n := f.end(b)
+	if n == 0 && len(b) > maxHeld {
+		return len(b)
+	}
+	return n
+}
+
+func (f Framing) end(b []byte) int {
 	switch f {
 	case Lines:
 		return bytes.IndexByte(b, '\n') + 1
@@ -184,8 +202,12 @@ func (f Framing) message(b []byte) int {
 	if head < 0 {
 		return 0
 	}
-	n, _ := strconv.Atoi(headerOf(b[:head], "Content-Length", "l"))
-	if n += head + 4; n > len(b) {
+	body, err := strconv.ParseUint(headerOf(b[:head], "Content-Length", "l"), 10, 31)
+	if err != nil {
+		body = 0 // none, or no number
+	}
+	n := head + 4 + int(body)
+	if n > len(b) {
 		return 0
 	}
 	return n
@@ -276,7 +298,7 @@ var ofStream = map[Kind]func(f *Fault, framing Framing, message []byte) []piece{
 		}
 		return []piece{{b: without(m, f.Header)}}
 	},
-	Mask: func(f *Fault, _ Framing, m []byte) []piece { return []piece{{b: masked(m)}} },
+	Mask: func(_ *Fault, _ Framing, m []byte) []piece { return []piece{{b: masked(m)}} },
 	Split: func(f *Fault, _ Framing, m []byte) []piece {
 		at := min(f.Octet, len(m))
 		return []piece{{b: m[:at]}, {b: m[at:], after: f.For}}

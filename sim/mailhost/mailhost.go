@@ -153,7 +153,7 @@ func (h *Host) try(ctx context.Context, m Message, d Delivery) error {
 		_ = nc.Close()
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	return h.transact(c, m)
 }
 

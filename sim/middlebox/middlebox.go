@@ -128,8 +128,10 @@ type relay struct {
 
 // pump moves octets one way; its end ends both ways.
 func (r *relay) pump(to *faults.Conn, from net.Conn, look func(b []byte)) {
-	defer r.toParty.Close()
-	defer r.toServer.Close()
+	defer func() {
+		_ = r.toParty.Close()
+		_ = r.toServer.Close()
+	}()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
