@@ -54,6 +54,7 @@ loadmodule "siputils.so"
 loadmodule "acc.so"
 loadmodule "uac_redirect.so"
 modparam("tm", "failure_reply_mode", 3)
+modparam("tm", "fr_timer", 3000)
 modparam("uac_redirect", "default_filter", "accept")
 modparam("uac_redirect", "acc_function", "acc_log_request")
 request_route {
