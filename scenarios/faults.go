@@ -232,6 +232,14 @@ func (s *Scenario) roleOf(name string) string {
 	return ""
 }
 
+// a is a role with its article.
+func a(role string) string {
+	if role == roleGateway {
+		return "an " + role
+	}
+	return "a " + role
+}
+
 func knownRole(role string) bool {
 	return role == roleGateway || role == roleMail || role == roleBox
 }
@@ -264,7 +272,7 @@ func (l *loader) fault(f *PlantedFault) {
 		return
 	}
 	if !slices.Contains(k.by, role) {
-		l.f.Report(f.Places.At("do", f.Pos), "it is a fault of "+strings.Join(k.by, ", "), "fault %s: %s is a %s", f.Do, f.Actor, role)
+		l.f.Report(f.Places.At("do", f.Pos), "it is a fault of "+strings.Join(k.by, ", "), "fault %s: %s is %s", f.Do, f.Actor, a(role))
 		return
 	}
 	l.faultSettings(f, k)
@@ -319,7 +327,7 @@ func (l *loader) faultPlace(f *PlantedFault, role string) {
 	}
 	at := f.Places.At("at", f.Pos)
 	if role != roleServer {
-		l.f.Report(at, "", "fault %s: at is for servers, and %s is a %s", f.Do, f.Actor, role)
+		l.f.Report(at, "", "fault %s: at is for servers, and %s is %s", f.Do, f.Actor, a(role))
 		return
 	}
 	if p, err := profile.Load(l.s.Organisation.Version); err == nil {

@@ -223,11 +223,11 @@ func (l *loader) opens(id string) {
 
 // actor checks who does a step: an actor with this role.
 func (l *loader) actor(at yamlfile.Pos, name, role string) {
-	switch a, ok := l.s.Actors[name]; {
+	switch actor, ok := l.s.Actors[name]; {
 	case !ok:
 		l.f.Report(at, yamlfile.Suggest(name, slices.Sorted(maps.Keys(l.s.Actors))), "no actor is named %q", name)
-	case role != "" && a.Role != role && knownRole(a.Role):
-		l.f.Report(at, "", "%s is a %s, and this is done by a %s", name, a.Role, role)
+	case role != "" && actor.Role != role && knownRole(actor.Role):
+		l.f.Report(at, "", "%s is %s, and this is done by %s", name, a(actor.Role), a(role))
 	}
 	l.used[name] = true
 }

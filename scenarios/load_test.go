@@ -106,3 +106,86 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// Mistakes in faults, parallel steps and raw messages are told at their place.
+func TestMistakesOfFaults(t *testing.T) {
+	_, err := Load("bad.yaml", []byte(`version: 1
+name: bad
+actors:
+  gw: {role: ip-gateway, address: 127.0.0.30, between: relay}
+  relay: {role: mail-host, address: 127.0.0.60, media: srtp}
+  box: {role: middlebox, address: 127.0.0.61, between: relai}
+faults:
+  - {actor: gw, do: rtp-los, percent: 10}
+  - {actor: gw, do: rtp-loss, percent: 10, nth: 3}
+  - {actor: gw, do: rtp-jitter}
+  - {actor: gw, do: no-diversion, nth: 2}
+  - {actor: relay, do: rtp-loss}
+  - {actor: CAS1, do: status, status: 200}
+  - {actor: CAS1, do: status, status: 503, at: call-rooter}
+  - {actor: CAS1, do: reply, of: message, reply: no}
+  - {actor: box, do: rewrite, value: x}
+  - {actor: gw, do: split, octet: 5, header: Via}
+  - {actor: gw, do: rtp-loss, percent: 101}
+  - {actor: gw, do: silence, at: call-router}
+steps:
+  - parallel: [call: {id: a, from: gw, dial: "1"}]
+  - parallel:
+      - call: {id: c1, from: gw, dial: "4000"}
+      - hangup: {call: c1}
+      - parallel: [{hangup: {call: a}}, {hangup: {call: a}}]
+  - call: {id: c2, from: relay, dial: "4000"}
+  - call: {id: c3, from: gw, dial: "4000", raw: {}}
+  - fault: {actor: gw, do: other-address, address: 127.0.0.9}
+  - send: {from: gw, to: "4711"}
+  - connect: {from: gw, server: CAS1, at: default-frontend}
+  - answer: {id: c3, by: gw, status: 302}
+`), nil)
+	for _, want := range []string{
+		`bad.yaml:4:56: actor "gw": between is a setting of a middlebox`, `bad.yaml:5:56: actor "relay": media is a setting of an ip-gateway`,
+		`bad.yaml:6:56: actor "box": between "relai" names no actor`, `did you mean "relay"?`,
+		`bad.yaml:8:21: unknown fault "rtp-los"`, `did you mean "rtp-loss"?`, `only one of nth, percent`, `fault rtp-jitter: for is missing`,
+		`bad.yaml:11:40: fault no-diversion: it cannot be counted`, `fault rtp-loss: relay is a mail-host`, `status 200 refuses nothing`,
+		`no listener is named "call-rooter"`, `reply "no" does not begin with a code`, `rewrite: header or sdp is missing`, `split: header is not its setting`,
+		`percent is at most 100`, `at is for servers, and gw is an ip-gateway`, `parallel: wants two steps or more`,
+		`call "c1" is opened beside this step`, `stands in no other parallel`, `relay is a mail-host, and this is done by an ip-gateway`,
+		`raw: wants headers, or a message`, `fault other-address holds from the start`, `gw is an ip-gateway, and this is done by a mail-host`,
+		`no mailbox has the extension "4711"`, `call id "c3" stands twice`, `answer: status 302`,
+	} {
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// A raw message keeps what it names, and its From the tag of the call.
+func TestRaw(t *testing.T) {
+	message := []byte("INVITE sip:4000@h SIP/2.0\r\nFrom: <sip:1@h>;tag=x\r\nDiversion: <tel:1>\r\nContent-Length: 2\r\n\r\nab")
+	headers := &raw{Headers: map[string]string{"from": "<sip:2@h>", "diversion": "", "X-New": "y"}}
+	require.Equal(t, "INVITE sip:4000@h SIP/2.0\r\nfrom: <sip:2@h>;tag=x\r\nContent-Length: 2\r\nX-New: y\r\n\r\nab", string(headers.apply(message)))
+	whole := &raw{Message: "INVITE x SIP/2.0\nFrom: {From}\nContent-Length: 2\n\n{body}"}
+	require.Equal(t, "INVITE x SIP/2.0\r\nFrom: <sip:1@h>;tag=x\r\nContent-Length: 2\r\n\r\nab", string(whole.apply(message)))
+	require.Equal(t, "x\r\n\r\n", string((&raw{Message: "x"}).apply(message)))
+	require.Equal(t, message, (*raw)(nil).apply(message))
+}
+
+// The organisation sees what a raw call says, whole or in one header.
+func TestRawCall(t *testing.T) {
+	t.Parallel()
+	list, err := Load("raw.yaml", []byte(`version: 1
+name: raw
+actors: {gw: {role: ip-gateway, address: 127.0.0.30}}
+steps:
+  - call: {id: c1, from: gw, dial: "4000", diverted: "4021", raw: {headers: {From: "<sip:Ada@h>"}}, outcome: refused}
+  - expect: {event: um.refused, call: c1, where: {check: calling-party}}
+  - call:
+      id: c2
+      from: gw
+      dial: "4000"
+      outcome: refused
+      within: 2s
+      raw: {message: "INVITE sip:4000@h SIP/2.0\nVia: {Via}\nFrom: {From}\nTo: {To}\nCall-ID: {Call-ID}\nCSeq: many INVITE\nContent-Length: 0"}
+  - expect: {event: sip.malformed, at: call-router, where: {why: {matches: CSeq}}}
+`), nil)
+	require.NoError(t, err)
+	out := runTest(t, list[0], nil)
+	require.True(t, out.Passed, "%+v", out.Verdicts)
+}

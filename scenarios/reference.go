@@ -19,11 +19,13 @@ func Reference() string {
 	settings(&b, reflect.TypeFor[secret]())
 	b.WriteString("\n## Actors\n\n")
 	settings(&b, reflect.TypeFor[Actor]())
-	b.WriteString("\n## Verbs\n")
+	b.WriteString("\n## Verbs\n\nA step is one of these with its settings. `parallel:` in their place holds a list: each entry, a step or a list of steps, is done at the same time as the others.\n")
 	for _, v := range verbs {
 		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", v.name, v.usage)
 		settings(&b, reflect.TypeOf(v.make()).Elem())
 	}
+	b.WriteString("\n## Raw messages\n\n")
+	settings(&b, reflect.TypeFor[raw]())
 	b.WriteString("\n## Events of goals and never\n\n")
 	settings(&b, reflect.TypeFor[Matcher]())
 	b.WriteString("\n## Conditions\n\nA plain value means equal. A mapping holds one or more of these, all of which must be met.\n\n| condition | met when |\n|---|---|\n")
@@ -32,9 +34,10 @@ func Reference() string {
 	}
 	b.WriteString("\n## Faults\n\n")
 	settings(&b, reflect.TypeFor[PlantedFault]())
-	b.WriteString("\n| `do` | the actor |\n|---|---|\n")
+	b.WriteString("\nOf `nth`, `from`, `every` and `percent` one says which it befalls, counted from 1 over the whole run; without any it befalls all.\n\n")
+	b.WriteString("| `do` | who | settings | counted | what it does |\n|---|---|---|---|---|\n")
 	for _, f := range faultKinds {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", f.name, f.usage)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", f.name, strings.Join(f.by, ", "), f.takes(), f.counts, f.usage)
 	}
 	b.WriteString("\n## Causes\n\nWhat a failed step is put down to, from the narrowest to the widest; what fits none is called unknown.\n\n| cause | side | what is wrong | what to do |\n|---|---|---|---|\n")
 	for _, c := range Causes() {
@@ -46,6 +49,19 @@ func Reference() string {
 		settings(&b, part.model)
 	}
 	return b.String()
+}
+
+// takes lists the settings of a fault, those that it can do without in
+// brackets.
+func (k *faultKind) takes() string {
+	var list []string
+	for _, s := range k.needs {
+		list = append(list, strings.ReplaceAll(s, "|", " or "))
+	}
+	for _, s := range k.may {
+		list = append(list, "["+s+"]")
+	}
+	return strings.Join(list, ", ")
 }
 
 var organisationParts = []struct {
