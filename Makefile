@@ -5,6 +5,7 @@ GO ?= go
 LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 FUZZTIME ?= 10s
 SOAK ?= 10m
+RUNS ?= 100
 
 .PHONY: build test race fuzz bench check fmt cover demo peers soak
 
@@ -57,7 +58,8 @@ peers:
 	test -n "$$had" || rm -f /usr/sbin/policy-rc.d; exit $$status
 
 # What takes longer than a minute: 200 calls a second for SOAK with flat memory,
-# as many as go for a third of it, every scenario with its faults again and
-# again, and a million hostile messages.
+# as many as go for a third of it, a million hostile messages, and the suite of
+# scenarios RUNS times under load and the race detector without a false alarm.
 soak:
-	EXSIM_SOAK=$(SOAK) $(GO) test -timeout 60m -run 'TestSoak|TestHostileMessages' -v ./cmd/... ./scenarios/... ./sim
+	EXSIM_SOAK=$(SOAK) $(GO) test -timeout 60m -run 'TestSoak|TestHostileMessages' -v ./cmd/... ./sim
+	EXSIM_RUNS=$(RUNS) $(GO) test -race -timeout 120m -run TestSoakScenarios -v ./scenarios

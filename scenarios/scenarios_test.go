@@ -31,7 +31,12 @@ func shipped(t *testing.T, name string) *Scenario {
 
 func runTest(t *testing.T, s *Scenario, plant *PlantedFault) *Outcome {
 	t.Helper()
-	out, err := Run(context.Background(), s, Options{Dir: t.TempDir(), Ports: sim.Ports{Free: true}, Seed: 1, Plant: plant})
+	return runIn(t, t.TempDir(), s, plant)
+}
+
+func runIn(t *testing.T, dir string, s *Scenario, plant *PlantedFault) *Outcome {
+	t.Helper()
+	out, err := Run(context.Background(), s, Options{Dir: dir, Ports: sim.Ports{Free: true}, Seed: 1, Plant: plant})
 	require.NoError(t, err)
 	var file bytes.Buffer
 	require.NoError(t, trace.WriteJSON(&file, out.Log.Events()))

@@ -2,32 +2,65 @@ package scenarios
 
 import (
 	"os"
+	"strconv"
+	"sync"
 	"testing"
-	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// Every scenario and each of its faults, again and again, without a false
-// alarm. make soak says for how long.
+// soakAtOnce is how many scenarios run beside one another in a soak: the load.
+const soakAtOnce = 16
+
+// The whole suite as often as EXSIM_RUNS says, many at once: no false alarm. The
+// faults are proven by the first of the runs.
 func TestSoakScenarios(t *testing.T) {
-	length, err := time.ParseDuration(os.Getenv("EXSIM_SOAK"))
+	rounds, err := strconv.Atoi(os.Getenv("EXSIM_RUNS"))
 	if err != nil {
 		t.Skip("a soak: make soak")
 	}
-	length /= 3
+	var wg sync.WaitGroup
+	places := make(chan struct{}, soakAtOnce)
+	do := func(f func()) {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			f()
+		})
+	}
 	runs := 0
-	for begin := time.Now(); time.Since(begin) < length; {
+	for round := range rounds {
 		for _, name := range Shipped() {
 			s := shipped(t, name)
-			out := runTest(t, s, nil)
-			require.True(t, out.Passed, "%s: %+v", name, out.Verdicts)
-			for _, f := range s.Catches {
-				require.True(t, runTest(t, s, &f).Caught(&f), "%s: fault %s is not caught", name, f.Do)
-				runs++
-			}
 			runs++
+			do(func() {
+				out := soakRun(t, s, nil)
+				assert.True(t, out.Passed, "round %d: %s: %+v", round, name, out.Verdicts)
+			})
+			if round > 0 {
+				continue
+			}
+			for _, f := range s.Catches {
+				runs++
+				do(func() {
+					out := soakRun(t, s, &f)
+					assert.True(t, out.Caught(&f), "%s: fault %s is not caught: %+v", name, f.Name(), out.Verdicts)
+				})
+			}
+		}
+		if t.Failed() {
+			break
 		}
 	}
-	t.Logf("%d runs without a false alarm", runs)
+	wg.Wait()
+	t.Logf("%d runs, %d of them of the whole suite of %d scenarios", runs, rounds, len(Shipped()))
+}
+
+// soakRun runs a scenario in a folder that goes at once.
+func soakRun(t *testing.T, s *Scenario, plant *PlantedFault) *Outcome {
+	dir, err := os.MkdirTemp(t.TempDir(), "")
+	require.NoError(t, err)
+	defer os.RemoveAll(dir)
+	return runIn(t, dir, s, plant)
 }

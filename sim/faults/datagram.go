@@ -40,12 +40,12 @@ func (p *packets) WriteTo(b []byte, to net.Addr) (int, error) {
 	held := p.held
 	p.held = nil
 	p.mu.Unlock()
-	f, n := p.set.strike(func(f *Fault) bool {
+	k := p.set.first(func(f *Fault) bool {
 		return slices.Contains(ofDatagrams, f.Do) && (f.Do != Stop || age >= f.For)
 	})
-	err := p.send(f, b, to)
-	if f != nil {
-		p.note(f, n)
+	err := p.send(k, b, to)
+	if k != nil {
+		p.note(k)
 	}
 	if held != nil {
 		_, err = p.PacketConn.WriteTo(held.b, held.to)
@@ -53,17 +53,17 @@ func (p *packets) WriteTo(b []byte, to net.Addr) (int, error) {
 	return len(b), err
 }
 
-func (p *packets) send(f *Fault, b []byte, to net.Addr) (err error) {
+func (p *packets) send(k *strike, b []byte, to net.Addr) (err error) {
 	kind := Kind("")
-	if f != nil {
-		kind = f.Do
+	if k != nil {
+		kind = k.Do
 	}
 	switch kind {
 	case Lose, Burst, Stop:
 		return nil
 	case Jitter:
 		late := slices.Clone(b)
-		time.AfterFunc(p.set.upTo(f.For), func() { _, _ = p.PacketConn.WriteTo(late, to) })
+		time.AfterFunc(p.set.upTo(k.For), func() { _, _ = p.PacketConn.WriteTo(late, to) })
 		return nil
 	case Reorder:
 		p.mu.Lock()
@@ -86,13 +86,13 @@ func (s *Set) upTo(limit time.Duration) time.Duration {
 }
 
 // note records a fault of datagrams once.
-func (p *packets) note(f *Fault, n int) {
+func (p *packets) note(k *strike) {
 	p.mu.Lock()
-	seen := p.noted[f.Do]
-	p.noted[f.Do] = true
+	seen := p.noted[k.Do]
+	p.noted[k.Do] = true
 	p.mu.Unlock()
 	if !seen {
-		p.set.note(f, n, nil)
+		p.set.note(k, nil)
 	}
 }
 
@@ -103,10 +103,10 @@ func (p *packets) ReadFrom(b []byte) (int, net.Addr, error) {
 		if err != nil {
 			return n, from, err
 		}
-		f, number := p.set.strike(func(f *Fault) bool { return f.Do == Deaf })
-		if f == nil {
+		k := p.set.first(func(f *Fault) bool { return f.Do == Deaf })
+		if k == nil {
 			return n, from, nil
 		}
-		p.note(f, number)
+		p.note(k)
 	}
 }

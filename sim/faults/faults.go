@@ -92,9 +92,7 @@ type Set struct {
 // planted is a fault with its count.
 type planted struct {
 	Fault
-	set    *Set
 	seen   int // that it could befall
-	struck int // that it befell
 	left   int // of a burst
 	chance *rand.Rand
 }
@@ -107,7 +105,7 @@ func NewSet(src *trace.Source, rnd func() uint64) *Set { return &Set{src: src, r
 func (s *Set) Plant(f Fault) (lift func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &planted{Fault: f, set: s, chance: rand.New(rand.NewPCG(s.rand(), s.rand()))}
+	p := &planted{Fault: f, chance: rand.New(rand.NewPCG(s.rand(), s.rand()))}
 	s.planted = append(s.planted, p)
 	return func() {
 		s.mu.Lock()
@@ -116,31 +114,36 @@ func (s *Set) Plant(f Fault) (lift func()) {
 	}
 }
 
-// strikes are the faults of some kinds that befall the next thing: one that
-// meets the condition.
-func (s *Set) strikes(could func(f *Fault) bool) []*planted {
+// strike is a fault that befalls something, and which one that is of those that
+// it can befall.
+type strike struct {
+	Fault
+	n int
+}
+
+// strikes are the faults that befall the next thing, of those that can.
+func (s *Set) strikes(could func(f *Fault) bool) []strike {
 	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []*planted
+	var list []strike
 	for _, p := range s.planted {
 		if could(&p.Fault) && p.due() {
-			p.struck++
-			list = append(list, p)
+			list = append(list, strike{p.Fault, p.seen})
 		}
 	}
 	return list
 }
 
-// strike is the first of the faults that befall the next thing, with its
-// number.
-func (s *Set) strike(could func(f *Fault) bool) (f *Fault, n int) {
+// first is the first of the faults that befall the next thing, nil if none
+// does.
+func (s *Set) first(could func(f *Fault) bool) *strike {
 	if list := s.strikes(could); len(list) > 0 {
-		return &list[0].Fault, list[0].seen
+		return &list[0]
 	}
-	return nil, 0
+	return nil
 }
 
 // due counts, and decides.
@@ -173,8 +176,8 @@ func (p *planted) hits(n int) bool {
 }
 
 // note records that a fault struck.
-func (s *Set) note(f *Fault, n int, raw []byte) {
-	s.src.Record(trace.Session{}, trace.Session{}, struck{f.Do, n, f.Of}, raw)
+func (s *Set) note(k *strike, raw []byte) {
+	s.src.Record(trace.Session{}, trace.Session{}, struck{k.Do, k.n, k.Of}, raw)
 }
 
 type struck struct {

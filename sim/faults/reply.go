@@ -1,22 +1,17 @@
 package faults
 
+import "slices"
+
 // Of finds the fault of some kinds that befalls the next thing of a name: a
 // request by its method, the stage of a mail session, a connection; nil if none
 // does. It is recorded.
 func (s *Set) Of(name string, kinds ...Kind) *Fault {
-	f, n := s.strike(func(f *Fault) bool {
-		if f.Of != "" && f.Of != name {
-			return false
-		}
-		for _, k := range kinds {
-			if f.Do == k {
-				return true
-			}
-		}
-		return false
+	k := s.first(func(f *Fault) bool {
+		return (f.Of == "" || f.Of == name) && slices.Contains(kinds, f.Do)
 	})
-	if f != nil {
-		s.note(f, n, nil)
+	if k == nil {
+		return nil
 	}
-	return f
+	s.note(k, nil)
+	return &k.Fault
 }

@@ -257,18 +257,18 @@ func (s *Set) befall(framing Framing, message []byte) []piece {
 		return []piece{{b: message}}
 	}
 	pieces := []piece{{b: message}}
-	for _, p := range s.strikes(func(f *Fault) bool {
+	for _, k := range s.strikes(func(f *Fault) bool {
 		return ofStream[f.Do] != nil && framing.is(f.Of, message) && f.concerns(framing, message)
 	}) {
 		if len(pieces) == 0 {
 			break
 		}
-		pieces = ofStream[p.Do](&p.Fault, framing, pieces[0].b)
+		pieces = ofStream[k.Do](&k.Fault, framing, pieces[0].b)
 		var left []byte
-		for _, k := range pieces {
-			left = append(left, k.b...)
+		for _, p := range pieces {
+			left = append(left, p.b...)
 		}
-		s.note(&p.Fault, p.seen, left)
+		s.note(&k, left)
 	}
 	return pieces
 }
