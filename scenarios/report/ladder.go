@@ -100,20 +100,6 @@ func (l *ladder) take(e *trace.Event) {
 		l.who(e)
 	case "smtp.tls":
 		l.note(e, here, e.Text("version"))
-	case "um.greeting", "um.tone", "um.recording", "um.pilot_greeting", "um.missed_call":
-		l.note(e, here, strings.ReplaceAll(strings.TrimPrefix(e.Name, "um."), "_", " "))
-	case "um.recorded":
-		length, _ := e.Get("length")
-		d, _ := length.(time.Duration)
-		l.note(e, here, fmt.Sprintf("recorded %.1f s, by %s", d.Seconds(), e.Text("by")))
-	case "um.worker_started", "um.worker_draining", "um.worker_stopped":
-		if e.At > 0 && e.Text("why") != "at the start" {
-			l.note(e, laneName(e.Text("row")), strings.ReplaceAll(strings.TrimPrefix(e.Name, "um.worker_"), "_", " "))
-		}
-	case "um.maintenance":
-		l.note(e, here, e.Text("server")+" is set "+e.Text("state"))
-	case "um.gateway_status":
-		l.note(e, "gateway", "object set to "+e.Text("status"))
 	case "rtp.started":
 		l.arrow(e, here, "RTP begins", true)
 	case "rtp.digit":
@@ -135,6 +121,28 @@ func (l *ladder) take(e *trace.Event) {
 		}
 	case "tls.warned":
 		l.note(e, here, "warned: "+e.Text("check"))
+	default:
+		l.unifiedMessaging(e, here)
+	}
+}
+
+// unifiedMessaging notes what happens in a call, and to a server.
+func (l *ladder) unifiedMessaging(e *trace.Event, here string) {
+	switch e.Name {
+	case "um.greeting", "um.tone", "um.recording", "um.pilot_greeting", "um.missed_call":
+		l.note(e, here, strings.ReplaceAll(strings.TrimPrefix(e.Name, "um."), "_", " "))
+	case "um.recorded":
+		length, _ := e.Get("length")
+		d, _ := length.(time.Duration)
+		l.note(e, here, fmt.Sprintf("recorded %.1f s, by %s", d.Seconds(), e.Text("by")))
+	case "um.worker_started", "um.worker_draining", "um.worker_stopped":
+		if e.At > 0 && e.Text("why") != "at the start" {
+			l.note(e, laneName(e.Text("row")), strings.ReplaceAll(strings.TrimPrefix(e.Name, "um.worker_"), "_", " "))
+		}
+	case "um.maintenance":
+		l.note(e, here, e.Text("server")+" is set "+e.Text("state"))
+	case "um.gateway_status":
+		l.note(e, "gateway", "object set to "+e.Text("status"))
 	}
 }
 

@@ -71,37 +71,26 @@ func (t TLS) server(ctx context.Context, nc net.Conn) (net.Conn, error) {
 // shake shakes hands and records what came of it. Each connection proves anew
 // who it is: there are no session tickets.
 func (t TLS) shake(ctx context.Context, nc net.Conn, peer side, end func(*tls.Config) *tls.Conn) (net.Conn, error) {
-	if t.Misdeed != nil {
-		wrong := t.Misdeed()
-		if wrong.Clear {
-			return nc, nil
-		}
-		if wrong.Abort {
-			return nil, abort(ctx, nc, peer)
-		}
-		if wrong.Cert != nil {
-			t.Cert = *wrong.Cert
-		}
-	}
 	timeout := t.Timeout
 	if timeout == 0 {
 		timeout = 10 * time.Second
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var who string
-	var found []Finding
-	conf := &tls.Config{Certificates: []tls.Certificate{t.Cert}, MinVersion: t.MinVersion, SessionTicketsDisabled: true}
-	if conf.MinVersion == 0 {
-		conf.MinVersion = tls.VersionTLS12
-	}
-	if t.Legacy {
-		for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-			if !strings.Contains(s.Name, "RC4") {
-				conf.CipherSuites = append(conf.CipherSuites, s.ID)
-			}
+	if t.Misdeed != nil {
+		wrong := t.Misdeed()
+		switch {
+		case wrong.Clear:
+			return nc, nil
+		case wrong.Abort:
+			return nil, abort(ctx, nc, peer)
+		case wrong.Cert != nil:
+			t.Cert = *wrong.Cert
 		}
 	}
+	var who string
+	var found []Finding
+	conf := t.config()
 	var hello *tls.ClientHelloInfo // what a client offers
 	conf.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		hello = h
@@ -131,6 +120,22 @@ func (t TLS) shake(ctx context.Context, nc net.Conn, peer side, end func(*tls.Co
 	}
 	t.record(established{nc.RemoteAddr().String(), peer, state, leaf, who})
 	return &Conn{conn, who}, nil
+}
+
+// config is what we offer, whoever the peer is.
+func (t TLS) config() *tls.Config {
+	conf := &tls.Config{Certificates: []tls.Certificate{t.Cert}, MinVersion: t.MinVersion, SessionTicketsDisabled: true}
+	if conf.MinVersion == 0 {
+		conf.MinVersion = tls.VersionTLS12
+	}
+	if t.Legacy {
+		for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+			if !strings.Contains(s.Name, "RC4") {
+				conf.CipherSuites = append(conf.CipherSuites, s.ID)
+			}
+		}
+	}
+	return conf
 }
 
 func (t TLS) record(p trace.Payload) { t.Trace.Record(trace.Session{}, trace.Session{}, p, nil) }
