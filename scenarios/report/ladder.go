@@ -194,7 +194,7 @@ func (l *ladder) arrow(e *trace.Event, here, text string, inward bool) {
 	if e.Session.Kind == "smtp" {
 		other = l.peers[e.Session.String()]
 		if other == "" {
-			other = "mail client"
+			other = "mail host"
 		}
 	}
 	if e.Name == "admit.refused" || e.Name == "tls.refused" {

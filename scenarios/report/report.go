@@ -98,12 +98,17 @@ func Mail(w io.Writer, events []trace.Event) error {
 		if e.Cause.Kind != "" {
 			cause = ", from " + e.Cause.String()
 		}
-		attached := clean(e.Text("attachments"))
-		if attached == "" {
-			attached = "none"
+		_, err := fmt.Fprintf(w, "MAIL     %s to %s (%s%s)\n", e.Session, clean(e.Text("mailbox")), octets(e.Int("octets")), cause)
+		for _, line := range [...][2]string{
+			{"subject:", clean(e.Text("subject"))}, {"class:", clean(e.Text("content_class"))}, {"attached:", clean(e.Text("attachments"))}, {"lies at:", e.Text("path")},
+		} {
+			if line[1] != "" && err == nil {
+				_, err = fmt.Fprintf(w, "         %-9s %s\n", line[0], line[1])
+			}
 		}
-		_, err := fmt.Fprintf(w, "MAIL     %s to %s (%s%s)\n         subject:  %s\n         class:    %s\n         attached: %s\n         lies at:  %s\n\n",
-			e.Session, clean(e.Text("mailbox")), octets(e.Int("octets")), cause, clean(e.Text("subject")), clean(e.Text("content_class")), attached, e.Text("path"))
+		if err == nil {
+			_, err = fmt.Fprintln(w)
+		}
 		if err != nil {
 			return err
 		}
