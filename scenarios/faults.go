@@ -83,7 +83,6 @@ var (
 	server    = []string{roleServer}
 	talkers   = []string{roleGateway, roleServer, roleBox}
 	secured   = []string{roleGateway, roleServer}
-	onPath    = []string{roleGateway, roleBox}
 	boxServer = []string{roleBox, roleServer}
 )
 
@@ -134,13 +133,13 @@ var faultKinds = []faultKind{
 	{name: string(faults.Cut), by: talkers, needs: []string{"octet"}, may: []string{"of"}, counts: messages, usage: "sends `octet` octets of a message and closes the connection"},
 	{name: string(faults.Stall), by: boxServer, needs: []string{"for"}, may: []string{"of"}, counts: messages, usage: "a middlebox holds a message, and all behind it, for `for`; a receive connector its answer at the stage `of`"},
 
-	{name: string(faults.Lose), by: onPath, counts: datagrams, usage: "loses RTP packets"},
-	{name: string(faults.Burst), by: onPath, needs: []string{"count"}, counts: datagrams, usage: "loses `count` RTP packets in a row"},
-	{name: string(faults.Jitter), by: onPath, needs: []string{"for"}, counts: datagrams, usage: "sends RTP packets up to `for` late, by chance"},
-	{name: string(faults.Reorder), by: onPath, counts: datagrams, usage: "sends an RTP packet behind the next one"},
-	{name: string(faults.Repeat), by: onPath, counts: datagrams, usage: "sends RTP packets twice"},
-	{name: string(faults.Stop), by: onPath, needs: []string{"for"}, usage: "sends no RTP any more once `for` has passed since the first packet"},
-	{name: string(faults.Deaf), by: onPath, usage: "lets no RTP of the organisation in: one-way audio"},
+	{name: string(faults.Lose), by: talkers, counts: datagrams, usage: "loses RTP packets"},
+	{name: string(faults.Burst), by: talkers, needs: []string{"count"}, counts: datagrams, usage: "loses `count` RTP packets in a row"},
+	{name: string(faults.Jitter), by: talkers, needs: []string{"for"}, counts: datagrams, usage: "sends RTP packets up to `for` late, by chance"},
+	{name: string(faults.Reorder), by: talkers, counts: datagrams, usage: "sends an RTP packet behind the next one"},
+	{name: string(faults.Repeat), by: talkers, counts: datagrams, usage: "sends RTP packets twice"},
+	{name: string(faults.Stop), by: talkers, needs: []string{"for"}, usage: "sends no RTP any more once `for` has passed since the first packet"},
+	{name: string(faults.Deaf), by: talkers, usage: "lets no RTP in: one-way audio"},
 
 	{name: string(faults.Certificate), by: secured, needs: []string{"certificate"}, counts: connections, usage: "shows a certificate that is wrong in the way `certificate`, or `good`"},
 	{name: string(faults.TLSAbort), by: secured, counts: connections, usage: "breaks the TLS handshake off behind its first message"},
@@ -148,7 +147,7 @@ var faultKinds = []faultKind{
 
 	{name: nat, by: box, early: true, usage: "puts its own address in place of the actor's, in signalling and media, and changes nothing in what they say"},
 
-	{name: string(faults.Status), by: server, needs: []string{"status"}, may: []string{"of"}, counts: "requests outside a dialog", usage: "answers a request with `status` and does nothing"},
+	{name: string(faults.Status), by: secured, needs: []string{"status"}, may: []string{"of"}, counts: "requests", usage: "answers a request with `status` and does nothing; of a server one outside a dialog, of a gateway any but BYE"},
 	{name: string(faults.OutOfPorts), by: server, counts: "calls", usage: "a worker finds no port for the media of a call"},
 	{name: serverDown, by: server, usage: "none of its services listens"},
 	{name: string(faults.Reply), by: server, needs: []string{"reply"}, may: []string{"of"}, counts: answers, usage: "a receive connector answers `reply` at the stage `of`, and does nothing"},

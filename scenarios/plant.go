@@ -3,6 +3,7 @@ package scenarios
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/exsim/exsim/sim"
@@ -102,6 +103,9 @@ func socketFault(do string) bool {
 
 // rowsOf are the listeners of a server that a fault concerns.
 func rowsOf(p *profile.Profile, f *PlantedFault) []string {
+	if strings.HasPrefix(f.Do, "rtp-") {
+		return []string{sim.RTPRow}
+	}
 	var rows []string
 	for _, r := range p.Ports {
 		protocol := "sip"

@@ -143,7 +143,7 @@ func Header(version string, seed uint64) []trace.Field {
 func (x *Exchange) openMedia() error {
 	r := x.conf.Org.RTP
 	var err error
-	x.media, err = rtp.New(rtp.Config{Low: r.Low, High: r.High, Listen: x.conf.Net.ListenPacket, Rand: x.rand})
+	x.media, err = rtp.New(rtp.Config{Low: r.Low, High: r.High, Listen: x.mediaSocket, Rand: x.rand})
 	if err != nil || !x.conf.SignallingOnly {
 		return err
 	}

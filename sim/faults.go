@@ -3,6 +3,8 @@ package sim
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 
 	"github.com/exsim/exsim/sim/admit"
@@ -19,6 +21,23 @@ func (x *Exchange) faultsOf(l *Listener) *faults.Set {
 	return x.conf.Faults(l.Server.Name, l.Row.ID)
 }
 
+// RTPRow is the row of the port table whose faults befall RTP.
+const RTPRow = "rtp"
+
+// mediaSocket opens a UDP socket of a server, one for RTP with its faults.
+func (x *Exchange) mediaSocket(at netip.AddrPort) (net.PacketConn, error) {
+	pc, err := x.conf.Net.ListenPacket(at)
+	if err != nil || x.conf.Faults == nil || at.Port()%2 != 0 {
+		return pc, err
+	}
+	for _, s := range x.conf.Org.Servers {
+		if set := x.conf.Faults(s.Name, RTPRow); set != nil && s.Address == at.Addr() {
+			return set.Packets(pc), nil
+		}
+	}
+	return pc, nil
+}
+
 // refusing is a service that answers some requests with a status of its own.
 type refusing struct {
 	sip.Handler
@@ -27,11 +46,7 @@ type refusing struct {
 
 func (r refusing) ServeSIP(tx *sip.ServerTx) {
 	if f := r.faults.Of(tx.Method(), faults.Status); f != nil {
-		reason := f.Value
-		if reason == "" {
-			reason = map[int]string{480: "Temporarily Unavailable", 486: "Busy Here", 500: "Server Internal Error", 503: "Service Unavailable"}[f.Code]
-		}
-		tx.Respond(sip.Response{Status: f.Code, Reason: reason})
+		tx.Respond(sip.Response{Status: f.Code, Reason: sip.Reason(f.Code)})
 		return
 	}
 	r.Handler.ServeSIP(tx)

@@ -13,6 +13,21 @@ type Response struct {
 	Body    []byte   // a session description
 }
 
+// Reason is the reason phrase of a status (RFC 3261 §21), "Refused" for others.
+func Reason(status int) string {
+	if text := reasons[status]; text != "" {
+		return text
+	}
+	return "Refused"
+}
+
+var reasons = map[int]string{
+	200: "OK", 302: "Moved Temporarily", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+	407: "Proxy Authentication Required", 408: "Request Timeout", 480: "Temporarily Unavailable", 481: "Call/Transaction Does Not Exist", 482: "Loop Detected",
+	486: "Busy Here", 488: "Not Acceptable Here", 491: "Request Pending", 500: "Server Internal Error", 501: "Not Implemented", 503: "Service Unavailable",
+	504: "Server Time-out", 600: "Busy Everywhere", 603: "Decline", 604: "Does Not Exist Anywhere", 606: "Not Acceptable",
+}
+
 // print appends the response in the dialect's spelling. Via, From, To,
 // Call-ID, CSeq and Record-Route are the request's own (RFC 3261 §8.2.6.2).
 func (tx *ServerTx) print(b []byte, r Response) []byte {

@@ -35,6 +35,9 @@ func (c *Call) Session() trace.Session { return c.session }
 
 // Request answers what comes in the dialog; a new offer is taken as it comes.
 func (c *Call) Request(tx *sip.ServerTx) {
+	if c.g.refuses(tx) {
+		return
+	}
 	r := sip.Response{Status: 200, Reason: "OK"}
 	if tx.Method() == "INVITE" || tx.Method() == "UPDATE" && len(tx.Body()) > 0 {
 		c.mu.Lock()

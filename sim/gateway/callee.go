@@ -47,7 +47,7 @@ func (g *Gateway) Answer(ctx context.Context, status int) (*Call, error) {
 	}
 	c.session = tx.Session()
 	if status != 200 {
-		tx.Respond(sip.Response{Status: status, Reason: reasons[status]})
+		tx.Respond(sip.Response{Status: status, Reason: sip.Reason(status)})
 		return c, nil
 	}
 	stream, err := g.media.Open(g.addr, c.session, g.src)
@@ -70,11 +70,6 @@ func (g *Gateway) Answer(ctx context.Context, status int) (*Call, error) {
 	}
 	g.src.Record(c.session, trace.Session{}, took{tx.RequestURI()}, nil)
 	return c, nil
-}
-
-var reasons = map[int]string{
-	404: "Not Found", 480: "Temporarily Unavailable", 486: "Busy Here", 488: "Not Acceptable Here", 500: "Server Internal Error",
-	503: "Service Unavailable", 600: "Busy Everywhere", 603: "Decline",
 }
 
 // take answers the offer of a call to us, or makes one where there is none.

@@ -65,6 +65,8 @@ type Config struct {
 	Other   netip.Addr         // for OtherAddress
 	Port    uint16             // for AssumesPort
 	Faults  func(f Fault) bool // nil for none; it is asked each time
+	// Refuse, if set, says with which status a request is refused, 0 for none.
+	Refuse func(method string) (status int)
 	// MaxRedirects bounds how many redirects a call follows; 0 means 5.
 	MaxRedirects int
 
@@ -156,6 +158,7 @@ func (g *Gateway) maxRedirects() int {
 // serve answers OPTIONS, and lets calls ring.
 func (g *Gateway) serve(tx *sip.ServerTx) {
 	switch {
+	case g.refuses(tx):
 	case tx.Method() == "INVITE" && g.conf.Answers:
 		g.ring(tx)
 	case tx.Method() != "OPTIONS":
@@ -165,6 +168,18 @@ func (g *Gateway) serve(tx *sip.ServerTx) {
 	default:
 		tx.Respond(sip.Response{Status: 200, Reason: "OK"})
 	}
+}
+
+// refuses reports whether a request was refused on purpose.
+func (g *Gateway) refuses(tx *sip.ServerTx) bool {
+	if g.conf.Refuse == nil {
+		return false
+	}
+	status := g.conf.Refuse(tx.Method())
+	if status != 0 {
+		tx.Respond(sip.Response{Status: status, Reason: sip.Reason(status)})
+	}
+	return status != 0
 }
 
 // Addr is where others call the gateway.

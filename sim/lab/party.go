@@ -134,8 +134,14 @@ func (l *Lab) mediaSocket(g *Gateway) func(at netip.AddrPort) (net.PacketConn, e
 	}
 }
 
-// wired puts faults on a gateway's connections.
+// wired puts faults on a gateway's connections, and on its answers.
 func wired(conf *gateway.Config, set *faults.Set) {
+	conf.Refuse = func(method string) int {
+		if f := set.Of(method, faults.Status); f != nil {
+			return f.Code
+		}
+		return 0
+	}
 	listen, dial := conf.Listen, conf.Dial
 	conf.Listen = func(at netip.AddrPort) (net.Listener, error) {
 		ln, err := listen(at)
