@@ -186,7 +186,7 @@ func (e *Engine) add(s *Stream) error {
 func (e *Engine) remove(s *Stream) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.unread += s.rtp.unread() + s.rtcp.unread()
+	e.unread += s.rtp.unread()
 	delete(e.streams, s)
 	s.closeSockets()
 }
@@ -206,7 +206,7 @@ func (e *Engine) Exactness() Exactness {
 	defer e.mu.Unlock()
 	x.Unread = e.unread
 	for s := range e.streams {
-		x.Unread += s.rtp.unread() + s.rtcp.unread()
+		x.Unread += s.rtp.unread()
 	}
 	return x
 }

@@ -146,7 +146,7 @@ func (s *Stream) put(b []byte, octets int) {
 	}
 	if err == nil {
 		s.out.sent(octets, s.src.Log().Now())
-	} else if !errors.Is(err, syscall.ECONNREFUSED) { // the peer has closed its port: that is not our loss
+	} else if errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) { // no room: ours to blame
 		s.engine.unsent.Add(1)
 	}
 }

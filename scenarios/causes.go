@@ -16,12 +16,12 @@ import (
 type Cause struct {
 	Pos     yamlfile.Pos
 	ID      string    `yaml:"id,required" doc:"its name"`
-	About   topic     `yaml:"about" default:"call" enum:"call,media,mail,any" doc:"what the steps are about whose failure it explains"`
+	About   topic     `yaml:"about" default:"call" enum:"call,media,mail,options,any" doc:"what the steps are about whose failure it explains"`
 	Got     string    `yaml:"got" doc:"what the step got, if that matters"`
 	Has     []Matcher `yaml:"has,required" doc:"events that the trace holds"`
 	Lacks   []Matcher `yaml:"lacks" doc:"events that it does not hold"`
 	Altered bool      `yaml:"altered" doc:"a message of the call came otherwise than it left, between a simulated gateway and the organisation: {altered} says how"`
-	Direct  bool      `yaml:"direct" doc:"it explains calls alone that go to the organisation with no device called in between"`
+	Calls   string    `yaml:"calls" default:"any" enum:"any,direct,to-device" doc:"which calls it explains: direct ones go to the organisation, others to a device"`
 	Side    string    `yaml:"side,required" enum:"device,network,bench,unknown" doc:"where it lies"`
 	Text    string    `yaml:"cause,required" doc:"what is wrong"`
 	Next    string    `yaml:"next,required" doc:"what to do"`
@@ -75,10 +75,11 @@ const unknownCause = "unknown: no known cause fits what the trace shows"
 type topic string
 
 const (
-	aboutCall  topic = "call"
-	aboutMedia topic = "media"
-	aboutMail  topic = "mail"
-	aboutAny   topic = "any"
+	aboutCall    topic = "call"
+	aboutMedia   topic = "media"
+	aboutMail    topic = "mail"
+	aboutOptions topic = "options"
+	aboutAny     topic = "any"
 )
 
 // about are the topics of a step.
@@ -96,6 +97,8 @@ func (s *Step) about() []topic {
 		return []topic{aboutCall, aboutMedia, aboutMail}
 	case *expect:
 		return a.about()
+	case *options:
+		return []topic{aboutCall, aboutOptions}
 	}
 	return []topic{aboutCall}
 }
@@ -105,8 +108,10 @@ func (m *Matcher) about() []topic {
 	switch kind, _, _ := strings.Cut(m.Event, "."); {
 	case kind == "smtp", kind == "mailhost":
 		return []topic{aboutMail}
-	case kind == "mail":
+	case kind == "mail", kind == "fault":
 		return []topic{aboutCall, aboutMail}
+	case strings.HasPrefix(m.Event, "um.gateway_"):
+		return []topic{aboutCall, aboutOptions}
 	case kind == "rtp", m.Event == "um.recorded":
 		return []topic{aboutCall, aboutMedia}
 	}
@@ -117,18 +122,37 @@ func (c *Cause) explains(about []topic) bool {
 	return c.About == aboutAny || slices.Contains(about, c.About)
 }
 
+// alteredCall is how a call was altered, where nothing but the network can have
+// done so. What was on its way at the end does not count.
+func (j *judge) alteredCall(call string, session trace.Session) string {
+	if !j.s.plain(call) {
+		return ""
+	}
+	how, _, _ := j.altered(session, len(j.events))
+	if strings.HasSuffix(how, didNotCome) {
+		return ""
+	}
+	return how
+}
+
+// fitsCall reports whether a cause explains calls to an actor, or with "" to the
+// organisation.
+func (c *Cause) fitsCall(called string) bool {
+	return c.Calls == "any" || (c.Calls == "direct") == (called == "")
+}
+
 // explain says why a step failed.
 func (j *judge) explain(v *Verdict, call string, about []topic) {
 	v.Side, v.Cause, v.Next = "unknown", unknownCause, "look at the ladder around event and got; a saved trace (--save) can be sent along with a question"
 	session := j.calls[call]
 	j.scope(call)
 	for _, c := range Causes() {
-		if c.Got != "" && c.Got != v.Got || !c.explains(about) || c.Direct && j.s.calledActor(call) != "" {
+		if c.Got != "" && c.Got != v.Got || !c.explains(about) || !c.fitsCall(j.s.calledActor(call)) {
 			continue
 		}
 		altered := ""
 		if c.Altered {
-			if altered, _ = j.altered(session); altered == "" {
+			if altered = j.alteredCall(call, session); altered == "" {
 				continue
 			}
 		}

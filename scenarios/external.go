@@ -78,6 +78,9 @@ func (s *Scenario) Playable(catches bool) error {
 		if s.Actors[actor].Device == External && !can && !does {
 			return fmt.Errorf("%s: step %d, %s: no person can do that at %s, which is an external device", s.Name, i+1, step.Verb, actor)
 		}
+		if f, ok := step.action.(*plantFault); ok && s.Actors[f.Actor].Device == External {
+			return fmt.Errorf("%s: step %d: the fault %s cannot be planted in %s, which is an external device", s.Name, i+1, f.Do, f.Actor)
+		}
 		if c, ok := step.action.(*call); ok && c.Raw != nil && s.Actors[actor].Device == External {
 			return fmt.Errorf("%s: step %d: raw: %s is an external device: it sends what it sends", s.Name, i+1, actor)
 		}

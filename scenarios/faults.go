@@ -12,6 +12,7 @@ import (
 	"github.com/exsim/exsim/sim/faults"
 	"github.com/exsim/exsim/sim/gateway"
 	"github.com/exsim/exsim/sim/mailhost"
+	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
@@ -45,6 +46,8 @@ type PlantedFault struct {
 	Transport   Transport  `yaml:"transport" enum:"tcp,tls" doc:"that it calls over"`
 	Certificate string     `yaml:"certificate" doc:"good, or a kind of exsim pki bad"`
 	Media       Media      `yaml:"media" enum:"rtp,srtp" doc:"that it offers"`
+
+	name string // that no other one of catches has
 
 	Cause string `yaml:"cause" doc:"in catches: id of the cause that the verdict must name"`
 }
@@ -175,6 +178,9 @@ func faultNames(role string) []string {
 
 // Name tells a fault from the others of a scenario, in the names of files.
 func (f *PlantedFault) Name() string {
+	if f.name != "" {
+		return f.name
+	}
 	name := f.Do
 	for _, part := range []string{f.At, f.Of, f.Header, f.SDP, f.Keyword, f.Certificate, string(f.Transport), strconv.Itoa(f.Nth)} {
 		if part != "" && part != "0" {
@@ -276,6 +282,8 @@ func (l *loader) fault(f *PlantedFault) {
 	}
 	l.faultSettings(f, k)
 	l.faultPlace(f, role)
+	l.faultOf(f, role)
+	l.faultParty(f, role)
 	l.certificate(f.Places.At("certificate", f.Pos), f.Certificate)
 	if ids := causeIDs(); f.Cause != "" && !slices.Contains(ids, f.Cause) {
 		l.f.Report(f.Places.At("cause", f.Pos), yamlfile.Suggest(f.Cause, ids), "fault %s: unknown cause %q", f.Do, f.Cause)
@@ -289,8 +297,12 @@ func (l *loader) faultSettings(f *PlantedFault, k *faultKind) {
 	for _, need := range k.needs {
 		either := strings.Split(need, "|")
 		takes = append(takes, either...)
-		if !slices.ContainsFunc(either, func(s string) bool { return has[s] }) {
+		said := slices.DeleteFunc(slices.Clone(either), func(s string) bool { _, ok := f.Places[s]; return !ok })
+		switch {
+		case len(said) == 0:
 			l.f.Report(f.Pos, "", "fault %s: %s is missing", f.Do, strings.Join(either, " or "))
+		case len(said) > 1:
+			l.f.Report(f.Places.At(said[1], f.Pos), "", "fault %s: only one of %s", f.Do, strings.Join(said, ", "))
 		}
 	}
 	for _, s := range slices.Sorted(maps.Keys(has)) {
@@ -304,8 +316,16 @@ func (l *loader) faultSettings(f *PlantedFault, k *faultKind) {
 	case len(said) == 1 && k.counts == "":
 		l.f.Report(f.Places.At(said[0], f.Pos), "", "fault %s: it cannot be counted", f.Do)
 	}
-	if f.Nth < 0 || f.From < 0 || f.Every < 0 || f.Octet < 0 || f.Count < 0 || f.Percent < 0 || f.Percent > 100 {
-		l.f.Report(f.Pos, "", "fault %s: counts are not negative, and percent is at most 100", f.Do)
+	for key, n := range map[string]int{"nth": f.Nth, "from": f.From, "every": f.Every, "octet": f.Octet, "count": f.Count} {
+		if at, said := f.Places[key]; said && n < 1 {
+			l.f.Report(at, "counts begin at 1", "fault %s: %s is %d", f.Do, key, n)
+		}
+	}
+	if at, said := f.Places["percent"]; said && (f.Percent <= 0 || f.Percent > 100) {
+		l.f.Report(at, "more than 0, at most 100", "fault %s: percent is %g", f.Do, f.Percent)
+	}
+	if f.SDP != "" && len(f.SDP) != 1 {
+		l.f.Report(f.Places.At("sdp", f.Pos), "its letter, such as c or m", "fault %s: sdp %q is no line of a description", f.Do, f.SDP)
 	}
 	if f.Reply != "" && !replyText(f.Reply) {
 		l.f.Report(f.Places.At("reply", f.Pos), "such as 452 4.3.1 Insufficient system resources", "reply %q does not begin with a code", f.Reply)
@@ -321,6 +341,9 @@ func replyText(text string) bool {
 
 // faultPlace checks at which listener of a server a fault is.
 func (l *loader) faultPlace(f *PlantedFault, role string) {
+	if role == roleServer {
+		l.faultRows(f)
+	}
 	if f.At == "" {
 		return
 	}
@@ -329,15 +352,72 @@ func (l *loader) faultPlace(f *PlantedFault, role string) {
 		l.f.Report(at, "", "fault %s: at is for servers, and %s is %s", f.Do, f.Actor, a(role))
 		return
 	}
-	if p, err := profile.Load(l.s.Organisation.Version); err == nil {
-		var rows []string
+	l.listener(at, f.At)
+}
+
+// faultRows reports a fault of a server that has no listener for it.
+func (l *loader) faultRows(f *PlantedFault) {
+	p, err := profile.Load(l.s.Organisation.Version)
+	if err != nil || !socketFault(f.Do) {
+		return
+	}
+	s := l.s.Organisation.ServerNamed(f.Actor)
+	var has []string
+	for _, row := range rowsOf(p, f) {
 		for _, r := range p.Ports {
-			if r.Listens != "" {
-				rows = append(rows, r.ID)
+			if r.ID == row && s.Has(org.Role(r.Role)) {
+				has = append(has, row)
 			}
 		}
-		if !slices.Contains(rows, f.At) {
-			l.f.Report(at, cmp.Or(yamlfile.Suggest(f.At, rows), strings.Join(rows, ", ")), "no listener is named %q", f.At)
-		}
+	}
+	if len(has) == 0 {
+		l.f.Report(f.Places.At("at", f.Pos), "exsim ports lists what a role listens on", "fault %s: %s has no such listener that it could befall", f.Do, f.Actor)
+	}
+}
+
+// faultParty reports a fault that its party, being what it is, could never show.
+func (l *loader) faultParty(f *PlantedFault, role string) {
+	mail := role == roleBox && l.s.Actors[l.s.Actors[f.Actor].Between].Role == roleMail
+	wrong := ""
+	switch {
+	case strings.HasPrefix(f.Do, "rtp-") && mail, f.Do == nat && mail:
+		wrong = "no call passes through it"
+	case f.Keyword != "" && !mail:
+		wrong = "keyword: is of SMTP, and no mail host stands behind it"
+	case (f.Header != "" || f.SDP != "") && mail:
+		wrong = "headers and SDP are of SIP, and a mail host stands behind it"
+	case slices.Contains([]string{string(faults.Certificate), string(faults.TLSAbort), string(faults.NoTLS)}, f.Do) && role == roleGateway && l.s.Actors[f.Actor].Transport != TLS:
+		wrong = "it speaks no TLS: transport: tls"
+	}
+	if wrong != "" {
+		l.f.Report(f.Places.At("do", f.Pos), "", "fault %s: %s could never show it: %s", f.Do, f.Actor, wrong)
+	}
+}
+
+// Words that a fault can be about.
+var (
+	sipMethods = []string{"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "PRACK", "UPDATE", "REFER", "NOTIFY", "INFO", "MESSAGE", "SUBSCRIBE", "PUBLISH"}
+	smtpStages = []string{"connect", "message", "EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "QUIT", "VRFY", "HELP"}
+)
+
+// faultOf checks what a fault is about: a word that nothing is named by would
+// let it never strike.
+func (l *loader) faultOf(f *PlantedFault, role string) {
+	if f.Of == "" {
+		return
+	}
+	at := f.Places.At("of", f.Pos)
+	word, method, both := strings.Cut(f.Of, " ")
+	number := len(word) == 3 && strings.Trim(word, "0123456789") == ""
+	words := sipMethods
+	if smtpFault(f.Do) && role == roleServer || role == roleBox && l.s.Actors[l.s.Actors[f.Actor].Between].Role == roleMail {
+		words = smtpStages
+	}
+	answers := role == roleBox || !smtpFault(f.Do) && f.Do != string(faults.Status) // codes can be meant
+	switch {
+	case number && answers && (!both || slices.Contains(sipMethods, method)):
+	case !both && slices.Contains(words, word):
+	default:
+		l.f.Report(at, cmp.Or(yamlfile.Suggest(f.Of, words), strings.Join(words, ", ")), "fault %s: nothing is called %q here", f.Do, f.Of)
 	}
 }

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -23,7 +24,14 @@ type loader struct {
 
 	settings yamlfile.Value // of the step that is checked
 
-	group, branch int // of the step that is read
+	group, branch int              // of the step that is read
+	unread        []yamlfile.Value // steps that could not be read
+}
+
+// mentions reports whether a word stands somewhere in a value.
+func mentions(v yamlfile.Value, word string) bool {
+	return v.Text == word || slices.ContainsFunc(v.Items, func(i yamlfile.Value) bool { return mentions(i, word) }) ||
+		slices.ContainsFunc(v.Pairs, func(p yamlfile.Pair) bool { return mentions(p.Value, word) })
 }
 
 // place is where a call is opened.
@@ -49,14 +57,28 @@ func (l *loader) check() {
 			l.matcher(&list[i])
 		}
 	}
-	if len(l.s.Steps) == 0 {
+	if len(l.s.Steps) == 0 && l.unread == nil {
 		v, _ := l.f.Root.Get("steps")
 		l.f.Report(v.Pos, "", "no step: nothing would be proven")
 	}
 	l.faults(l.s.Faults)
+	for i := range l.s.Faults {
+		if at, said := l.s.Faults[i].Places["cause"]; said {
+			l.f.Report(at, "", "cause: is for catches, where a fault must be found")
+		}
+	}
 	l.faults(l.s.Catches)
+	taken := map[string]bool{}
+	for i := range l.s.Catches {
+		f := &l.s.Catches[i]
+		name := f.Name()
+		for n := 2; taken[name]; n++ {
+			name = fmt.Sprintf("%s-%d", f.Name(), n)
+		}
+		taken[name], f.name = true, name
+	}
 	for _, name := range slices.Sorted(maps.Keys(l.s.Actors)) {
-		if !l.used[name] {
+		if !l.used[name] && !slices.ContainsFunc(l.unread, func(v yamlfile.Value) bool { return mentions(v, name) }) {
 			l.f.Report(l.s.Actors[name].Pos, "", "actor %q is not used by any step", name)
 		}
 	}
@@ -121,8 +143,12 @@ func (l *loader) values(values map[string]Value) {
 // value checks a condition. A trace holds no secret, so that a condition on one
 // is met by its stars.
 func (l *loader) value(v *Value) {
-	if pattern, ok := v.Get("matches"); ok && l.s.mask(pattern.Text) != pattern.Text {
-		l.f.Report(pattern.Pos, "is, in, or a plain value", "matches: a secret is no regular expression: the trace has stars in its place")
+	for _, key := range []string{"matches", "lacks"} {
+		pattern, ok := v.Get(key)
+		if !ok || l.s.mask(pattern.Text) == pattern.Text {
+			continue
+		}
+		l.f.Report(pattern.Pos, "is, in, or a plain value", "%s: a secret is no regular expression: the trace has stars in its place", key)
 	}
 	v.Value = l.s.maskValue(v.Value)
 	v.compile(l.f)

@@ -147,7 +147,7 @@ steps:
 		`bad.yaml:8:21: unknown fault "rtp-los"`, `did you mean "rtp-loss"?`, `only one of nth, percent`, `fault rtp-jitter: for is missing`,
 		`bad.yaml:11:40: fault no-diversion: it cannot be counted`, `fault rtp-loss: relay is a mail-host`, `status 200 refuses nothing`,
 		`no listener is named "call-rooter"`, `reply "no" does not begin with a code`, `rewrite: header or sdp is missing`, `split: header is not its setting`,
-		`percent is at most 100`, `at is for servers, and gw is an ip-gateway`, `parallel: wants two steps or more`,
+		`fault rtp-loss: percent is 101`, `at is for servers, and gw is an ip-gateway`, `parallel: wants two steps or more`,
 		`call "c1" is opened beside this step`, `stands in no other parallel`, `relay is a mail-host, and this is done by an ip-gateway`,
 		`raw: wants headers, or a message`, `fault other-address holds from the start`, `gw is an ip-gateway, and this is done by a mail-host`,
 		`no mailbox has the extension "4711"`, `call id "c3" stands twice`, `answer: status 302`,

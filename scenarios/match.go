@@ -14,10 +14,11 @@ import (
 )
 
 // Value is a condition on one value. A plain value means equal; a mapping may
-// hold is, matches, in, min, max, present.
+// hold is, matches, lacks, in, min, max, present.
 type Value struct {
 	yamlfile.Value
 	re      *regexp.Regexp
+	lacks   *regexp.Regexp
 	min     float64
 	max     float64
 	present bool
@@ -30,6 +31,7 @@ func (v *Value) TakeValue(y yamlfile.Value) { v.Value = y }
 var conditions = []struct{ name, usage string }{
 	{"is", "the value is this text"},
 	{"matches", "this regular expression (Go's syntax) is found in it"},
+	{"lacks", "this regular expression is not found in it, also where there is no value"},
 	{"in", "it is one of this list"},
 	{"min", "it is a number, at least this"},
 	{"max", "it is a number, at most this"},
@@ -63,6 +65,8 @@ func (v *Value) compile(f *yamlfile.File) {
 		case "is":
 		case "matches":
 			v.re, err = regexp.Compile(p.Value.Text)
+		case "lacks":
+			v.lacks, err = regexp.Compile(p.Value.Text)
 		case "min":
 			v.min, err = strconv.ParseFloat(p.Value.Text, 64)
 		case "max":
@@ -98,6 +102,8 @@ func (v *Value) check(got string, present bool) bool {
 			ok = present && got == p.Value.Text
 		case "matches":
 			ok = present && v.re.MatchString(got)
+		case "lacks":
+			ok = !v.lacks.MatchString(got)
 		case "min":
 			ok = present && numErr == nil && n >= v.min
 		case "max":

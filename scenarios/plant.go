@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -14,10 +15,13 @@ import (
 
 // wrongs are the faults of a run, planted and lifted while it goes on.
 type wrongs struct {
+	chance func() uint64
+
 	mu     sync.Mutex
 	habits map[string]map[string]int // of an actor's doing, by actor: how often planted
 	sets   map[string]*faults.Set    // of sockets and services, by actor, or by server and listener
-	lifts  map[string][]func()       // by actor and fault, the last planted last
+	lifts  map[string][]func() error // by actor and fault, the last planted last
+	down   map[string]int            // how often server-down is planted, by server
 }
 
 func listenerKey(server, row string) string { return server + "/" + row }
@@ -67,12 +71,13 @@ func (r *run) early() []PlantedFault {
 // openFaults makes room for the faults of the run.
 func (r *run) openFaults() error {
 	w := r.wrongs
-	w.habits, w.sets, w.lifts = map[string]map[string]int{}, map[string]*faults.Set{}, map[string][]func(){}
+	w.habits, w.sets, w.lifts = map[string]map[string]int{}, map[string]*faults.Set{}, map[string][]func() error{}
+	w.down, w.chance = map[string]int{}, sim.Chance(r.o.Seed^0xfa17)
 	p, err := profile.Load(r.s.Organisation.Version)
 	if err != nil {
 		return err
 	}
-	rnd := sim.Chance(r.o.Seed ^ 0xfa17)
+	rnd := w.chance
 	for name, a := range r.s.Actors {
 		if a.Role == roleBox {
 			w.sets[name] = faults.NewSet(r.log.Source(name, roleBox), rnd)
@@ -101,6 +106,15 @@ func socketFault(do string) bool {
 	return k.counts != "" || do == string(faults.Stop) || do == string(faults.Deaf)
 }
 
+// smtpFault reports whether a fault of a server is one of a receive connector.
+func smtpFault(do string) bool {
+	switch faults.Kind(do) {
+	case faults.Reply, faults.Drop, faults.Stall, faults.Truncate:
+		return true
+	}
+	return false
+}
+
 // rowsOf are the listeners of a server that a fault concerns.
 func rowsOf(p *profile.Profile, f *PlantedFault) []string {
 	if strings.HasPrefix(f.Do, "rtp-") {
@@ -109,8 +123,7 @@ func rowsOf(p *profile.Profile, f *PlantedFault) []string {
 	var rows []string
 	for _, r := range p.Ports {
 		protocol := "sip"
-		switch faults.Kind(f.Do) {
-		case faults.Reply, faults.Drop, faults.Stall, faults.Truncate:
+		if smtpFault(f.Do) {
 			protocol = "smtp"
 		}
 		tls := faults.Kind(f.Do) == faults.TLSAbort || faults.Kind(f.Do) == faults.NoTLS || faults.Kind(f.Do) == faults.Certificate
@@ -136,30 +149,57 @@ func (r *run) plant(f PlantedFault) error {
 	return nil
 }
 
-func (r *run) planted(f *PlantedFault) (lift func(), err error) {
+func (r *run) planted(f *PlantedFault) (lift func() error, err error) {
 	_, isActor := r.s.Actors[f.Actor]
 	switch {
 	case f.Do == serverDown:
-		return func() { _ = r.x.StartServer(f.Actor) }, r.x.StopServer(f.Actor)
+		return func() error { return r.goDown(f.Actor, -1) }, r.goDown(f.Actor, 1)
 	case isActor && socketFault(f.Do):
-		return r.wrongs.ofActor(f.Actor).Plant(boxed(f)), nil
+		return always(r.wrongs.ofActor(f.Actor).Plant(faults.New(boxed(f), r.wrongs.chance))), nil
 	case isActor:
 		r.wrongs.habit(f.Actor, f.Do, 1)
-		return func() { r.wrongs.habit(f.Actor, f.Do, -1) }, nil
+		return always(func() { r.wrongs.habit(f.Actor, f.Do, -1) }), nil
 	}
 	p, err := profile.Load(r.s.Organisation.Version)
 	if err != nil {
 		return nil, err
 	}
+	counted := faults.New(f.socket(), r.wrongs.chance) // over all listeners
 	var lifts []func()
 	for _, row := range rowsOf(p, f) {
-		lifts = append(lifts, r.wrongs.ofListener(f.Actor, row).Plant(f.socket()))
+		lifts = append(lifts, r.wrongs.ofListener(f.Actor, row).Plant(counted))
 	}
-	return func() {
+	return always(func() {
 		for _, lift := range lifts {
 			lift()
 		}
-	}, nil
+	}), nil
+}
+
+// always is a lift that does not fail.
+func always(lift func()) func() error {
+	return func() error {
+		lift()
+		return nil
+	}
+}
+
+// goDown counts who wants a server to be down: the first stops it, the last
+// that is lifted starts it.
+func (r *run) goDown(server string, by int) error {
+	w := r.wrongs
+	w.mu.Lock()
+	before := w.down[server]
+	w.down[server] += by
+	now := w.down[server]
+	w.mu.Unlock()
+	switch {
+	case before == 0 && now > 0:
+		return r.x.StopServer(server)
+	case before > 0 && now == 0:
+		return r.x.StartServer(server)
+	}
+	return nil
 }
 
 // boxed is a fault of an actor: what a middlebox stalls is a message.
@@ -171,20 +211,19 @@ func boxed(f *PlantedFault) faults.Fault {
 	return k
 }
 
-// lift takes the last planted fault of a kind away; false if there is none.
-func (r *run) lift(actor, do string) bool {
+// lift takes the last planted fault of a kind away.
+func (r *run) lift(actor, do string) error {
 	r.wrongs.mu.Lock()
 	key := actor + " " + do
 	list := r.wrongs.lifts[key]
 	if len(list) == 0 {
 		r.wrongs.mu.Unlock()
-		return false
+		return fmt.Errorf("%s has no such fault now", actor)
 	}
 	last := list[len(list)-1]
 	r.wrongs.lifts[key] = list[:len(list)-1]
 	r.wrongs.mu.Unlock()
-	last()
-	return true
+	return last()
 }
 
 // plantEarly plants what holds from the start: before the organisation is up

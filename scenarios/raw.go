@@ -22,10 +22,24 @@ func (l *loader) raw(at yamlfile.Pos, r *raw, actor string) {
 	case r == nil:
 	case l.s.Actors[actor].Device == External:
 		l.f.Report(at, "", "raw: %s is an external device: it sends what it sends", actor)
-	case (len(r.Headers) == 0) == (r.Message == ""):
+	case len(r.Headers) > 0 && r.Message != "":
+		l.f.Report(at, "{headers: {From: ...}} or {message: ...}", "raw: wants headers or a message, not both")
+	case len(r.Headers) == 0 && r.Message == "":
 		l.f.Report(at, "{headers: {From: ...}} or {message: ...}", "raw: wants headers, or a message")
+	default:
+		for _, name := range names(r.Headers) {
+			if name == "" || strings.Trim(name, headerLetters) != "" {
+				l.f.Report(at, "letters, digits and hyphens, without the colon", "raw: %q is no name of a header", name)
+			}
+			if strings.ContainsAny(r.Headers[name], "\r\n") {
+				l.f.Report(at, "message: replaces the whole", "raw: the value of %s has a line end", name)
+			}
+		}
 	}
 }
+
+// headerLetters are those of a token (RFC 3261 §25.1).
+const headerLetters = nameLetters + "!%*+`'~"
 
 var placeName = regexp.MustCompile(`\{[A-Za-z-]+\}`)
 

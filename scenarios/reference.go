@@ -108,6 +108,8 @@ func kindOf(s yamlfile.Setting) string {
 		return "mapping"
 	}
 	switch t.Kind() {
+	case reflect.Pointer:
+		return "mapping"
 	case reflect.Struct:
 		return "address"
 	case reflect.Bool:

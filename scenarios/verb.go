@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -106,6 +107,7 @@ func (l *loader) steps(v yamlfile.Value, path []string) {
 		return
 	}
 	if branches.Kind != yamlfile.List || len(branches.Items) < 2 {
+		l.unread = append(l.unread, branches)
 		l.f.Report(branches.Pos, "- parallel: [{call: {...}}, {answer: {...}}]; an entry may be a list of steps, too", "parallel: wants two steps or more")
 		return
 	}
@@ -127,7 +129,8 @@ func (l *loader) steps(v yamlfile.Value, path []string) {
 // step reads one step.
 func (l *loader) step(v yamlfile.Value, path []string) {
 	if v.Kind != yamlfile.Map || len(v.Pairs) != 1 {
-		l.f.Report(v.Pos, "such as - call: {...}; verbs are "+strings.Join(verbNames(), ", "), "a step is one verb with its settings")
+		l.unread = append(l.unread, v)
+		l.f.Report(v.Pos, "such as - call: {...}; verbs are "+strings.Join(append(verbNames(), parallel), ", "), "a step is one verb with its settings")
 		return
 	}
 	p := v.Pairs[0]
@@ -144,11 +147,13 @@ func (l *loader) step(v yamlfile.Value, path []string) {
 			return
 		}
 	}
+	l.unread = append(l.unread, v)
 	if p.Key == parallel {
 		l.f.Report(p.Pos, "a list of steps is a branch", "parallel: stands in no other parallel")
 		return
 	}
-	l.f.Report(p.Pos, yamlfile.Suggest(p.Key, append(verbNames(), parallel)), "unknown verb %q", p.Key)
+	all := append(verbNames(), parallel)
+	l.f.Report(p.Pos, cmp.Or(yamlfile.Suggest(p.Key, all), "verbs are "+strings.Join(all, ", ")), "unknown verb %q", p.Key)
 }
 
 // at is the place of a setting of the step that is checked, or of the step.

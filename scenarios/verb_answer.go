@@ -21,6 +21,9 @@ func (a *answer) actorName() string { return a.By }
 
 func (a *answer) check(l *loader) string {
 	l.opens(a.ID)
+	if l.branch == 0 {
+		l.f.Report(l.settings.Pos, "- parallel: [{call: {...}}, {answer: {...}}]", "answer: a call waits for its answer, so that this stands beside it in parallel")
+	}
 	l.actor(l.at("by"), a.By, roleGateway)
 	if a.Status != 200 && (a.Status < 400 || a.Status > 699) {
 		l.f.Report(l.at("status"), "200, or 400 to 699", "answer: status %d", a.Status)

@@ -1,10 +1,11 @@
 package scenarios
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/exsim/exsim/sim/profile"
@@ -24,30 +25,31 @@ func (c *connect) actorName() string { return c.From }
 
 func (c *connect) check(l *loader) string {
 	l.server(l.at("server"), c.Server, "")
-	role := ""
-	if o := l.s.Organisation; o != nil {
-		if p, err := profile.Load(o.Version); err == nil {
-			role = c.listener(l, p)
-		}
-	}
+	role := map[string]string{"sip": roleGateway, "smtp": roleMail}[l.listener(l.at("at"), c.At)]
 	l.actor(l.at("from"), c.From, role)
 	return fmt.Sprintf("%s connects to %s of %s: %s", c.From, c.At, c.Server, c.Outcome)
 }
 
-// listener checks the listener, and says who connects to it.
-func (c *connect) listener(l *loader, p *profile.Profile) (role string) {
+// listener reports a name that no listener has.
+func (l *loader) listener(at yamlfile.Pos, name string) (protocol string) {
+	if l.s.Organisation == nil {
+		return ""
+	}
+	p, err := profile.Load(l.s.Organisation.Version)
+	if err != nil {
+		return ""
+	}
 	var rows []string
 	for _, r := range p.Ports {
 		if r.Listens != "" {
 			rows = append(rows, r.ID)
 		}
+		if r.ID == name && r.Listens != "" {
+			return r.Protocol
+		}
 	}
-	i := slices.IndexFunc(p.Ports, func(r profile.Port) bool { return r.ID == c.At && r.Listens != "" })
-	if i < 0 {
-		l.f.Report(l.at("at"), yamlfile.Suggest(c.At, rows), "no listener is named %q", c.At)
-		return ""
-	}
-	return map[string]string{"sip": roleGateway, "smtp": roleMail}[p.Ports[i].Protocol]
+	l.f.Report(at, cmp.Or(yamlfile.Suggest(name, rows), strings.Join(rows, ", ")), "no listener is named %q", name)
+	return ""
 }
 
 func (c *connect) do(ctx context.Context, r *run, _ int) error {

@@ -47,8 +47,8 @@ func (f *PlantedFault) when() string {
 
 func (p *plantFault) do(_ context.Context, r *run, _ int) error {
 	if p.Lift {
-		if !r.lift(p.Actor, p.Do) {
-			return fmt.Errorf("%s has no such fault now", p.Actor)
+		if err := r.lift(p.Actor, p.Do); err != nil {
+			return err
 		}
 		r.src.Record(noSession, noSession, faultEvent{p.PlantedFault, true}, nil)
 		return nil

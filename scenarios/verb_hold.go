@@ -2,7 +2,9 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/exsim/exsim/sim/gateway"
 	"github.com/exsim/exsim/sim/trace"
@@ -11,6 +13,7 @@ import (
 // hold puts a call on hold.
 type hold struct {
 	Call string        `yaml:"call,required" doc:"id of the call"`
+	For  time.Duration `yaml:"for" doc:"how long it stays so before the next step, at most 10m"`
 	How  gateway.Media `yaml:"how" default:"sendonly" enum:"sendonly,inactive" doc:"the direction that is offered: sendonly, as with music on hold, or inactive"`
 }
 
@@ -18,10 +21,28 @@ func (h *hold) callID() string { return h.Call }
 
 func (h *hold) check(l *loader) string {
 	l.callID(l.at("call"), h.Call)
-	return fmt.Sprintf("%s is put on hold (%s)", h.Call, h.How)
+	if h.For > 10*time.Minute {
+		l.f.Report(l.at("for"), "", "hold: for is at most 10m, not %s", h.For)
+	}
+	text := fmt.Sprintf("%s is put on hold (%s)", h.Call, h.How)
+	if h.For > 0 {
+		text += " for " + h.For.String()
+	}
+	return text
 }
 
-func (h *hold) do(ctx context.Context, r *run, _ int) error { return r.offer(ctx, h.Call, h.How) }
+func (h *hold) do(ctx context.Context, r *run, _ int) error {
+	c, err := r.offer(ctx, h.Call, h.How)
+	if err != nil || h.For == 0 {
+		return err
+	}
+	held, cancel := context.WithTimeout(ctx, h.For)
+	defer cancel()
+	if c.Wait(held) == nil {
+		return errors.New("the call ended on hold")
+	}
+	return ctx.Err()
+}
 
 func (h *hold) instruction() string { return "put the call on hold" }
 
@@ -42,7 +63,8 @@ func (h *resume) check(l *loader) string {
 }
 
 func (h *resume) do(ctx context.Context, r *run, _ int) error {
-	return r.offer(ctx, h.Call, gateway.SendRecv)
+	_, err := r.offer(ctx, h.Call, gateway.SendRecv)
+	return err
 }
 
 func (h *resume) instruction() string { return "take the call back from hold" }
@@ -52,12 +74,12 @@ func (h *resume) watch(ctx context.Context, r *run) error {
 }
 
 // offer offers the media of a call anew.
-func (r *run) offer(ctx context.Context, id string, way gateway.Media) error {
+func (r *run) offer(ctx context.Context, id string, way gateway.Media) (*gateway.Call, error) {
 	c, err := r.callAfter(ctx, id, "", 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return c.Offer(ctx, way)
+	return c, c.Offer(ctx, way)
 }
 
 // reoffered waits for a re-INVITE of an external device with a direction, and

@@ -34,11 +34,17 @@ func (m *sendMail) check(l *loader) string {
 	if !strings.Contains(m.To, "@") {
 		m.To = l.address(m.To)
 	}
+	if m.Retry < shortestRetry {
+		l.f.Report(l.at("retry"), "10ms or more", "send: retry %s", m.Retry)
+	}
 	if m.Size < 0 || m.Size > 50_000_000 {
 		l.f.Report(l.at("size"), "", "send: size %d", m.Size)
 	}
 	return fmt.Sprintf("%s sends %q to %s: %s", m.From, m.Subject, m.To, m.Outcome)
 }
+
+// shortestRetry keeps a host from trying without a rest.
+const shortestRetry = 10 * time.Millisecond
 
 // address is that of the mailbox with an extension.
 func (l *loader) address(extension string) string {
@@ -73,10 +79,12 @@ func (m *sendMail) do(ctx context.Context, r *run, _ int) error {
 		To: to, ServerName: server, Security: m.TLS, Retry: m.Retry,
 	})
 	if m.Outcome == "refused" {
-		if err == nil {
+		switch {
+		case err == nil:
 			return errors.New("the message was taken")
+		case mailhost.Refused(err):
+			return nil
 		}
-		return nil
 	}
 	return err
 }
@@ -95,7 +103,7 @@ func (m *sendMail) watch(ctx context.Context, r *run) error {
 			if r.from(e, m.From) {
 				why = e.Text("reply")
 			}
-			return why != "" && (m.Outcome == "refused" || strings.HasPrefix(why, "5"))
+			return strings.HasPrefix(why, "5")
 		case "mail.delivered":
 			return strings.EqualFold(e.Text("mailbox"), m.To) && e.Text("from") == m.Sender
 		}

@@ -2,10 +2,10 @@ package sim
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 
 	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/faults"
@@ -106,25 +106,37 @@ func (x *Exchange) StopServer(server string) error {
 	if x.conf.Org.ServerNamed(server) == nil {
 		return fmt.Errorf("sim: no server is named %q", server)
 	}
-	for _, l := range slices.Clone(x.Listeners()) {
+	x.setDown(server, true)
+	var errs []error
+	for _, l := range x.Listeners() {
 		if l.Server.Name == server {
-			if err := l.serv.Close(); err != nil {
-				return err
-			}
+			errs = append(errs, l.serv.Close())
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // StartServer starts the services of a server again that was stopped.
 func (x *Exchange) StartServer(server string) error {
-	for _, l := range slices.Clone(x.Listeners()) {
-		if l.Server.Name != server {
-			continue
-		}
-		if err := x.StartListener(server, l.Row.ID); err != nil {
-			return err
+	x.setDown(server, false)
+	var errs []error
+	for _, l := range x.Listeners() {
+		if l.Server.Name == server {
+			errs = append(errs, x.StartListener(server, l.Row.ID))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+func (x *Exchange) setDown(server string, down bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.down[server] = down
+}
+
+// isDown reports whether a server is stopped: nothing of it may begin to listen.
+func (x *Exchange) isDown(server string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.down[server]
 }

@@ -69,8 +69,9 @@ func (x *Exchange) sipEndpoint(l *Listener, handler sip.Handler) (endpoint, erro
 	}
 	mutual := x.mutualTLS(cert)
 	mutual.Trace = src
-	x.Misdeeds(&mutual, set, l.Server.FQDN, l.Server.Name)
-	l.ln = faulty(mutual.Listener(l.ln), set)
+	accepting := mutual
+	x.Misdeeds(&accepting, set, l.Server.FQDN, l.Server.Name)
+	l.ln = faulty(accepting.Listener(l.ln), set)
 	conf.Dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 		nc, err := x.conf.Net.Dial(ctx, l.Server.Address, to)
 		if err != nil {

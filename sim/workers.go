@@ -104,6 +104,9 @@ func (w *workers) recycle(only *process, why string) error {
 		return fmt.Errorf("sim: worker process %s of %s still has %d calls; wait for um.worker_stopped",
 			w.draining.row(), w.server.Name, w.draining.worker.Calls())
 	}
+	if w.x.isDown(w.server.Name) {
+		return fmt.Errorf("sim: %s is down", w.server.Name)
+	}
 	next := w.process(map[string]string{"a": "b", "b": "a"}[w.takes.name])
 	if err := w.start(next, why); err != nil {
 		w.record(workerFailed{next.row(), err})

@@ -168,7 +168,7 @@ func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Se
 	}
 	uri := string(h.uri.of(h.raw))
 	if answer, ok := validateURI(uri); !ok {
-		tx.Respond(answer)
+		tx.reject(answer)
 		return
 	}
 	if err := sipgo.ParseUri(uri, &tx.uri); err != nil {
@@ -176,7 +176,7 @@ func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Se
 		return
 	}
 	if answer, ok := e.validate(h); !ok {
-		tx.Respond(answer)
+		tx.reject(answer)
 		return
 	}
 	switch {
@@ -193,6 +193,15 @@ func (e *Endpoint) receiveRequest(c *conn, h *head, key uint64, session trace.Se
 		d.receive(tx)
 	}
 	tx.finish()
+}
+
+// reject answers a request that is not as it should be; one that is malformed
+// is told so, too.
+func (tx *ServerTx) reject(r Response) {
+	if r.Status == 400 {
+		tx.ep.conf.Trace.Record(tx.session, trace.Session{}, malformed(tx.conn.name, r.Reason), nil)
+	}
+	tx.Respond(r)
 }
 
 // refuse answers a malformed request where RFC 3261 allows an answer.

@@ -89,6 +89,9 @@ func (tx *ServerTx) Identity() string {
 	return ""
 }
 
+// Answered reports whether the request has its final answer.
+func (tx *ServerTx) Answered() bool { return tx.answered.Load() }
+
 // Defer keeps the transaction open behind the handler's return, to be
 // answered later.
 func (tx *ServerTx) Defer() {

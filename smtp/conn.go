@@ -165,6 +165,9 @@ func (c *conn) command() error {
 	if err != nil {
 		return err
 	}
+	if c.broken != nil {
+		return c.flush() // nothing behind it is served
+	}
 	return c.tooManyErrors()
 }
 

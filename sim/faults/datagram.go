@@ -30,22 +30,35 @@ func (s *Set) Packets(pc net.PacketConn) net.PacketConn {
 
 var ofDatagrams = []Kind{Lose, Burst, Jitter, Reorder, Repeat, Stop}
 
-// WriteTo sends a datagram, or what becomes of it.
+// WriteTo sends a datagram, or what becomes of it: one that is lost is lost
+// whatever else befalls it.
 func (p *packets) WriteTo(b []byte, to net.Addr) (int, error) {
-	p.mu.Lock()
-	if p.first.IsZero() {
-		p.first = time.Now()
+	age, held := p.begin()
+	var lost, back bool
+	var late time.Duration
+	times := 1
+	for _, k := range p.set.strikes(func(f *Fault) bool {
+		return slices.Contains(ofDatagrams, f.Do) && (f.Do != Stop || age >= f.For) && (f.Do != Reorder || held == nil)
+	}) {
+		p.note(&k)
+		switch k.Do {
+		case Lose, Burst, Stop:
+			lost = true
+		case Repeat:
+			times++
+		case Jitter:
+			late += p.set.upTo(k.For)
+		case Reorder:
+			back = true
+		}
 	}
-	age := time.Since(p.first)
-	held := p.held
-	p.held = nil
-	p.mu.Unlock()
-	k := p.set.first(func(f *Fault) bool {
-		return slices.Contains(ofDatagrams, f.Do) && (f.Do != Stop || age >= f.For)
-	})
-	err := p.send(k, b, to)
-	if k != nil {
-		p.note(k)
+	var err error
+	switch {
+	case lost:
+	case back:
+		p.hold(b, to)
+	default:
+		err = p.send(b, to, times, late)
 	}
 	if held != nil {
 		_, err = p.PacketConn.WriteTo(held.b, held.to)
@@ -53,28 +66,43 @@ func (p *packets) WriteTo(b []byte, to net.Addr) (int, error) {
 	return len(b), err
 }
 
-func (p *packets) send(k *strike, b []byte, to net.Addr) (err error) {
-	kind := Kind("")
-	if k != nil {
-		kind = k.Do
+// begin is how long ago the first datagram left, and the one that waits for
+// another to go before it.
+func (p *packets) begin() (age time.Duration, held *datagram) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.first.IsZero() {
+		p.first = time.Now()
 	}
-	switch kind {
-	case Lose, Burst, Stop:
+	held, p.held = p.held, nil
+	return time.Since(p.first), held
+}
+
+func (p *packets) hold(b []byte, to net.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = &datagram{slices.Clone(b), to}
+}
+
+// send sends a datagram so many times, now or later.
+func (p *packets) send(b []byte, to net.Addr, times int, late time.Duration) (err error) {
+	if late > 0 {
+		kept := slices.Clone(b)
+		time.AfterFunc(late, func() { _ = p.send(kept, to, times, 0) })
 		return nil
-	case Jitter:
-		late := slices.Clone(b)
-		time.AfterFunc(p.set.upTo(k.For), func() { _, _ = p.PacketConn.WriteTo(late, to) })
-		return nil
-	case Reorder:
-		p.mu.Lock()
-		p.held = &datagram{slices.Clone(b), to}
-		p.mu.Unlock()
-		return nil
-	case Repeat:
-		_, _ = p.PacketConn.WriteTo(b, to)
 	}
-	_, err = p.PacketConn.WriteTo(b, to)
+	for range times {
+		_, err = p.PacketConn.WriteTo(b, to)
+	}
 	return err
+}
+
+// Close sends the datagram that waits for one behind it.
+func (p *packets) Close() error {
+	if _, held := p.begin(); held != nil {
+		_, _ = p.PacketConn.WriteTo(held.b, held.to)
+	}
+	return p.PacketConn.Close()
 }
 
 // upTo is a time by chance.

@@ -79,6 +79,52 @@ type Fault struct {
 	For     time.Duration
 }
 
+// Counted is a fault that counts what it can befall, wherever it is planted.
+type Counted struct {
+	Fault
+
+	mu     sync.Mutex
+	seen   int // that it could befall
+	left   int // of a burst
+	chance *rand.Rand
+}
+
+// New makes a fault that has befallen nothing yet; its chance comes from rnd.
+func New(f Fault, rnd func() uint64) *Counted {
+	return &Counted{Fault: f, chance: rand.New(rand.NewPCG(rnd(), rnd()))}
+}
+
+// due counts, and decides; n is the number of the thing.
+func (c *Counted) due() (n int, hit bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen++
+	if c.left > 0 {
+		c.left--
+		return c.seen, true
+	}
+	hit = c.hits(c.seen)
+	if hit && c.Do == Burst {
+		c.left = c.Count - 1
+	}
+	return c.seen, hit
+}
+
+// hits says whether the n-th is one of the dose.
+func (c *Counted) hits(n int) bool {
+	switch {
+	case c.Nth > 0:
+		return n == c.Nth
+	case c.From > 0:
+		return n >= c.From
+	case c.Every > 0:
+		return n%c.Every == 0
+	case c.Percent > 0:
+		return c.chance.Float64()*100 < c.Percent
+	}
+	return true
+}
+
 // Set are the faults of one party, planted and lifted at any time. A nil Set
 // has none.
 type Set struct {
@@ -86,31 +132,22 @@ type Set struct {
 	rand func() uint64
 
 	mu      sync.Mutex
-	planted []*planted
+	planted []*Counted
 }
 
-// planted is a fault with its count.
-type planted struct {
-	Fault
-	seen   int // that it could befall
-	left   int // of a burst
-	chance *rand.Rand
-}
-
-// NewSet makes a set without faults. What they do is recorded to src; chance
-// comes from rnd, once for each fault.
+// NewSet makes a set without faults. What they do is recorded to src; rnd says
+// how late a packet is.
 func NewSet(src *trace.Source, rnd func() uint64) *Set { return &Set{src: src, rand: rnd} }
 
 // Plant adds a fault; lift takes it away again.
-func (s *Set) Plant(f Fault) (lift func()) {
+func (s *Set) Plant(c *Counted) (lift func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &planted{Fault: f, chance: rand.New(rand.NewPCG(s.rand(), s.rand()))}
-	s.planted = append(s.planted, p)
+	s.planted = append(s.planted, c)
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.planted = slices.DeleteFunc(s.planted, func(k *planted) bool { return k == p })
+		s.planted = slices.DeleteFunc(s.planted, func(k *Counted) bool { return k == c })
 	}
 }
 
@@ -122,57 +159,39 @@ type strike struct {
 }
 
 // strikes are the faults that befall the next thing, of those that can.
-func (s *Set) strikes(could func(f *Fault) bool) []strike {
-	if s == nil {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var list []strike
-	for _, p := range s.planted {
-		if could(&p.Fault) && p.due() {
-			list = append(list, strike{p.Fault, p.seen})
+func (s *Set) strikes(could func(f *Fault) bool) (list []strike) {
+	for _, c := range s.all() {
+		if !could(&c.Fault) {
+			continue
+		}
+		if n, hit := c.due(); hit {
+			list = append(list, strike{c.Fault, n})
 		}
 	}
 	return list
 }
 
-// first is the first of the faults that befall the next thing, nil if none
-// does.
+// first is the first fault that befalls the next thing, nil if none does; those
+// behind it do not count what it takes.
 func (s *Set) first(could func(f *Fault) bool) *strike {
-	if list := s.strikes(could); len(list) > 0 {
-		return &list[0]
+	for _, c := range s.all() {
+		if !could(&c.Fault) {
+			continue
+		}
+		if n, hit := c.due(); hit {
+			return &strike{c.Fault, n}
+		}
 	}
 	return nil
 }
 
-// due counts, and decides.
-func (p *planted) due() bool {
-	p.seen++
-	if p.left > 0 {
-		p.left--
-		return true
+func (s *Set) all() []*Counted {
+	if s == nil {
+		return nil
 	}
-	hit := p.hits(p.seen)
-	if hit && p.Do == Burst {
-		p.left = p.Count - 1
-	}
-	return hit
-}
-
-// hits says whether the n-th is one of the dose.
-func (p *planted) hits(n int) bool {
-	switch {
-	case p.Nth > 0:
-		return n == p.Nth
-	case p.From > 0:
-		return n >= p.From
-	case p.Every > 0:
-		return n%p.Every == 0
-	case p.Percent > 0:
-		return p.chance.Float64()*100 < p.Percent
-	}
-	return true
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.planted)
 }
 
 // note records that a fault struck.

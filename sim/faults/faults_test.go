@@ -24,7 +24,7 @@ func newSet(t *testing.T, seed uint64, list ...Fault) *Set {
 	t.Cleanup(func() { require.NoError(t, log.Close()) })
 	s := NewSet(log.Source("h", "l"), rand.New(rand.NewPCG(seed, 1)).Uint64)
 	for _, f := range list {
-		s.Plant(f)
+		s.Plant(New(f, s.rand))
 	}
 	return s
 }
@@ -59,7 +59,7 @@ func TestDose(t *testing.T) {
 	require.InDelta(t, 200, len(once), 60)
 
 	s := newSet(t, 1)
-	lift := s.Plant(Fault{Do: Drop})
+	lift := s.Plant(New(Fault{Do: Drop}, s.rand))
 	require.Len(t, struckAt(s, 2), 2)
 	lift()
 	require.Empty(t, struckAt(s, 2))
@@ -157,7 +157,7 @@ func TestOpaque(t *testing.T) {
 }
 
 // datagrams sends numbered datagrams and lists those that arrive, in order.
-func datagrams(t *testing.T, n int, f Fault) []byte {
+func datagrams(t *testing.T, n int, f ...Fault) []byte {
 	t.Helper()
 	to, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -165,12 +165,16 @@ func datagrams(t *testing.T, n int, f Fault) []byte {
 	from, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer from.Close()
-	pc := newSet(t, 1, f).Packets(from)
+	pc := newSet(t, 1, f...).Packets(from)
 	for i := range n {
 		_, err := pc.WriteTo([]byte{byte(i + 1)}, to.LocalAddr())
 		require.NoError(t, err)
 	}
-	_, err = from.WriteTo([]byte{0}, to.LocalAddr()) // past the faults: the end
+	require.NoError(t, pc.Close())
+	end, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer end.Close()
+	_, err = end.WriteTo([]byte{0}, to.LocalAddr())
 	require.NoError(t, err)
 	var got []byte
 	for b := make([]byte, 2); ; {
@@ -247,4 +251,23 @@ func TestConnAddresses(t *testing.T) {
 	_, err = netip.ParseAddrPort(c.RemoteAddr().String())
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
+}
+
+// Several faults of one message, or datagram, all do their part.
+func TestTogether(t *testing.T) {
+	set := func(list ...Fault) *Set { return newSet(t, 1, list...) }
+	for name, tt := range map[string]struct {
+		set  *Set
+		want string
+	}{
+		"split and delay":       {set(Fault{Do: Split, Octet: 5}, Fault{Do: Delay, For: time.Millisecond}), ack + ok},
+		"split and rewrite":     {set(Fault{Do: Split, Octet: 5}, Fault{Do: Rewrite, Header: "l", Value: "00"}), strings.Replace(ack, "l: 0", "l: 00", 1) + ok},
+		"duplicate and rewrite": {set(Fault{Do: Duplicate, Of: "ACK"}, Fault{Do: Rewrite, Header: "l", Value: "00"}), strings.Repeat(strings.Replace(ack, "l: 0", "l: 00", 1), 2) + ok},
+		"cut and delay":         {set(Fault{Do: Delay, For: time.Millisecond}, Fault{Do: Cut, Octet: 5}), ack[:5]},
+		"cut and duplicate":     {set(Fault{Do: Duplicate}, Fault{Do: Cut, Octet: 5}), ack[:5]},
+	} {
+		require.Equal(t, tt.want, through(t, tt.set, SIP, 1<<20, ack+ok), name)
+	}
+	require.Equal(t, []byte{2, 2, 4, 4}, datagrams(t, 5, Fault{Do: Repeat}, Fault{Do: Lose, Dose: Dose{Nth: 1}}, Fault{Do: Lose, Dose: Dose{Nth: 3}}, Fault{Do: Lose, Dose: Dose{From: 5}}))
+	require.Equal(t, []byte{2, 1, 4, 3, 5}, datagrams(t, 5, Fault{Do: Reorder}), "none waits behind one that waits")
 }

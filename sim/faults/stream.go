@@ -30,7 +30,9 @@ type Conn struct {
 	mu      sync.Mutex
 	wake    *sync.Cond
 	queue   []piece
-	part    []byte // of a message that is not complete
+	queued  int           // octets in it
+	timeout time.Duration // of each write, 0 for none
+	part    []byte        // of a message that is not complete
 	closing bool
 	err     error // of the last write
 	done    chan struct{}
@@ -59,6 +61,10 @@ func (c *Conn) Opaque() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.framing = Opaque
+	if len(c.part) > 0 {
+		c.push([]piece{{b: c.part}})
+		c.part = nil
+	}
 }
 
 // Identity is whose certificate the peer has shown, "" without one.
@@ -95,6 +101,9 @@ func (c *Conn) Write(b []byte) (int, error) {
 	if c.closing {
 		return 0, net.ErrClosed
 	}
+	if c.err == nil && c.queued > maxQueued {
+		c.err = errNotRead
+	}
 	if c.err != nil {
 		return 0, c.err
 	}
@@ -104,12 +113,43 @@ func (c *Conn) Write(b []byte) (int, error) {
 		if n == 0 {
 			break
 		}
-		c.queue = append(c.queue, c.set.befall(c.framing, slices.Clone(c.part[:n]))...)
+		c.push(c.set.befall(c.framing, slices.Clone(c.part[:n])))
 		c.part = c.part[n:]
 	}
-	c.wake.Signal()
 	return len(b), nil
 }
+
+// push queues what is to leave; c.mu is held.
+func (c *Conn) push(pieces []piece) {
+	for _, p := range pieces {
+		c.queued += len(p.b)
+	}
+	c.queue = append(c.queue, pieces...)
+	c.wake.Signal()
+}
+
+// SetWriteDeadline bounds each write by as long as is left now: what is delayed
+// leaves when its writer has gone on.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timeout = 0
+	if !t.IsZero() {
+		c.timeout = max(time.Until(t), time.Millisecond)
+	}
+	return nil
+}
+
+// SetDeadline is that of reads, and as SetWriteDeadline.
+func (c *Conn) SetDeadline(t time.Time) error {
+	_ = c.SetWriteDeadline(t)
+	return c.SetReadDeadline(t)
+}
+
+// maxQueued bounds what waits for a peer that does not read.
+const maxQueued = 4 << 20
+
+var errNotRead = errors.New("faults: the peer does not read")
 
 // lastWord bounds how long Close may take.
 const lastWord = time.Second
@@ -119,7 +159,8 @@ func (c *Conn) Close() error {
 	c.mu.Lock()
 	if !c.closing {
 		c.closing = true
-		_ = c.Conn.SetWriteDeadline(time.Now().Add(lastWord)) // of a peer that does not read
+		c.timeout = lastWord // of a peer that does not read
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(lastWord))
 		close(c.hurry)
 		c.wake.Signal()
 	}
@@ -146,6 +187,7 @@ func (c *Conn) run() {
 		}
 		p := c.queue[0]
 		c.queue = c.queue[1:]
+		c.queued -= len(p.b)
 		c.mu.Unlock()
 		if !c.leave(p) {
 			return
@@ -162,6 +204,12 @@ func (c *Conn) leave(p piece) bool {
 		case <-c.hurry:
 		}
 		t.Stop()
+	}
+	c.mu.Lock()
+	timeout := c.timeout
+	c.mu.Unlock()
+	if timeout > 0 {
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(timeout))
 	}
 	_, err := c.Conn.Write(p.b)
 	if p.last && err == nil {
@@ -257,13 +305,12 @@ func (s *Set) befall(framing Framing, message []byte) []piece {
 		return []piece{{b: message}}
 	}
 	pieces := []piece{{b: message}}
-	for _, k := range s.strikes(func(f *Fault) bool {
+	strikes := s.strikes(func(f *Fault) bool {
 		return ofStream[f.Do] != nil && framing.is(f.Of, message) && f.concerns(framing, message)
-	}) {
-		if len(pieces) == 0 {
-			break
-		}
-		pieces = ofStream[k.Do](&k.Fault, framing, pieces[0].b)
+	})
+	slices.SortStableFunc(strikes, func(a, b strike) int { return turn(a.Do) - turn(b.Do) })
+	for _, k := range strikes {
+		pieces = each(pieces, func(b []byte) []piece { return ofStream[k.Do](&k.Fault, framing, b) })
 		var left []byte
 		for _, p := range pieces {
 			left = append(left, p.b...)
@@ -271,6 +318,38 @@ func (s *Set) befall(framing Framing, message []byte) []piece {
 		s.note(&k, left)
 	}
 	return pieces
+}
+
+// turn orders faults of one message: what it says, how often, how it leaves.
+func turn(k Kind) int {
+	switch k {
+	case Rewrite, Strip, Mask:
+		return 0
+	case Duplicate:
+		return 1
+	case Split:
+		return 2
+	case Cut:
+		return 3
+	}
+	return 4
+}
+
+// each does something to every piece; what a piece had to wait for, and that it
+// was the last, holds for what becomes of it.
+func each(pieces []piece, do func(b []byte) []piece) (list []piece) {
+	for _, p := range pieces {
+		some := do(p.b)
+		if len(some) > 0 {
+			some[0].after += p.after
+			some[len(some)-1].last = some[len(some)-1].last || p.last
+		}
+		list = append(list, some...)
+		if len(list) > 0 && list[len(list)-1].last {
+			break
+		}
+	}
+	return list
 }
 
 // concerns reports whether a message has what a fault is about.

@@ -27,7 +27,8 @@ type Call struct {
 	offered bool         // our offer is out, in a 200
 
 	mu     sync.Mutex
-	talked []byte
+	talked [][]byte
+	sends  bool // by agreement
 }
 
 // Session names the call; it is set also if the call failed.
@@ -40,10 +41,11 @@ func (c *Call) Request(tx *sip.ServerTx) {
 	}
 	r := sip.Response{Status: 200, Reason: "OK"}
 	if tx.Method() == "INVITE" || tx.Method() == "UPDATE" && len(tx.Body()) > 0 {
-		c.mu.Lock()
-		c.version++
-		body, err := c.take(tx.Body())
-		c.mu.Unlock()
+		c.changed()
+		body, agreed, err := c.take(tx.Body())
+		if err == nil && agreed != nil {
+			err = c.startMedia(*agreed)
+		}
 		if r.Body, r.Contact = body, c.contact; err != nil {
 			r = sip.Response{Status: 488, Reason: "Not Acceptable Here"}
 		}
@@ -65,10 +67,8 @@ func (c *Call) Offer(ctx context.Context, d Media) error {
 		return errEnded
 	default:
 	}
-	c.mu.Lock()
-	c.version++
+	c.changed()
 	local := c.description()
-	c.mu.Unlock()
 	local.Direction = d
 	r, err := c.dialog.Reinvite(ctx, c.contact, nil, sdp.Offer(local).AppendTo(nil))
 	if err != nil {
@@ -78,6 +78,13 @@ func (c *Call) Offer(ctx context.Context, d Media) error {
 		return fmt.Errorf("the re-INVITE was answered %d %s", r.Status, r.Reason)
 	}
 	return c.agree(r.Body)
+}
+
+// changed counts the versions of our description.
+func (c *Call) changed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.version++
 }
 
 // Transfer asks the other side to call somebody else in our place (RFC 3515),

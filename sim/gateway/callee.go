@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/exsim/exsim/sim/trace"
@@ -19,11 +20,52 @@ const maxRings = 16
 // ring lets a call ring until Answer takes it, or the caller gives up.
 func (g *Gateway) ring(tx *sip.ServerTx) {
 	tx.Defer()
+	g.mu.Lock()
+	busy := len(g.rings) == maxRings
+	if !busy {
+		g.rings = append(g.rings, tx)
+	}
+	g.mu.Unlock()
+	if busy {
+		tx.Respond(sip.Response{Status: 486, Reason: sip.Reason(486)})
+		return
+	}
+	tx.OnCancel(func() { g.stopRinging(tx) })
+	tx.Respond(sip.Response{Status: 180, Reason: "Ringing", Contact: g.contact("")})
 	select {
-	case g.rings <- tx:
-		tx.Respond(sip.Response{Status: 180, Reason: "Ringing", Contact: g.contact("")})
+	case g.rang <- struct{}{}:
 	default:
-		tx.Respond(sip.Response{Status: 486, Reason: "Busy Here"})
+	}
+}
+
+// stopRinging takes a call out of those that ring, and reports whether it was
+// one.
+func (g *Gateway) stopRinging(tx *sip.ServerTx) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.Index(g.rings, tx)
+	if i >= 0 {
+		g.rings = slices.Delete(g.rings, i, i+1)
+	}
+	return i >= 0
+}
+
+// ringing waits for a call that rings, and takes it out.
+func (g *Gateway) ringing(ctx context.Context) (*sip.ServerTx, error) {
+	for {
+		g.mu.Lock()
+		list := slices.Clone(g.rings)
+		g.mu.Unlock()
+		for _, tx := range list {
+			if g.stopRinging(tx) && !tx.Answered() {
+				return tx, nil
+			}
+		}
+		select {
+		case <-g.rang:
+		case <-ctx.Done():
+			return nil, errors.New("no call came")
+		}
 	}
 }
 
@@ -39,11 +81,9 @@ func (g *Gateway) contact(user string) string {
 // 200 it refuses it, which is no error.
 func (g *Gateway) Answer(ctx context.Context, status int) (*Call, error) {
 	c := &Call{g: g, ended: make(chan struct{})}
-	var tx *sip.ServerTx
-	select {
-	case tx = <-g.rings:
-	case <-ctx.Done():
-		return c, errors.New("no call came")
+	tx, err := g.ringing(ctx)
+	if err != nil {
+		return c, err
 	}
 	c.session = tx.Session()
 	if status != 200 {
@@ -52,10 +92,11 @@ func (g *Gateway) Answer(ctx context.Context, status int) (*Call, error) {
 	}
 	stream, err := g.media.Open(g.addr, c.session, g.src)
 	if err != nil {
+		tx.Respond(sip.Response{Status: 500, Reason: sip.Reason(500)})
 		return c, err
 	}
 	c.stream, c.contact = stream, g.contact("")
-	body, err := c.take(tx.Body())
+	body, agreed, err := c.take(tx.Body())
 	if err != nil {
 		stream.Close()
 		tx.Respond(sip.Response{Status: 488, Reason: "Not Acceptable Here"})
@@ -69,27 +110,31 @@ func (g *Gateway) Answer(ctx context.Context, status int) (*Call, error) {
 		return c, errors.New("the caller gave up before the call was answered")
 	}
 	g.src.Record(c.session, trace.Session{}, took{tx.RequestURI()}, nil)
-	return c, nil
+	if agreed != nil {
+		err = c.startMedia(*agreed)
+	}
+	return c, err
 }
 
-// take answers the offer of a call to us, or makes one where there is none.
-func (c *Call) take(offer []byte) ([]byte, error) {
+// take answers the offer of a call to us and says what is agreed, or makes one
+// where there is none.
+func (c *Call) take(offer []byte) ([]byte, *sdp.Agreed, error) {
 	if c.g.conf.SRTP && c.keys == nil {
 		c.keys = newKeys()
 	}
 	if len(offer) == 0 {
 		c.offered = true
-		return c.offer(), nil
+		return c.offer(), nil, nil
 	}
 	desc, err := sdp.Parse(offer)
 	if err != nil {
-		return nil, fmt.Errorf("the offer: %w", err)
+		return nil, nil, fmt.Errorf("the offer: %w", err)
 	}
 	answer, agreed, err := sdp.Answer(desc, c.description())
 	if err != nil {
-		return nil, fmt.Errorf("the offer: %w", err)
+		return nil, nil, fmt.Errorf("the offer: %w", err)
 	}
-	return answer.AppendTo(nil), c.startMedia(agreed)
+	return answer.AppendTo(nil), &agreed, nil
 }
 
 // Acknowledged takes the answer to an offer of ours, in the ACK.

@@ -51,7 +51,7 @@ func (g *Gateway) Call(ctx context.Context, p CallParams) (*Call, error) {
 		g.src.Record(c.session, trace.Session{}, failed{status: answer.Status, why: err.Error(), hops: int(inv.CSeq)}, nil)
 		return c, err
 	}
-	c.dialog, c.contact = answer.Dialog, inv.Contact
+	c.dialog = answer.Dialog
 	c.dialog.KeepSession(answer.SessionTimer(), func(ctx context.Context, headers []string) (sip.Reply, error) {
 		return c.dialog.Request(ctx, "UPDATE", headers, nil)
 	})
@@ -75,6 +75,7 @@ func (g *Gateway) place(ctx context.Context, p CallParams, c *Call, callID, tag 
 		}
 		inv = g.invite(p, router, c)
 		inv.CallID, inv.FromTag, inv.CSeq = callID, tag, tries
+		c.contact = inv.Contact
 		a, err = g.follow(ctx, inv)
 		tries = inv.CSeq
 		if a.Dialog != nil || g.has(OneRouter) || i == len(p.Routers)-1 || err == nil && a.Status != 503 || ctx.Err() != nil {

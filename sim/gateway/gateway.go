@@ -103,10 +103,11 @@ type Gateway struct {
 	src   *trace.Source
 	wg    sync.WaitGroup
 
-	rings chan *sip.ServerTx // INVITEs that wait for Answer
+	rang chan struct{} // there may be something in rings
 
 	mu     sync.Mutex
-	worker string // Request-URI that was answered last, for RemembersWorker
+	rings  []*sip.ServerTx // INVITEs that wait for Answer
+	worker string          // Request-URI that was answered last, for RemembersWorker
 }
 
 // Start brings up a gateway.
@@ -114,7 +115,7 @@ func Start(conf Config) (*Gateway, error) {
 	if conf.MaxRedirects == 0 {
 		conf.MaxRedirects = 5
 	}
-	g := &Gateway{conf: conf, addr: conf.Address, src: conf.Trace.Source(conf.Name, "ip-gateway"), rings: make(chan *sip.ServerTx, maxRings)}
+	g := &Gateway{conf: conf, addr: conf.Address, src: conf.Trace.Source(conf.Name, "ip-gateway"), rang: make(chan struct{}, 1)}
 	if g.has(OtherAddress) {
 		g.addr = conf.Other
 	}

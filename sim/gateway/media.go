@@ -34,6 +34,8 @@ func Speech(length time.Duration) ([]byte, error) {
 const eventsPT = 101
 
 func (c *Call) description() sdp.Local {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return sdp.Local{
 		Addr: c.g.addr, Port: c.stream.Addr().Port(), Crypto: c.keys, Codecs: []sdp.Codec{sdp.PCMU, sdp.PCMA},
 		Events: "0-16", EventsPT: eventsPT, ID: 1, Version: c.version, Name: "-", Ptime: 20,
@@ -79,6 +81,7 @@ func (c *Call) startMedia(agreed sdp.Agreed) error {
 	if c.g.has(NoAnswerInACK) {
 		return nil // nothing is agreed
 	}
+	c.agreedOn(agreed.Send)
 	if c.g.has(MediaElsewhere) {
 		agreed.Remote = netip.AddrPortFrom(agreed.Remote.Addr(), discard)
 	}
@@ -92,6 +95,16 @@ func (c *Call) startMedia(agreed sdp.Agreed) error {
 	return c.stream.Start(p)
 }
 
+// agreedOn notes whether we may send.
+func (c *Call) agreedOn(sends bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sends = sends
+}
+
+// errOnHold means that nothing is sent by agreement.
+var errOnHold = errors.New("the call is on hold: nothing is sent")
+
 // errEnded means that the call was over before what was to be done.
 var errEnded = errors.New("the call is over")
 
@@ -102,8 +115,14 @@ func (c *Call) Talk(ctx context.Context, length time.Duration) error {
 		return err
 	}
 	c.mu.Lock()
-	c.talked = append(c.talked, speech...)
+	silent := !c.sends
+	if !silent {
+		c.talked = append(c.talked, speech)
+	}
 	c.mu.Unlock()
+	if silent {
+		return errOnHold
+	}
 	done := make(chan struct{})
 	c.stream.Play(rtp.PCMU, speech, func() { close(done) })
 	sum := sha256.Sum256(speech)
@@ -129,8 +148,8 @@ func (c *Call) await(ctx context.Context, done chan struct{}) error {
 	}
 }
 
-// Within reports whether a recording holds, octet for octet, all that the
-// gateway said, and how many octets that is.
+// Within reports whether a recording holds, octet for octet and in this order,
+// all that the gateway said, each stretch in a row, and how many octets that is.
 func (c *Call) Within(wav []byte) (octets int, ok bool, err error) {
 	heard, err := rtp.ReadWAV(wav, rtp.PCMU)
 	if err != nil {
@@ -138,5 +157,13 @@ func (c *Call) Within(wav []byte) (octets int, ok bool, err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.talked), len(c.talked) > 0 && bytes.Contains(heard, c.talked), nil
+	ok = len(c.talked) > 0
+	for _, said := range c.talked {
+		octets += len(said)
+		at := bytes.Index(heard, said)
+		if ok = ok && at >= 0; ok {
+			heard = heard[at+len(said):]
+		}
+	}
+	return octets, ok, nil
 }

@@ -174,7 +174,8 @@ func (l *Lab) secured(conf *gateway.Config, g *Gateway) error {
 		return err
 	}
 	mutual.Trace = l.conf.Trace.Source(g.Name, "ip-gateway")
-	l.Exchange.Misdeeds(&mutual, g.Wire, names...)
+	dialling := mutual
+	l.Exchange.Misdeeds(&dialling, g.Wire, names...)
 	conf.Secure = true
 	listen, dial := conf.Listen, conf.Dial
 	conf.Listen = func(at netip.AddrPort) (net.Listener, error) {
@@ -189,7 +190,7 @@ func (l *Lab) secured(conf *gateway.Config, g *Gateway) error {
 		if err != nil {
 			return nil, err
 		}
-		return mutual.Client(ctx, nc, "")
+		return dialling.Client(ctx, nc, "")
 	}
 	return nil
 }

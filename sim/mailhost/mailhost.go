@@ -122,13 +122,15 @@ func (h *Host) Send(ctx context.Context, m Message, d Delivery) error {
 	}
 }
 
+// Refused reports whether an error of Send is a reply that refuses for good.
+func Refused(err error) bool {
+	var reply *gosmtp.SMTPError
+	return errors.As(err, &reply) && reply.Code >= 500
+}
+
 // final reports whether there is no use in trying again.
 func (h *Host) final(err error) bool {
-	var reply *gosmtp.SMTPError
-	if errors.As(err, &reply) && reply.Code >= 500 {
-		return true
-	}
-	return h.has(GivesUp)
+	return Refused(err) || h.has(GivesUp)
 }
 
 func (h *Host) has(f Fault) bool { return h.conf.Faults(f) }

@@ -9,8 +9,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 
 	"github.com/exsim/exsim/sim/faults"
@@ -123,7 +125,9 @@ type relay struct {
 	toParty, toServer *faults.Conn
 
 	mu    sync.Mutex
-	begin bool // STARTTLS was said, and its answer is awaited
+	begin bool // STARTTLS was the last thing said
+	said  liner
+	heard liner
 }
 
 // pump moves octets one way; its end ends both ways.
@@ -136,10 +140,10 @@ func (r *relay) pump(to *faults.Conn, from net.Conn, look func(b []byte)) {
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
+			look(buf[:n])
 			if _, werr := to.Write(buf[:n]); werr != nil {
 				return
 			}
-			look(buf[:n])
 		}
 		if err != nil {
 			return
@@ -147,22 +151,50 @@ func (r *relay) pump(to *faults.Conn, from net.Conn, look func(b []byte)) {
 	}
 }
 
-// asked looks for STARTTLS, behind which nothing can be read any more.
+// asked looks for STARTTLS, behind whose 220 nothing can be read any more. It
+// comes before the octets are handed on.
 func (r *relay) asked(b []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.begin = r.begin || bytes.HasPrefix(bytes.ToUpper(b), []byte("STARTTLS\r\n"))
+	for line := range r.said.lines(b) {
+		r.begin = strings.EqualFold(strings.TrimSpace(line), "STARTTLS")
+	}
 }
 
 func (r *relay) told(b []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.begin && bytes.HasPrefix(b, []byte("220")) {
-		r.toParty.Opaque()
-		r.toServer.Opaque()
+	for line := range r.heard.lines(b) {
+		if r.begin && strings.HasPrefix(line, "220") {
+			r.toParty.Opaque()
+			r.toServer.Opaque()
+		}
 	}
-	r.begin = false
 }
+
+// liner joins octets to lines; what is longer than any of SMTP is none.
+type liner struct{ part []byte }
+
+func (l *liner) lines(b []byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for len(b) > 0 {
+			i := bytes.IndexByte(b, '\n')
+			if i < 0 {
+				if l.part = append(l.part, b...); len(l.part) > longestLine {
+					l.part = nil
+				}
+				return
+			}
+			line := string(l.part) + string(b[:i])
+			l.part, b = nil, b[i+1:]
+			if !yield(line) {
+				return
+			}
+		}
+	}
+}
+
+const longestLine = 12288
 
 func (b *Box) keep(conns ...net.Conn) bool {
 	b.mu.Lock()
