@@ -79,7 +79,35 @@ func Judge(s *Scenario, events []trace.Event) []Verdict {
 		}
 		verdicts = append(verdicts, v)
 	}
+	if AllPassed(verdicts) {
+		verdicts = append(verdicts, j.idle()...)
+	}
 	return verdicts
+}
+
+// idle are the faults of a scenario, its steps included, that never struck: what
+// was to be proven with them is not.
+func (j *judge) idle() (list []Verdict) {
+	faults := slices.Clone(j.s.Faults)
+	for i := range j.s.Steps {
+		if f, ok := j.s.Steps[i].action.(*plantFault); ok && !f.Lift {
+			faults = append(faults, f.PlantedFault)
+		}
+	}
+	for i := range faults {
+		f := &faults[i]
+		if !socketFault(f.Do) || slices.ContainsFunc(j.events, func(e trace.Event) bool {
+			return e.Name == "fault.struck" && e.Host == f.Actor && e.Text("do") == f.Do && e.Text("of") == f.Of
+		}) {
+			continue
+		}
+		list = append(list, Verdict{
+			Text: j.s.mask("the fault " + f.Name() + " of " + f.Actor + " strikes"), Result: Failed, Event: -1, Got: "there was nothing that it could befall",
+			Side: "bench", Cause: "nothing is proven about a fault that never struck",
+			Next: "compare its listener (at), what it is of and its number with the ladder",
+		})
+	}
+	return list
 }
 
 // otherBranch reports whether the step before is of another branch, or group.
@@ -162,9 +190,13 @@ func (j *judge) find(v *Verdict, m *Matcher, anchor int, within time.Duration, e
 }
 
 // goal holds every event that it names against its conditions.
-func (j *judge) goal(m *Matcher) Verdict {
-	v := Verdict{Text: j.s.mask("goal: every " + m.String()), Result: Failed, Event: -1, Got: "there was no such event"}
-	about := Matcher{Event: m.Event, Call: m.Call, At: m.At}
+func (j *judge) goal(m *Goal) Verdict {
+	about := Matcher{Event: m.Event, Call: m.Call, At: m.At, Where: m.Only}
+	text := "goal: every " + m.String()
+	if len(m.Only) > 0 {
+		text = "goal: every " + about.String() + ": " + m.String()
+	}
+	v := Verdict{Text: j.s.mask(text), Result: Failed, Event: -1, Got: "there was no such event"}
 	for i := range j.events {
 		e := &j.events[i]
 		if ok, _, _ := about.matches(e, j.calls); !ok {

@@ -52,10 +52,14 @@ func (l *loader) check() {
 	for i, v := range l.s.StepValues {
 		l.steps(v, []string{"steps", strconv.Itoa(i)})
 	}
-	for _, list := range [][]Matcher{l.s.Goals, l.s.Never} {
-		for i := range list {
-			l.matcher(&list[i])
-		}
+	for i := range l.s.Goals {
+		g := &l.s.Goals[i]
+		l.matcher(&g.Matcher)
+		l.fields(g.Places.At("only", g.Pos), g.Event, g.Only)
+		l.values(g.Only)
+	}
+	for i := range l.s.Never {
+		l.matcher(&l.s.Never[i])
 	}
 	if len(l.s.Steps) == 0 && l.unread == nil {
 		v, _ := l.f.Root.Get("steps")

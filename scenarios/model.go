@@ -30,7 +30,7 @@ type Scenario struct {
 	OrganisationValue yamlfile.Value   `yaml:"organisation" doc:"what differs from the default organisation of its version (2013 if not said); a list replaces the whole list"`
 	Actors            map[string]Actor `yaml:"actors,required" doc:"the parties beside the organisation, by name"`
 	StepValues        []yamlfile.Value `yaml:"steps,required" doc:"what is done and expected, in this order; behind a step that fails the others are not run. parallel: [...] does some at the same time"`
-	Goals             []Matcher        `yaml:"goals" doc:"what holds for every event that it names, of which there is at least one: figures of media, and the like"`
+	Goals             []Goal           `yaml:"goals" doc:"what holds for every event that it names, of which there is at least one: figures of media, and the like"`
 	Never             []Matcher        `yaml:"never" doc:"events that must not happen in the whole run"`
 	Faults            []PlantedFault   `yaml:"faults" doc:"what actors, or servers of the organisation, do wrong in every run"`
 	Catches           []PlantedFault   `yaml:"catches" doc:"faults with which the scenario must fail: exsim run --prove runs the pair"`
@@ -89,6 +89,12 @@ type Step struct {
 func (s *Step) moves() bool {
 	_, waits := s.action.(*expect)
 	return !waits
+}
+
+// Goal is what holds for every event that it names.
+type Goal struct {
+	Matcher
+	Only map[string]Value `yaml:"only" doc:"conditions on fields that pick the events; where holds for each that is picked"`
 }
 
 // Matcher describes an event.

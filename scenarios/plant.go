@@ -206,7 +206,7 @@ func (r *run) goDown(server string, by int) error {
 func boxed(f *PlantedFault) faults.Fault {
 	k := f.socket()
 	if k.Do == faults.Stall {
-		k.Do = faults.Delay
+		k.Do, k.As = faults.Delay, faults.Stall
 	}
 	return k
 }

@@ -26,8 +26,8 @@ func Reference() string {
 	}
 	b.WriteString("\n## Raw messages\n\n")
 	settings(&b, reflect.TypeFor[raw]())
-	b.WriteString("\n## Events of goals and never\n\n")
-	settings(&b, reflect.TypeFor[Matcher]())
+	b.WriteString("\n## Events of goals and never\n\nOf `never` all but `only`.\n\n")
+	settings(&b, reflect.TypeFor[Goal]())
 	b.WriteString("\n## Conditions\n\nA plain value means equal. A mapping holds one or more of these, all of which must be met.\n\n| condition | met when |\n|---|---|\n")
 	for _, c := range conditions {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", c.name, c.usage)

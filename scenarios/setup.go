@@ -22,9 +22,9 @@ func (s *Scenario) Setup(ports sim.Ports) (string, error) {
 	}
 	sheet := setupSheet{s: s, p: p, plan: sim.Plan(s.Organisation, p, ports)}
 	for _, name := range names(s.Actors) {
-		switch a := s.Actors[name]; a.Role {
-		case roleBox: // it is simulated
-		case roleMail:
+		switch a := s.Actors[name]; {
+		case a.Role == roleBox, s.Guided() && a.Device != External: // it is simulated
+		case a.Role == roleMail:
 			sheet.mailHost(name, a)
 		default:
 			sheet.device(name, a)
@@ -66,6 +66,7 @@ func (t *setupSheet) device(name string, a Actor) {
 	t.redirects(a)
 	t.media(a)
 	t.switches(name, object)
+	t.purpose()
 	t.todo(name)
 	fmt.Fprintln(&t.b)
 }
@@ -200,6 +201,9 @@ func (t *setupSheet) todo(name string) {
 			fmt.Fprintf(&t.b, "  %d. %s\n", n, t.s.mask(g.instruction()))
 		}
 	}
+	if n == 0 {
+		fmt.Fprintln(&t.b, "  nothing: the run does it all")
+	}
 }
 
 // mailHost is the sheet of a host that sends mail.
@@ -210,19 +214,51 @@ func (t *setupSheet) mailHost(name string, a Actor) {
 	}
 	fmt.Fprintln(&t.b, "\nAddresses")
 	t.line("the host sends from", "%s", a.Address)
-	title := "it sends to"
-	for _, service := range []string{"front-end-transport", "transport"} {
-		for _, at := range t.where(service, "tcp") {
-			t.line(title, "%s, by SMTP, without a log-on", at)
+	for i, at := range t.where(sim.MailFront(t.p), "tcp") {
+		title := "it sends to"
+		if i > 0 {
 			title = "or"
 		}
-		if title == "or" {
-			break
-		}
+		t.line(title, "%s, by SMTP, without a log-on", at)
 	}
 	t.line("mail goes to", "the domain %s", t.s.Organisation.Domain)
 	fmt.Fprintln(&t.b, "\nTLS")
-	t.line("STARTTLS", "is offered; the certificate names the server and is of the lab's authority (exsim pki export > ca.pem)")
+	t.line("STARTTLS", "is offered; the certificate names the server and is of the lab's authority: for a host that verifies it, tls: {authority: FOLDER} in the organisation, and exsim pki export > ca.pem")
+	t.purpose()
 	t.todo(name)
 	fmt.Fprintln(&t.b)
+}
+
+// purpose says what the organisation will do wrong, so that nobody looks for the
+// reason elsewhere.
+func (t *setupSheet) purpose() {
+	var lines []string
+	add := func(f *PlantedFault, when string) {
+		if t.s.roleOf(f.Actor) != roleServer {
+			return
+		}
+		text := f.Actor + ": " + f.Name()
+		if w := f.when(); w != "" {
+			text += " " + w
+		}
+		if f.Reply != "" {
+			text += ": " + f.Reply
+		}
+		lines = append(lines, text+when)
+	}
+	for i := range t.s.Faults {
+		add(&t.s.Faults[i], "")
+	}
+	for i := range t.s.Steps {
+		if f, ok := t.s.Steps[i].action.(*plantFault); ok && !f.Lift {
+			add(&f.PlantedFault, ", from a step on")
+		}
+	}
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintln(&t.b, "\nWhat Exchange will do wrong on purpose")
+	for _, l := range lines {
+		t.line("", "%s", l)
+	}
 }

@@ -31,6 +31,16 @@ func Plan(o *org.Organisation, p *profile.Profile, ports Ports) []PlannedPort {
 	return list
 }
 
+// MailFront is the service of a version whose connectors take mail from
+// everybody.
+func MailFront(p *profile.Profile) string {
+	const frontEnd, transport = "front-end-transport", "transport"
+	if p.RoleOf(frontEnd) != "" {
+		return frontEnd
+	}
+	return transport
+}
+
 // rows are the port rows that a server listens on, at the ports that hold for
 // it.
 func rows(o *org.Organisation, p *profile.Profile, s *org.Server) []profile.Port {

@@ -40,8 +40,12 @@ func whereToCall(cmd *cobra.Command, s *scenarios.Scenario) func(x *sim.Exchange
 	return func(x *sim.Exchange) {
 		front := x.Profile().Front()
 		for _, l := range x.Listeners() {
-			if l.Row.Service == front {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s: the trunk goes to %s over %s\n", s.Name, netip.AddrPortFrom(l.Server.Public(), l.Bound), strings.ToUpper(l.Row.Transport))
+			at := netip.AddrPortFrom(l.Server.Public(), l.Bound)
+			switch {
+			case l.Row.Service == front:
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: the trunk goes to %s over %s\n", s.Name, at, strings.ToUpper(l.Row.Transport))
+			case l.Row.Protocol == "smtp" && l.Row.Service == sim.MailFront(x.Profile()):
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: mail goes to %s\n", s.Name, at)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,7 +36,7 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 				text, ok = scenarios.ShippedText(args[0])
 			}
 			if !ok {
-				return input(fmt.Errorf("no purpose is named %q; %s", args[0], yamlfile.Suggest(args[0], append(scenarios.Starters(), scenarios.Shipped()...))))
+				return input(fmt.Errorf("no purpose is named %q; %s", args[0], cmp.Or(yamlfile.Suggest(args[0], append(scenarios.Starters(), scenarios.Shipped()...)), "purposes are "+strings.Join(scenarios.Starters(), ", "))))
 			}
 			if len(args) == 1 {
 				_, err := cmd.OutOrStdout().Write(text)

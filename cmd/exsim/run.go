@@ -207,6 +207,9 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 		with := " with the fault " + f.Name()
 		if !outcome.Passed {
 			with += ", at " + firstFailure(outcome.Verdicts)
+			if !caught && f.Cause != "" {
+				with += fmt.Sprintf("; caught for another cause than %s, which catches names", f.Cause)
+			}
 		}
 		if err := tell(out, outcome, o, caught, with, "caught", "NOT CAUGHT"); err != nil {
 			return results, false, err
@@ -220,7 +223,7 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 func firstFailure(verdicts []scenarios.Verdict) string {
 	for _, v := range verdicts {
 		if v.Result == scenarios.Failed {
-			return v.Text + " (" + v.Got + "); side: " + v.Side + "; cause: " + v.Cause
+			return v.Text + " (" + v.Got + "); side: " + v.Side + "; cause: " + strings.TrimSpace(v.CauseID+" "+v.Cause)
 		}
 	}
 	return ""

@@ -15,7 +15,7 @@ import (
 // Ladder prints SIP, RTP and SMTP on one timeline: a lane for each party, an
 // arrow for each message, as the organisation's listeners saw them.
 func Ladder(w io.Writer, events []trace.Event) error {
-	l := ladder{width: 22, beside: beside(events)}
+	l := ladder{width: 22, beside: beside(events), many: many(events)}
 	for i := range events {
 		l.take(&events[i])
 	}
@@ -41,7 +41,37 @@ type ladder struct {
 	width int
 	peers map[string]string // address of a peer to the lane that it is
 
+	ids    string                   // of calls in the scenario
+	many   map[string]bool          // listeners that more than one server has
 	beside map[trace.Session]string // calls that the organisation has no part in, and the host that tells of them
+}
+
+// many finds the listeners that more than one server shows.
+func many(events []trace.Event) map[string]bool {
+	first, list := map[string]string{}, map[string]bool{}
+	for i := range events {
+		e := &events[i]
+		name := laneName(e.Listener)
+		if e.Host == "" || e.Session.Kind == "" {
+			continue
+		}
+		if first[name] == "" {
+			first[name] = e.Host
+		}
+		if first[name] != e.Host {
+			list[name] = true
+		}
+	}
+	return list
+}
+
+// here is the lane of what happens at a listener.
+func (l *ladder) here(host, listener string) string {
+	name := laneName(listener)
+	if l.many[name] {
+		name += " " + host
+	}
+	return name
 }
 
 // beside finds the calls between simulated gateways, or between one and a
@@ -75,8 +105,12 @@ func (l *ladder) lane(name string) int {
 // take reads one event. Messages are taken from the organisation's side only:
 // a simulated gateway records the same messages once more.
 func (l *ladder) take(e *trace.Event) {
-	if e.Name == "fault.struck" {
+	switch e.Name {
+	case "fault.struck":
 		l.fault(e)
+		return
+	case "scenario.call":
+		l.ids += "; " + e.Text("names") + " is " + clean(e.Text("id"))
 		return
 	}
 	if e.Listener == "ip-gateway" && e.Host != "" && l.beside[e.Session] == e.Host && (e.Name == "sip.received" || e.Name == "sip.sent") {
@@ -86,7 +120,7 @@ func (l *ladder) take(e *trace.Event) {
 	if e.Listener == "ip-gateway" || e.Listener == "scenario" || e.Host == "" {
 		return
 	}
-	here := laneName(e.Listener)
+	here := l.here(e.Host, e.Listener)
 	switch e.Name {
 	case "sip.received", "sip.sent":
 		if e.Session.Kind == "" {
@@ -137,7 +171,7 @@ func (l *ladder) unifiedMessaging(e *trace.Event, here string) {
 		l.note(e, here, fmt.Sprintf("recorded %.1f s, by %s", d.Seconds(), e.Text("by")))
 	case "um.worker_started", "um.worker_draining", "um.worker_stopped":
 		if e.At > 0 && e.Text("why") != "at the start" {
-			l.note(e, laneName(e.Text("row")), strings.ReplaceAll(strings.TrimPrefix(e.Name, "um.worker_"), "_", " "))
+			l.note(e, l.here(e.Host, e.Text("row")), strings.ReplaceAll(strings.TrimPrefix(e.Name, "um.worker_"), "_", " "))
 		}
 	case "um.maintenance":
 		l.note(e, here, e.Text("server")+" is set "+e.Text("state"))
@@ -148,7 +182,7 @@ func (l *ladder) unifiedMessaging(e *trace.Event, here string) {
 
 // fault notes what was done wrong on purpose, and by whom.
 func (l *ladder) fault(e *trace.Event) {
-	lane := laneName(e.Listener)
+	lane := l.here(e.Host, e.Listener)
 	switch e.Listener {
 	case "ip-gateway":
 		lane = "gateway"
@@ -234,7 +268,7 @@ func smtpText(e *trace.Event) string {
 }
 
 func (l *ladder) print(w io.Writer) {
-	fmt.Fprintf(w, "LADDER   (seconds since the beginning)\n")
+	fmt.Fprintf(w, "LADDER   (seconds since the beginning%s)\n", l.ids)
 	line := strings.Repeat(" ", 20)
 	for _, name := range l.lanes {
 		line += center(name, l.width)

@@ -4,6 +4,7 @@
 package faults
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -67,6 +68,7 @@ type Dose struct {
 // Fault is one thing that goes wrong.
 type Fault struct {
 	Do Kind
+	As Kind // what it is called in events, Do if empty
 	Dose
 	Of      string // the messages: a method, a status, a verb, a reply's code; the stage of a reply
 	Header  string
@@ -196,7 +198,7 @@ func (s *Set) all() []*Counted {
 
 // note records that a fault struck.
 func (s *Set) note(k *strike, raw []byte) {
-	s.src.Record(trace.Session{}, trace.Session{}, struck{k.Do, k.n, k.Of}, raw)
+	s.src.Record(trace.Session{}, trace.Session{}, struck{cmp.Or(k.As, k.Do), k.n, k.Of}, raw)
 }
 
 type struck struct {

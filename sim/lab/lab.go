@@ -132,11 +132,9 @@ func (l *Lab) Fronts(name string) ([]netip.AddrPort, error) {
 // MailFront is where a mail host sends to, and the name in its certificate: the
 // connector that takes mail from everybody.
 func (l *Lab) MailFront() (at netip.AddrPort, server string, err error) {
-	for _, service := range []string{"front-end-transport", "transport"} {
-		for _, k := range l.Exchange.Listeners() {
-			if k.Row.Service == service && k.Row.Protocol == "smtp" {
-				return k.Addr(), k.Server.FQDN, nil
-			}
+	for _, k := range l.Exchange.Listeners() {
+		if k.Row.Service == sim.MailFront(l.Exchange.Profile()) && k.Row.Protocol == "smtp" {
+			return k.Addr(), k.Server.FQDN, nil
 		}
 	}
 	return at, "", errors.New("the organisation has no receive connector")
