@@ -99,6 +99,8 @@ func (s *Step) about() []topic {
 		return a.about()
 	case *options:
 		return []topic{aboutCall, aboutOptions}
+	case *plantFault, *setGateway, *maintenance, *recycle:
+		return nil // what exsim was told to do, and could not
 	}
 	return []topic{aboutCall}
 }
@@ -147,7 +149,7 @@ func (j *judge) explain(v *Verdict, call string, about []topic) {
 	session := j.calls[call]
 	j.scope(call)
 	for _, c := range Causes() {
-		if c.Got != "" && c.Got != v.Got || !c.explains(about) || !c.fitsCall(j.s.calledActor(call)) {
+		if about == nil || c.Got != "" && c.Got != v.Got || !c.explains(about) || !c.fitsCall(j.s.calledActor(call)) {
 			continue
 		}
 		altered := ""

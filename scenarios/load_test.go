@@ -189,3 +189,81 @@ steps:
 	out := runTest(t, list[0], nil)
 	require.True(t, out.Passed, "%+v", out.Verdicts)
 }
+
+// Two messages are compared line by line, whatever a line looks like.
+func TestDifference(t *testing.T) {
+	const m = "INVITE sip:a SIP/2.0\r\nVia: x\r\nTo: b\r\nContent-Length: 11\r\n\r\nhello world"
+	require.Empty(t, difference([]byte(m), []byte(strings.Replace(m, "Via: x", "Via: y", 1))))
+	require.Equal(t, `"hello world" was taken away`, difference([]byte(m), []byte(strings.Replace(m, "hello world", "", 1))))
+	require.Equal(t, `"To: b" became "To: c"`, difference([]byte(m), []byte(strings.Replace(m, "To: b", "To: c", 1))))
+	require.Equal(t, `"X: y" was added`, difference([]byte(m), []byte(strings.Replace(m, "To: b", "To: b\r\nX: y", 1))))
+	require.Equal(t, `"INVITE sip:a SIP/2.0" became "INVITE sip:b SIP/2.0"`, difference([]byte(m), []byte(strings.Replace(m, "sip:a", "sip:b", 1))))
+}
+
+// A fault that never struck has proven nothing; one that is lifted in time, or
+// a caller that gave up, harms nobody.
+func TestFaultsOfRuns(t *testing.T) {
+	t.Parallel()
+	head := "version: 1\nname: x\nactors: {gw: {role: ip-gateway, address: 127.0.0.30}, pbx: {role: ip-gateway, address: 127.0.0.31}}\n"
+	for name, tt := range map[string]struct {
+		text string
+		want string // got of the first failure, "" if there is none
+		side string
+	}{
+		"never struck": {`faults: [{actor: gw, do: silence, of: REFER}]
+steps:
+  - connect: {from: gw, server: CAS1, at: call-router}
+  - connect: {from: pbx, server: CAS1, at: call-router, outcome: closed}
+`, "there was nothing that it could befall", "bench"},
+		"down twice, up twice": {`steps:
+  - connect: {from: gw, server: MBX1, at: um-service}
+  - fault: {actor: MBX1, do: server-down}
+  - fault: {actor: MBX1, do: server-down}
+  - fault: {actor: MBX1, do: server-down, lift: true}
+  - connect: {from: gw, server: MBX1, at: um-service, outcome: closed}
+  - fault: {actor: MBX1, do: server-down, lift: true}
+  - connect: {from: gw, server: MBX1, at: um-service}
+  - connect: {from: pbx, server: CAS1, at: call-router, outcome: closed}
+`, "", ""},
+		"no recycling while down": {`steps:
+  - fault: {actor: MBX1, do: server-down}
+  - recycle: {server: MBX1}
+  - connect: {from: gw, server: CAS1, at: call-router}
+  - connect: {from: pbx, server: CAS1, at: call-router, outcome: closed}
+`, "sim: MBX1 is down", "unknown"},
+		"nothing to lift": {`steps:
+  - connect: {from: gw, server: CAS1, at: call-router}
+  - connect: {from: pbx, server: CAS1, at: call-router, outcome: closed}
+  - fault: {actor: gw, do: no-media, lift: true}
+`, "gw has no such fault now", "unknown"},
+		"one count over all listeners": {`faults: [{actor: MBX1, do: status, status: 503, of: INVITE, nth: 2}]
+steps:
+  - call: {id: a, from: gw, dial: "4000", outcome: refused}
+  - call: {id: b, from: gw, dial: "4000"}
+  - connect: {from: pbx, server: CAS1, at: call-router, outcome: closed}
+`, "", ""},
+		"a call that gave up": {`steps:
+  - parallel:
+      - - call: {id: a, from: gw, to: pbx, dial: "1", within: 300ms, outcome: refused}
+        - call: {id: b, from: gw, to: pbx, dial: "1"}
+      - - connect: {from: gw, server: CAS1, at: call-router}
+        - expect: {event: sip.received, at: gw, where: {status: 487}}
+        - answer: {id: c, by: pbx}
+`, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			list, err := Load("x.yaml", []byte(head+tt.text), nil)
+			require.NoError(t, err)
+			out := runTest(t, list[0], nil)
+			got, side := "", ""
+			for _, v := range out.Verdicts {
+				if v.Result == Failed && got == "" {
+					got, side = v.Got, v.Side
+				}
+			}
+			require.Equal(t, tt.want, got, "%+v", out.Verdicts)
+			require.Equal(t, tt.side, side)
+		})
+	}
+}
