@@ -144,9 +144,9 @@ var faultKinds = []faultKind{
 	{name: string(faults.Stop), by: talkers, needs: []string{"for"}, usage: "sends no RTP any more once `for` has passed since the first packet"},
 	{name: string(faults.Deaf), by: talkers, usage: "lets no RTP in: one-way audio"},
 
-	{name: string(faults.Certificate), by: secured, needs: []string{"certificate"}, counts: connections, usage: "shows a certificate that is wrong in the way `certificate`, or `good`"},
-	{name: string(faults.TLSAbort), by: secured, counts: connections, usage: "breaks the TLS handshake off behind its first message"},
-	{name: string(faults.NoTLS), by: secured, counts: connections, usage: "speaks in clear where TLS is agreed on"},
+	{name: string(faults.Certificate), by: secured, needs: []string{"certificate"}, counts: connections, usage: "shows a certificate that is wrong in the way `certificate`, or `good`; a gateway on connections that it opens, a server on those that it accepts"},
+	{name: string(faults.TLSAbort), by: secured, counts: connections, usage: "breaks the TLS handshake off behind its first message, on such connections"},
+	{name: string(faults.NoTLS), by: secured, counts: connections, usage: "speaks in clear where TLS is agreed on, on such connections"},
 
 	{name: nat, by: box, early: true, usage: "puts its own address in place of the actor's, in signalling and media, and changes nothing in what they say"},
 

@@ -114,7 +114,7 @@ func kindOf(s yamlfile.Setting) string {
 		return "address"
 	case reflect.Bool:
 		return "true, false"
-	case reflect.Int, reflect.Uint16:
+	case reflect.Int, reflect.Uint16, reflect.Float64:
 		return "number"
 	case reflect.Slice:
 		return "list"

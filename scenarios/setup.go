@@ -237,12 +237,17 @@ func (t *setupSheet) purpose() {
 		if t.s.roleOf(f.Actor) != roleServer {
 			return
 		}
-		text := f.Actor + ": " + f.Name()
-		if w := f.when(); w != "" {
-			text += " " + w
+		text := f.Actor + ": " + f.Do
+		for _, part := range [...][2]string{{"at", f.At}, {"of", f.Of}, {"", f.when()}} {
+			if part[1] != "" {
+				text += " " + strings.TrimSpace(part[0]+" "+part[1])
+			}
 		}
 		if f.Reply != "" {
 			text += ": " + f.Reply
+		}
+		if strings.HasPrefix(f.Reply, "4") {
+			text += "; the message is to come again while exsim run waits (--patience)"
 		}
 		lines = append(lines, text+when)
 	}
