@@ -418,3 +418,15 @@ func TestUnread(t *testing.T) {
 	require.GreaterOrEqual(t, e.Exactness().Unread, open, "what a closed socket has lost stays counted")
 	require.NoError(t, log.Close())
 }
+
+// The media of a call come from where they were agreed on, or from the first
+// address; what somebody else sends to the port counts for nothing.
+func TestFollows(t *testing.T) {
+	agreed, nat, other := netip.MustParseAddrPort("10.0.0.1:4000"), netip.MustParseAddrPort("10.0.0.2:5000"), netip.MustParseAddrPort("10.0.0.3:6000")
+	r := &reception{}
+	require.True(t, r.follows(nat, agreed))
+	require.False(t, r.follows(other, agreed))
+	require.True(t, r.follows(nat, agreed))
+	require.True(t, r.follows(agreed, agreed), "the address agreed on has the last word")
+	require.False(t, r.follows(nat, agreed))
+}

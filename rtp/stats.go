@@ -1,6 +1,7 @@
 package rtp
 
 import (
+	"net/netip"
 	"time"
 
 	pion "github.com/pion/rtp"
@@ -46,6 +47,7 @@ const maxSources = 8
 // reception is what is known of the received direction.
 type reception struct {
 	Stats
+	from      netip.AddrPort // where the media come from
 	sources   map[uint32]*source
 	current   *source // of the last audio packet, for reports
 	noted     map[string]bool
@@ -69,6 +71,16 @@ type source struct {
 	lastSRAt time.Time
 	// at the last report of ours, for the fraction lost
 	priorExpected, priorReceived uint64
+}
+
+// follows reports whether a packet is one of the media that are received: from
+// the address agreed on, or, where a device sends from another one, from the
+// first that came. What an earlier call sends late to the same port is none.
+func (r *reception) follows(from, agreed netip.AddrPort) bool {
+	if !r.from.IsValid() || from == agreed {
+		r.from = from
+	}
+	return from == r.from
 }
 
 // packets counts a packet; first tells whether it is the stream's first.

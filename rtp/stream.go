@@ -73,6 +73,9 @@ func (s *Stream) Start(p Params) error {
 	if err := s.key(p.Crypto); err != nil {
 		return err
 	}
+	if s.params.Remote != p.Remote {
+		s.in.from = netip.AddrPort{}
+	}
 	s.params = p
 	if !s.started {
 		s.started = true

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"sync"
@@ -36,7 +37,7 @@ func TestSoakScenarios(t *testing.T) {
 			runs++
 			do(func() {
 				out := soakRun(t, s, nil)
-				assert.True(t, out.Passed, "round %d: %s: %+v", round, name, out.Verdicts)
+				assert.True(t, out.Passed, "round %d: %s: %s", round, name, failure(out))
 			})
 			if round > 0 {
 				continue
@@ -55,6 +56,22 @@ func TestSoakScenarios(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("%d runs, %d of them of the whole suite of %d scenarios", runs, rounds, len(Shipped()))
+}
+
+// failure tells what failed, and how exact exsim was.
+func failure(out *Outcome) string {
+	text := ""
+	for _, v := range out.Verdicts {
+		if v.Result == Failed {
+			text += fmt.Sprintf("%s: %s; %s: %s\n", v.Text, v.Got, v.Side, v.Cause)
+		}
+	}
+	for e := range out.Log.Events() {
+		if e.Name == "bench.exactness" || e.Name == "rtp.ended" {
+			text += fmt.Sprintln(e.Host, e.Name, e.Fields)
+		}
+	}
+	return text
 }
 
 // soakRun runs a scenario in a folder that goes at once.
