@@ -33,12 +33,13 @@ func (s *Stream) receiveRTP(b []byte, from netip.AddrPort) {
 		s.note(from, "payload type not agreed on")
 		return
 	}
-	if !s.in.follows(from, s.params.Remote) {
+	own := s.in.follows(from, s.params.Remote)
+	if !own && !events {
 		s.mu.Unlock()
 		s.note(from, "from another address than the media so far")
 		return
 	}
-	first := s.in.packets(&p, now, at, events)
+	first := own && s.in.packets(&p, now, at, events)
 	var after func()
 	if events {
 		after = s.event(&p)

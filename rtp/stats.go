@@ -76,6 +76,7 @@ type source struct {
 // follows reports whether a packet is one of the media that are received: from
 // the address agreed on, or, where a device sends from another one, from the
 // first that came. What an earlier call sends late to the same port is none.
+// Keys are taken from anywhere: some devices send them from a port of their own.
 func (r *reception) follows(from, agreed netip.AddrPort) bool {
 	if !r.from.IsValid() || from == agreed {
 		r.from = from
