@@ -240,6 +240,8 @@ type socket interface {
 	// unread counts the datagrams that came and were dropped because nobody
 	// read them in time; 0 where the system does not tell.
 	unread() int
+	// drain takes what has come already, where the loop has not yet.
+	drain()
 	close()
 }
 
@@ -281,5 +283,7 @@ func (s goSocket) send(b []byte, to netip.AddrPort) error {
 }
 
 func (goSocket) unread() int { return 0 }
+
+func (goSocket) drain() {}
 
 func (s goSocket) close() { _ = s.pc.Close() }

@@ -114,7 +114,7 @@ func (l *epollLoop) run() {
 			s := l.sockets[id]
 			l.mu.Unlock()
 			if s != nil {
-				s.drain(buf)
+				s.take(buf)
 			}
 		}
 	}
@@ -132,6 +132,8 @@ type epollSocket struct {
 	id   uint64
 	recv receiver
 
+	order sync.Mutex // held while datagrams are taken, so that they keep their order
+
 	mu     sync.Mutex // guards fd against its reuse after close
 	fd     int
 	closed bool
@@ -141,7 +143,11 @@ type epollSocket struct {
 // reports what is left once more.
 const perWake = 16
 
-func (s *epollSocket) drain(buf []byte) {
+func (s *epollSocket) drain() { s.take(make([]byte, maxDatagram)) }
+
+func (s *epollSocket) take(buf []byte) {
+	s.order.Lock()
+	defer s.order.Unlock()
 	for range perWake {
 		s.mu.Lock()
 		if s.closed {

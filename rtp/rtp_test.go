@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -429,4 +430,46 @@ func TestFollows(t *testing.T) {
 	require.True(t, r.follows(nat, agreed))
 	require.True(t, r.follows(agreed, agreed), "the address agreed on has the last word")
 	require.False(t, r.follows(nat, agreed))
+}
+
+// What has come before a stream is closed belongs to its recording, also where
+// the loop has not read it yet.
+func TestCloseHearsTheLast(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("one socket, one goroutine: there the order is the goroutine's")
+	}
+	e, err := New(Config{Loops: 1})
+	require.NoError(t, err)
+	defer e.Close()
+	log := trace.New(trace.Config{})
+	src := log.Source("h", "l")
+	busy, err := e.Open(loopback, trace.Session{}, src)
+	require.NoError(t, err)
+	s, err := e.Open(loopback, trace.Session{}, src)
+	require.NoError(t, err)
+	peer, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
+	require.NoError(t, err)
+	defer peer.Close()
+	remote := netip.MustParseAddrPort(peer.LocalAddr().String())
+	reading, on := make(chan struct{}), make(chan struct{})
+	require.NoError(t, busy.Start(Params{Remote: remote, EventsPT: 101, Receive: true, OnDigit: func(byte) {
+		close(reading)
+		<-on // the loop stands still
+	}}))
+	require.NoError(t, s.Start(Params{Remote: remote, Receive: true}))
+	recorded := make(chan Recording, 1)
+	s.Record(Limits{Max: time.Minute, Idle: time.Minute}, func(r Recording, _ Stopped) { recorded <- r })
+	digit, err := (&pion.Packet{Header: pion.Header{Version: 2, PayloadType: 101, SequenceNumber: 1}, Payload: []byte{5, 10, 0, 160}}).Marshal()
+	require.NoError(t, err)
+	_, err = peer.WriteTo(digit, net.UDPAddrFromAddrPort(busy.Addr()))
+	require.NoError(t, err)
+	<-reading
+	audio, err := (&pion.Packet{Header: pion.Header{Version: 2, SequenceNumber: 1, SSRC: 7}, Payload: bytes.Repeat([]byte{0x55}, 160)}).Marshal()
+	require.NoError(t, err)
+	_, err = peer.WriteTo(audio, net.UDPAddrFromAddrPort(s.Addr()))
+	require.NoError(t, err)
+	s.Close()
+	require.Contains(t, string((<-recorded).Octets), strings.Repeat("\x55", 160))
+	close(on)
+	require.NoError(t, log.Close())
 }

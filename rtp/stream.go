@@ -55,7 +55,8 @@ type Params struct {
 	Continuous bool
 	// Crypto is SRTP in place of RTP, nil for none.
 	Crypto *Crypto
-	// OnDigit is told each received digit once: 0-9, *, #, A-D.
+	// OnDigit is told each received digit once: 0-9, *, #, A-D. It runs on the
+	// receiving loop, and must not close the stream.
 	OnDigit func(digit byte)
 }
 
@@ -110,6 +111,12 @@ func (s *Stream) timestamp(at time.Time) uint32 {
 // Close says goodbye by RTCP, frees the ports and records the statistics. It
 // may be called twice.
 func (s *Stream) Close() {
+	s.mu.Lock()
+	recording := s.record != nil
+	s.mu.Unlock()
+	if recording {
+		s.rtp.drain() // what was said before the hang-up belongs to the message
+	}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()

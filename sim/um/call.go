@@ -219,11 +219,11 @@ func (c *call) record() {
 		return
 	}
 	um, own := &c.w.conf.Profile.UM, &c.w.conf.Org.Limits
-	c.note("um.recording", "mailbox", c.a.mailbox.Address)
 	c.stream.Record(rtp.Limits{
 		Max:  limit(own.MaxRecordingDuration, um.MaxRecording),
 		Idle: limit(own.RecordingIdleTimeout, um.RecordingIdle),
 	}, c.recorded)
+	c.note("um.recording", "mailbox", c.a.mailbox.Address) // who waits for it may speak at once
 }
 
 // digit ends a recording by the end key.
