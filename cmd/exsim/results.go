@@ -21,6 +21,7 @@ type result struct {
 	Variant  string              `json:"variant,omitempty"` // values of its matrix
 	Planted  string              `json:"planted,omitempty"`
 	Good     bool                `json:"good"`
+	Why      string              `json:"why,omitempty"` // a fault is not caught
 	Verdicts []scenarios.Verdict `json:"verdicts"`
 
 	// Broken is how exsim itself failed.
@@ -86,7 +87,7 @@ func writeJUnit(file string, results []result) error {
 	}
 	var runs []report.Run
 	for _, r := range results {
-		run := report.Run{Name: r.Name, Variant: r.Variant, Planted: r.Planted, Good: r.Good, Broken: r.Broken}
+		run := report.Run{Name: r.Name, Variant: r.Variant, Planted: r.Planted, Good: r.Good, Why: r.Why, Broken: r.Broken}
 		if r.log != nil {
 			run.Events = slices.Collect(r.log.Events())
 		}

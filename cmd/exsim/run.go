@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -203,12 +204,14 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 			return results, false, err
 		}
 		caught := outcome.Caught(&f)
-		results = append(results, newResult(outcome, f.Name(), caught, o))
+		r := newResult(outcome, f.Name(), caught, o)
+		r.Why = notCaught(outcome, &f)
+		results = append(results, r)
 		with := " with the fault " + f.Name()
 		if !outcome.Passed {
 			with += ", at " + firstFailure(outcome.Verdicts)
-			if !caught && f.Cause != "" {
-				with += fmt.Sprintf("; caught for another cause than %s, which catches names", f.Cause)
+			if !caught {
+				with += "; " + r.Why
 			}
 		}
 		if err := tell(out, outcome, o, caught, with, "caught", "NOT CAUGHT"); err != nil {
@@ -217,6 +220,19 @@ func runOne(cmd *cobra.Command, out io.Writer, s *scenarios.Scenario, o runOptio
 		ok = ok && caught
 	}
 	return results, ok, nil
+}
+
+// notCaught says why a planted fault does not count as caught, "" if it does.
+func notCaught(outcome *scenarios.Outcome, f *scenarios.PlantedFault) string {
+	if outcome.Caught(f) {
+		return ""
+	}
+	for _, v := range outcome.Verdicts {
+		if v.Result == scenarios.Failed {
+			return fmt.Sprintf("its cause is %s, and catches names %s", cmp.Or(v.CauseID, "unknown"), f.Cause)
+		}
+	}
+	return "the scenario passed with the fault"
 }
 
 // firstFailure names the step that failed.

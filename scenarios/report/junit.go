@@ -16,6 +16,7 @@ type Run struct {
 	Name    string
 	Variant string // the values of its matrix, "" without one
 	Planted string // fault that must be caught, "" without one
+	Why     string // it was not caught
 	Good    bool   // it passed, or the fault was caught
 	Broken  string // why exsim itself failed, "" if it did not
 	Events  []trace.Event
@@ -103,7 +104,7 @@ func (r *Run) suite() (junitSuite, error) {
 		s.Name += " with the fault " + r.Planted
 		c := junitCase{Name: "the fault " + r.Planted + " is caught", Class: r.Name, Time: s.Time}
 		if !r.Good {
-			c.Failure = &junitMessage{Message: "the scenario passed with the fault, or failed for another cause than the one that it names", Type: "not caught"}
+			c.Failure = &junitMessage{Message: r.Why, Type: "not caught"}
 		}
 		s.add(c)
 		return s, nil
