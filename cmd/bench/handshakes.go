@@ -37,10 +37,8 @@ func (b *bench) tlsRow(ctx context.Context) error {
 			return err
 		}
 	}
-	conf := strings.Replace(organisation, "limits:", "tls: {authority: pki}\ncall-router: {um-startup-mode: TLS}\nlimits:", 1)
-	conf = strings.Replace(conf, "name: driver, address", "name: driver, fqdn: driver.bench.lab, address", 1)
 	file := filepath.Join(b.dir, "tls.yaml")
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(tlsOrganisation()), 0o600); err != nil {
 		return err
 	}
 	client, err := clientConfig(a)
@@ -160,4 +158,15 @@ func bareTLS(ctx context.Context, dir string) error {
 			_, _ = c.Read(make([]byte, 1)) // until the peer closes
 		}()
 	}
+}
+
+// tlsOrganisation is the organisation with its call router on TLS alone.
+func tlsOrganisation() string {
+	return strings.NewReplacer(
+		"limits:", "tls: {authority: pki}\ncall-router: {um-startup-mode: TLS}\nlimits:",
+		"digits: 4}", "digits: 4, voip-security: SIPSecured}",
+		"mailbox]}]", "mailbox], um-startup-mode: TLS}]",
+		"name: driver, address", "name: driver, fqdn: driver.bench.lab, address",
+		"name: hops, address", "name: hops, fqdn: hops.bench.lab, address",
+	).Replace(organisation)
 }
