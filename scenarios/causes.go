@@ -20,6 +20,7 @@ type Cause struct {
 	Got     string    `yaml:"got" doc:"what the step got, if that matters"`
 	Has     []Matcher `yaml:"has,required" doc:"events that the trace holds"`
 	Lacks   []Matcher `yaml:"lacks" doc:"events that it does not hold"`
+	Behind  []Matcher `yaml:"lacks-behind" doc:"events that it does not hold behind the first of has"`
 	Altered bool      `yaml:"altered" doc:"a message of the call came otherwise than it left, between a simulated gateway and the organisation: {altered} says how"`
 	Calls   string    `yaml:"calls" default:"any" enum:"any,direct,to-device" doc:"which calls it explains: direct ones go to the organisation, others to a device"`
 	Side    string    `yaml:"side,required" enum:"device,network,bench,unknown" doc:"where it lies"`
@@ -54,7 +55,7 @@ func loadCauses(name string, text []byte) ([]Cause, error) {
 			f.Report(c.Pos, "", "cause %q stands twice", c.ID)
 		}
 		seen[c.ID] = true
-		for _, list := range [][]Matcher{c.Has, c.Lacks} {
+		for _, list := range [][]Matcher{c.Has, c.Lacks, c.Behind} {
 			for i := range list {
 				l.event(list[i].Pos, list[i].Event)
 				l.fields(list[i].Pos, list[i].Event, list[i].Where)
@@ -170,7 +171,7 @@ func (j *judge) explain(v *Verdict, call string, about []topic) {
 // shows it first.
 func (j *judge) fits(c *Cause, session trace.Session) (first *trace.Event, ok bool) {
 	for i := range c.Has {
-		e := j.shows(&c.Has[i], session)
+		e := j.shows(&c.Has[i], session, 0)
 		if e == nil {
 			return nil, false
 		}
@@ -179,17 +180,25 @@ func (j *judge) fits(c *Cause, session trace.Session) (first *trace.Event, ok bo
 		}
 	}
 	for i := range c.Lacks {
-		if j.shows(&c.Lacks[i], session) != nil {
+		if j.shows(&c.Lacks[i], session, 0) != nil {
+			return nil, false
+		}
+	}
+	for i := range c.Behind {
+		if j.shows(&c.Behind[i], session, first.Seq) != nil {
 			return nil, false
 		}
 	}
 	return first, first != nil
 }
 
-// shows finds an event of a call, or of no call at all.
-func (j *judge) shows(m *Matcher, session trace.Session) *trace.Event {
+// shows finds an event of a call, or of no call at all, from a number on.
+func (j *judge) shows(m *Matcher, session trace.Session, from uint64) *trace.Event {
 	for i := range j.events {
 		e := &j.events[i]
+		if e.Seq < from {
+			continue
+		}
 		if session.Kind != "" && e.Session.Kind == session.Kind && e.Session != session || e.Session.Kind == "" && !j.concerns(e) {
 			continue
 		}

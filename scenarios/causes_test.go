@@ -27,6 +27,40 @@ func TestCausesAreReached(t *testing.T) {
 	}
 }
 
+// Each fault is seen to strike: a shipped scenario plants it.
+func TestFaultsAreSeen(t *testing.T) {
+	seen := map[string]bool{}
+	for _, name := range Shipped() {
+		s := shipped(t, name)
+		for _, f := range append(s.Faults, s.Catches...) {
+			seen[f.Do] = true
+		}
+		for i := range s.Steps {
+			if f, ok := s.Steps[i].action.(*plantFault); ok {
+				seen[f.Do] = true
+			}
+		}
+	}
+	for _, k := range faultKinds {
+		require.True(t, seen[k.name], "no shipped scenario plants %s", k.name)
+	}
+}
+
+// A message that was sent again explains nothing.
+func TestSentAgain(t *testing.T) {
+	t.Parallel()
+	list, err := Load("again.yaml", []byte(`version: 1
+name: again
+actors: {relay: {role: mail-host, address: 127.0.0.60}}
+faults: [{actor: CAS1, do: reply, of: RCPT, nth: 1, reply: 452 4.3.1 later}]
+steps:
+  - send: {from: relay, to: "4021", subject: one}
+  - mail: {to: "4021", header: {Subject: two}, within: 1s}
+`), nil)
+	require.NoError(t, err)
+	require.Equal(t, "unknown", runTest(t, list[0], nil).Verdicts[1].Side)
+}
+
 // What exsim lost itself is put down to exsim, and not to the network.
 func TestBenchAccusesItself(t *testing.T) {
 	s := shipped(t, "media-quality")

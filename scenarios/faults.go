@@ -72,6 +72,7 @@ type faultKind struct {
 	needs  []string // settings; one of a|b
 	may    []string
 	counts string // what its dose counts, "" if it has none
+	wire   bool   // one of sockets and services, else of the actor's own doing or place
 	early  bool   // it holds from the start, or not at all
 	usage  string
 }
@@ -123,36 +124,36 @@ var faultKinds = []faultKind{
 	{name: string(mailhost.Oversize), by: mailHost, usage: "declares a message of 1 GB"},
 	{name: string(mailhost.ConnectsElsewhere), by: mailHost, usage: "connects to port 9 in place of the connector's"},
 
-	{name: string(faults.Delay), by: talkers, needs: []string{"for"}, may: []string{"of"}, counts: messages, usage: "lets a message, and all behind it, leave `for` later"},
-	{name: string(faults.Silence), by: talkers, may: []string{"of"}, counts: messages, usage: "does not send a message"},
-	{name: string(faults.Duplicate), by: talkers, may: []string{"of"}, counts: messages, usage: "sends a message twice"},
-	{name: string(faults.Rewrite), by: talkers, needs: []string{"header|sdp", "value"}, may: []string{"of"}, counts: messages, usage: "gives a `header`, or a line of the SDP, another `value`"},
-	{name: string(faults.Strip), by: talkers, needs: []string{"header|keyword"}, may: []string{"of"}, counts: messages, usage: "leaves a `header`, or a `keyword` of EHLO's answer, out"},
-	{name: string(faults.Mask), by: box, needs: []string{"keyword"}, counts: messages, usage: "puts X in place of a `keyword` of EHLO's answer, as inspecting firewalls do"},
-	{name: string(faults.Split), by: talkers, needs: []string{"octet"}, may: []string{"of", "for"}, counts: messages, usage: "sends a message in two pieces: `octet` octets, and the rest `for` later"},
-	{name: string(faults.Cut), by: talkers, needs: []string{"octet"}, may: []string{"of"}, counts: messages, usage: "sends `octet` octets of a message and closes the connection"},
-	{name: string(faults.Stall), by: boxServer, needs: []string{"for"}, may: []string{"of"}, counts: messages, usage: "a middlebox holds a message, and all behind it, for `for`; a receive connector its answer at the stage `of`"},
+	{name: string(faults.Delay), wire: true, by: talkers, needs: []string{"for"}, may: []string{"of"}, counts: messages, usage: "lets a message, and all behind it, leave `for` later"},
+	{name: string(faults.Silence), wire: true, by: talkers, may: []string{"of"}, counts: messages, usage: "does not send a message"},
+	{name: string(faults.Duplicate), wire: true, by: talkers, may: []string{"of"}, counts: messages, usage: "sends a message twice"},
+	{name: string(faults.Rewrite), wire: true, by: talkers, needs: []string{"header|sdp", "value"}, may: []string{"of"}, counts: messages, usage: "gives a `header`, or a line of the SDP, another `value`"},
+	{name: string(faults.Strip), wire: true, by: talkers, needs: []string{"header|keyword"}, may: []string{"of"}, counts: messages, usage: "leaves a `header`, or a `keyword` of EHLO's answer, out"},
+	{name: string(faults.Mask), wire: true, by: box, needs: []string{"keyword"}, counts: messages, usage: "puts X in place of a `keyword` of EHLO's answer, as inspecting firewalls do"},
+	{name: string(faults.Split), wire: true, by: talkers, needs: []string{"octet"}, may: []string{"of", "for"}, counts: messages, usage: "sends a message in two pieces: `octet` octets, and the rest `for` later"},
+	{name: string(faults.Cut), wire: true, by: talkers, needs: []string{"octet"}, may: []string{"of"}, counts: messages, usage: "sends `octet` octets of a message and closes the connection"},
+	{name: string(faults.Stall), wire: true, by: boxServer, needs: []string{"for"}, may: []string{"of"}, counts: messages, usage: "a middlebox holds a message, and all behind it, for `for`; a receive connector its answer at the stage `of`"},
 
-	{name: string(faults.Lose), by: talkers, counts: datagrams, usage: "loses RTP packets"},
-	{name: string(faults.Burst), by: talkers, needs: []string{"count"}, counts: datagrams, usage: "loses `count` RTP packets in a row"},
-	{name: string(faults.Jitter), by: talkers, needs: []string{"for"}, counts: datagrams, usage: "sends RTP packets up to `for` late, by chance"},
-	{name: string(faults.Reorder), by: talkers, counts: datagrams, usage: "sends an RTP packet behind the next one"},
-	{name: string(faults.Repeat), by: talkers, counts: datagrams, usage: "sends RTP packets twice"},
-	{name: string(faults.Stop), by: talkers, needs: []string{"for"}, usage: "sends no RTP any more once `for` has passed since the first packet"},
-	{name: string(faults.Deaf), by: talkers, usage: "lets no RTP in: one-way audio"},
+	{name: string(faults.Lose), wire: true, by: talkers, counts: datagrams, usage: "loses RTP packets"},
+	{name: string(faults.Burst), wire: true, by: talkers, needs: []string{"count"}, counts: datagrams, usage: "loses `count` RTP packets in a row"},
+	{name: string(faults.Jitter), wire: true, by: talkers, needs: []string{"for"}, counts: datagrams, usage: "sends RTP packets up to `for` late, by chance"},
+	{name: string(faults.Reorder), wire: true, by: talkers, counts: datagrams, usage: "sends an RTP packet behind the next one"},
+	{name: string(faults.Repeat), wire: true, by: talkers, counts: datagrams, usage: "sends RTP packets twice"},
+	{name: string(faults.Stop), wire: true, by: talkers, needs: []string{"for"}, usage: "sends no RTP any more once `for` has passed since the first packet"},
+	{name: string(faults.Deaf), wire: true, by: talkers, usage: "lets no RTP in: one-way audio"},
 
-	{name: string(faults.Certificate), by: secured, needs: []string{"certificate"}, counts: connections, usage: "shows a certificate that is wrong in the way `certificate`, or `good`; a gateway on connections that it opens, a server on those that it accepts"},
-	{name: string(faults.TLSAbort), by: secured, counts: connections, usage: "breaks the TLS handshake off behind its first message, on such connections"},
-	{name: string(faults.NoTLS), by: secured, counts: connections, usage: "speaks in clear where TLS is agreed on, on such connections"},
+	{name: string(faults.Certificate), wire: true, by: secured, needs: []string{"certificate"}, counts: connections, usage: "shows a certificate that is wrong in the way `certificate`, or `good`; a gateway on connections that it opens, a server on those that it accepts"},
+	{name: string(faults.TLSAbort), wire: true, by: secured, counts: connections, usage: "breaks the TLS handshake off behind its first message, on such connections"},
+	{name: string(faults.NoTLS), wire: true, by: secured, counts: connections, usage: "speaks in clear where TLS is agreed on, on such connections"},
 
 	{name: nat, by: box, early: true, usage: "puts its own address in place of the actor's, in signalling and media, and changes nothing in what they say"},
 
-	{name: string(faults.Status), by: secured, needs: []string{"status"}, may: []string{"of"}, counts: "requests", usage: "answers a request with `status` and does nothing; of a server one outside a dialog, of a gateway any but BYE"},
-	{name: string(faults.OutOfPorts), by: server, counts: "calls", usage: "a worker finds no port for the media of a call"},
+	{name: string(faults.Status), wire: true, by: secured, needs: []string{"status"}, may: []string{"of"}, counts: "requests", usage: "answers a request with `status` and does nothing; of a server one outside a dialog, of a gateway any but BYE"},
+	{name: string(faults.OutOfPorts), wire: true, by: server, counts: "calls", usage: "a worker finds no port for the media of a call"},
 	{name: serverDown, by: server, usage: "none of its services listens"},
-	{name: string(faults.Reply), by: server, needs: []string{"reply"}, may: []string{"of"}, counts: answers, usage: "a receive connector answers `reply` at the stage `of`, and does nothing"},
-	{name: string(faults.Drop), by: server, may: []string{"of"}, counts: answers, usage: "a receive connector does what it was told at the stage `of`, and closes the connection in place of the answer"},
-	{name: string(faults.Truncate), by: server, needs: []string{"octet"}, may: []string{"of"}, counts: answers, usage: "a receive connector sends `octet` octets of its answer at the stage `of`, and closes the connection"},
+	{name: string(faults.Reply), wire: true, by: server, needs: []string{"reply"}, may: []string{"of"}, counts: answers, usage: "a receive connector answers `reply` at the stage `of`, and does nothing"},
+	{name: string(faults.Drop), wire: true, by: server, may: []string{"of"}, counts: answers, usage: "a receive connector does what it was told at the stage `of`, and closes the connection in place of the answer"},
+	{name: string(faults.Truncate), wire: true, by: server, needs: []string{"octet"}, may: []string{"of"}, counts: answers, usage: "a receive connector sends `octet` octets of its answer at the stage `of`, and closes the connection"},
 }
 
 func kindOfFault(name string) *faultKind {

@@ -102,8 +102,7 @@ func (r *run) openFaults() error {
 // socketFault reports whether a fault is one of sockets and services, and not
 // of an actor's own doing or place.
 func socketFault(do string) bool {
-	k := kindOfFault(do)
-	return k.counts != "" || do == string(faults.Stop) || do == string(faults.Deaf)
+	return kindOfFault(do).wire
 }
 
 // smtpFault reports whether a fault of a server is one of a receive connector.

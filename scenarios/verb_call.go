@@ -122,8 +122,9 @@ func (t *talk) do(ctx context.Context, r *run, _ int) error {
 
 // dtmf presses keys.
 type dtmf struct {
-	Call   string `yaml:"call,required" doc:"id of the call"`
-	Digits string `yaml:"digits,required" doc:"0-9, *, #, A-D"`
+	Call   string        `yaml:"call,required" doc:"id of the call"`
+	Digits string        `yaml:"digits,required" doc:"0-9, *, #, A-D"`
+	Within time.Duration `yaml:"within" default:"30s" doc:"time until all are pressed"`
 }
 
 func (d *dtmf) callID() string { return d.Call }
@@ -141,6 +142,8 @@ func (d *dtmf) do(ctx context.Context, r *run, _ int) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, d.Within)
+	defer cancel()
 	return c.Digits(ctx, d.Digits)
 }
 
@@ -148,7 +151,7 @@ func (d *dtmf) do(ctx context.Context, r *run, _ int) error {
 type hangup struct {
 	Call   string        `yaml:"call,required" doc:"id of the call"`
 	After  string        `yaml:"after" doc:"event of the call that it waits for"`
-	Within time.Duration `yaml:"within" default:"30s" doc:"time for that event"`
+	Within time.Duration `yaml:"within" default:"30s" doc:"time for that event, and then for the answer to BYE"`
 }
 
 func (h *hangup) callID() string { return h.Call }
@@ -164,6 +167,8 @@ func (h *hangup) do(ctx context.Context, r *run, _ int) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, h.Within)
+	defer cancel()
 	return c.Hangup(ctx)
 }
 

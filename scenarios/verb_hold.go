@@ -12,9 +12,10 @@ import (
 
 // hold puts a call on hold.
 type hold struct {
-	Call string        `yaml:"call,required" doc:"id of the call"`
-	For  time.Duration `yaml:"for" doc:"how long it stays so before the next step, at most 10m"`
-	How  gateway.Media `yaml:"how" default:"sendonly" enum:"sendonly,inactive" doc:"the direction that is offered: sendonly, as with music on hold, or inactive"`
+	Call   string        `yaml:"call,required" doc:"id of the call"`
+	For    time.Duration `yaml:"for" doc:"how long it stays so before the next step, at most 10m"`
+	How    gateway.Media `yaml:"how" default:"sendonly" enum:"sendonly,inactive" doc:"the direction that is offered: sendonly, as with music on hold, or inactive"`
+	Within time.Duration `yaml:"within" default:"10s" doc:"time for the answer"`
 }
 
 func (h *hold) callID() string { return h.Call }
@@ -32,7 +33,7 @@ func (h *hold) check(l *loader) string {
 }
 
 func (h *hold) do(ctx context.Context, r *run, _ int) error {
-	c, err := r.offer(ctx, h.Call, h.How)
+	c, err := r.offer(ctx, h.Call, h.How, h.Within)
 	if err != nil || h.For == 0 {
 		return err
 	}
@@ -52,7 +53,8 @@ func (h *hold) watch(ctx context.Context, r *run) error {
 
 // resume takes a call back from hold.
 type resume struct {
-	Call string `yaml:"call,required" doc:"id of the call"`
+	Call   string        `yaml:"call,required" doc:"id of the call"`
+	Within time.Duration `yaml:"within" default:"10s" doc:"time for the answer"`
 }
 
 func (h *resume) callID() string { return h.Call }
@@ -63,7 +65,7 @@ func (h *resume) check(l *loader) string {
 }
 
 func (h *resume) do(ctx context.Context, r *run, _ int) error {
-	_, err := r.offer(ctx, h.Call, gateway.SendRecv)
+	_, err := r.offer(ctx, h.Call, gateway.SendRecv, h.Within)
 	return err
 }
 
@@ -74,11 +76,13 @@ func (h *resume) watch(ctx context.Context, r *run) error {
 }
 
 // offer offers the media of a call anew.
-func (r *run) offer(ctx context.Context, id string, way gateway.Media) (*gateway.Call, error) {
+func (r *run) offer(ctx context.Context, id string, way gateway.Media, within time.Duration) (*gateway.Call, error) {
 	c, err := r.callAfter(ctx, id, "", 0)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
 	return c, c.Offer(ctx, way)
 }
 
@@ -117,9 +121,10 @@ func direction(raw []byte) string {
 
 // transfer asks that somebody else be called.
 type transfer struct {
-	Call    string `yaml:"call,required" doc:"id of the call"`
-	To      string `yaml:"to,required" doc:"number to call instead"`
-	Outcome string `yaml:"outcome" default:"refused" enum:"accepted,refused" doc:"what shall come of it: Unified Messaging takes no REFER"`
+	Call    string        `yaml:"call,required" doc:"id of the call"`
+	To      string        `yaml:"to,required" doc:"number to call instead"`
+	Outcome string        `yaml:"outcome" default:"refused" enum:"accepted,refused" doc:"what shall come of it: Unified Messaging takes no REFER"`
+	Within  time.Duration `yaml:"within" default:"10s" doc:"time for the answer"`
 }
 
 func (t *transfer) callID() string { return t.Call }
@@ -134,6 +139,8 @@ func (t *transfer) do(ctx context.Context, r *run, _ int) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, t.Within)
+	defer cancel()
 	status, err := c.Transfer(ctx, t.To)
 	if err != nil {
 		return err

@@ -64,10 +64,16 @@ func TestExternalDevice(t *testing.T) {
 		want           string
 	}{
 		{"right", "", "", 0, "passed     guided"},
+		{"answers in pieces", "", "", 0, "passed     guided"},
 		{"no Diversion", "Diversion: <tel:4021>;reason=no-answer;counter=1\n", "", 1, "no INVITE of the call has a Diversion"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			traces := filepath.Join(dir, "traces")
+			text := guidedScenario
+			if tt.name == "answers in pieces" {
+				text = strings.Replace(text, "steps:", "faults: [{actor: CAS1, do: split, octet: 40, for: 30ms}, {actor: MBX1, do: split, octet: 200, for: 30ms}]\nsteps:", 1)
+			}
+			require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 			code, out := external(t, append([]string{"run", file, "--device", "external", "--save", traces}, offset...), func(now string) *exec.Cmd {
 				if !strings.Contains(now, "call extension 4021") {
 					return nil
@@ -189,3 +195,39 @@ goals:
 		})
 	}
 }
+
+// swaks meets a connector that refuses it for now, and is judged by whether it
+// comes again.
+func TestExternalRetry(t *testing.T) {
+	swaks := needPeer(t, "swaks")
+	file := filepath.Join(t.TempDir(), "retry.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(`version: 1
+name: retry
+actors: {relay: {role: mail-host, address: 127.0.121.61, device: external}}
+faults: [{actor: CAS1, do: reply, at: default-frontend, of: message, nth: 1, reply: 452 4.3.1 Insufficient system resources}]
+steps:
+  - send: {from: relay, to: "4021", subject: hello}
+  - mail: {to: "4021", header: {Subject: hello}, within: 3s}
+`), 0o600))
+	for _, tt := range []struct {
+		name, script string
+		code         int
+		want         string
+	}{
+		{"again", swaksOnce + " || " + swaksOnce, 0, "passed     retry"},
+		{"once", swaksOnce, 1, "did not send the message again in time"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, out := external(t, []string{"run", file, "--patience", "5s", "--port-offset", "27000"}, func(now string) *exec.Cmd {
+				if !strings.Contains(now, "send a message") {
+					return nil
+				}
+				return exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(tt.script, "swaks ", swaks+" "))
+			})
+			require.Equal(t, tt.code, code, out)
+			require.Contains(t, out, tt.want)
+		})
+	}
+}
+
+const swaksOnce = "swaks --server 127.0.0.10:27025 --local-interface 127.0.121.61 --from bob@fabrikam.example --to ada@contoso.lab --header 'Subject: hello' --helo relay.fabrikam.example"
