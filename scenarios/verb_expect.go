@@ -33,6 +33,9 @@ func (e *expect) check(l *loader) string {
 
 func (e *expect) do(ctx context.Context, r *run, _ int) error {
 	if r.await(ctx, e.Within, func(got *trace.Event) bool {
+		if got.Name != e.Event {
+			return false
+		}
 		ok, _, _ := e.matches(got, r.sessions())
 		return ok
 	}) == nil {
@@ -100,8 +103,11 @@ func (m *awaitMail) to(e *trace.Event) bool {
 func (m *awaitMail) do(ctx context.Context, r *run, n int) error {
 	matcher := m.matcher()
 	e := r.await(ctx, m.Within, func(e *trace.Event) bool {
+		if !m.to(e) {
+			return false
+		}
 		ok, _, _ := matcher.matches(e, r.sessions())
-		return m.to(e) && ok
+		return ok
 	})
 	if e == nil {
 		return errNotSeen

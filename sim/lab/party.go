@@ -108,29 +108,19 @@ func (l *Lab) startGateway(g *Gateway, rnd func() uint64) error {
 	return nil
 }
 
-// mediaSocket opens UDP sockets of a gateway, those for RTP with the faults of
-// the gateway and of the box in front of it.
+// mediaSocket opens UDP sockets of a gateway, those for RTP with its faults, and
+// behind the box in front of it.
 func (l *Lab) mediaSocket(g *Gateway) func(at netip.AddrPort) (net.PacketConn, error) {
-	open, sets := listenPacket, []*faults.Set{g.Wire}
+	open := listenPacket
 	if box := l.boxes[g.Name]; box != nil {
 		open = box.ListenPacket
-		for i := range l.conf.Boxes {
-			if b := &l.conf.Boxes[i]; b.Behind == g.Name {
-				sets = append(sets, b.Faults)
-			}
-		}
 	}
 	return func(at netip.AddrPort) (net.PacketConn, error) {
 		pc, err := open(at)
-		if err != nil || at.Port()%2 != 0 { // RTCP
+		if err != nil || g.Wire == nil || at.Port()%2 != 0 { // RTCP
 			return pc, err
 		}
-		for _, set := range sets {
-			if set != nil {
-				pc = set.Packets(pc)
-			}
-		}
-		return pc, nil
+		return g.Wire.Packets(pc), nil
 	}
 }
 

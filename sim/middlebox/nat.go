@@ -6,10 +6,19 @@ import (
 	"net/netip"
 )
 
-// ListenPacket opens a UDP socket of a party behind the box: what it sends
-// leaves from the box's address while there is NAT, and what is sent to its own
-// address, as its session description says, does not arrive.
+// ListenPacket opens a UDP socket of a party behind the box, one for RTP, on an
+// even port, with the box's faults: what it sends leaves from the box's address
+// while there is NAT, and what is sent to its own address, as its session
+// description says, does not arrive.
 func (b *Box) ListenPacket(at netip.AddrPort) (net.PacketConn, error) {
+	pc, err := b.socket(at)
+	if err != nil || at.Port()%2 != 0 {
+		return pc, err
+	}
+	return b.conf.Faults.Packets(pc), nil
+}
+
+func (b *Box) socket(at netip.AddrPort) (net.PacketConn, error) {
 	private, err := b.conf.ListenPacket(at)
 	if err != nil || !b.conf.NAT() {
 		return private, err
