@@ -49,13 +49,16 @@ var mayImport = map[string][]string{
 
 	"sim/lab": {"rtp", "sim", "sim/trace", "sim/profile", "sim/org", "sim/admit", "sim/faults", "sim/gateway", "sim/mailhost",
 		"sim/middlebox"},
+	"sim/paths":       {"sim/profile", "sim/yamlfile"},
+	"sim/paths/rules": {"sim/paths", "sim/profile"},
+
 	"sim/simtest": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/gateway", "scenarios", "scenarios/report"},
 
 	"scenarios": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um", "sim/transport",
 		"sim/faults", "sim/gateway", "sim/mailhost"},
 	"scenarios/report": {"sim/trace"},
 
-	"cmd/exsim": {"sim", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},
+	"cmd/exsim": {"sim", "sim/paths", "sim/paths/rules", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},
 	"cmd/bench": {"sim", "sim/admit", "sim/trace", "sim/org"},
 }
 

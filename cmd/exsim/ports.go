@@ -1,133 +1,201 @@
 package main
 
 import (
-	"encoding/json"
+	"cmp"
+	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"github.com/exsim/exsim/scenarios"
+	"github.com/exsim/exsim/sim/paths"
+	"github.com/exsim/exsim/sim/paths/rules"
 	"github.com/exsim/exsim/sim/profile"
-	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sim/yamlfile"
 )
 
+// portQuery is which data paths are asked for, and how they are told.
+type portQuery struct {
+	version, role, from, to, zones, kind, format string
+	port                                         uint16
+	plan, check                                  string
+	asJSON, roles, listeners                     bool
+}
+
+var portFormats = []string{"table", "json", "csv", "md", "nft", "windows", "asa"}
+
 func portsCommand() *cobra.Command {
-	var version, role string
-	var asJSON bool
+	var q portQuery
 	cmd := &cobra.Command{
 		Use:   "ports",
-		Short: "List the documented ports that are simulated",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := profile.Load(version)
-			if err != nil {
-				return input(err)
-			}
-			var rows []profile.Port
-			for _, r := range p.Ports {
-				if role == "" || r.Role == role {
-					rows = append(rows, r)
-				}
-			}
-			if len(rows) == 0 {
-				return input(fmt.Errorf("no port of role %q; roles of Exchange %s are %s", role, version, strings.Join(p.Roles(), ", ")))
-			}
-			if asJSON {
-				return portsJSON(cmd, p, rows)
-			}
-			return portsTable(cmd, p, rows)
-		},
+		Short: "List the documented data paths, as a table or as firewall rules",
+		Long: `ports lists the data paths that Microsoft's port pages document, each with its page,
+and beside them what follows from these (derived) and what the pages both give
+and deny (contradictory).
+
+With a plan it lists the paths between the plan's hosts, with their addresses.
+--check reads the rules of a filter and says which of these it would stop and
+what else it leaves open; exit code 1 if there is any.`,
+		Example: `  exsim ports --version 2016 --to mailbox
+  exsim ports --port 5062
+  exsim ports --plan branch.yaml --format nft > branch.nft
+  nft -j list ruleset > now.json; exsim ports --plan branch.yaml --check now.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return q.run(cmd) },
 	}
-	cmd.Flags().StringVar(&version, "version", "2013", "Exchange `VERSION`: "+strings.Join(profile.Versions(), ", "))
-	cmd.Flags().StringVar(&role, "role", "", "only the ports of a server `ROLE`, such as mailbox")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	f := cmd.Flags()
+	f.StringVar(&q.version, "version", "2013", "Exchange `VERSION`: 2007, 2013, 2016, 2019")
+	f.StringVar(&q.role, "role", "", "only paths to or from a `ROLE`, of the pages or of a plan (--roles)")
+	f.StringVar(&q.from, "from", "", "only paths from a `ROLE`, or from a host of the plan")
+	f.StringVar(&q.to, "to", "", "only paths to a `ROLE`, or to a host of the plan")
+	f.StringVar(&q.zones, "zones", "", "only paths from one zone to another: `A:B`, zones of the plan, or internal, perimeter, internet")
+	f.Uint16Var(&q.port, "port", 0, "only paths that use port `N`")
+	f.StringVar(&q.kind, "kind", "", "only entries of a `KIND`: row, note, rule, derived")
+	f.StringVar(&q.format, "format", "table", "`FORMAT`: "+strings.Join(portFormats, ", "))
+	f.BoolVar(&q.asJSON, "json", false, "the same as --format json")
+	f.StringVar(&q.plan, "plan", "", "list what a plan `FILE` needs")
+	f.StringVar(&q.check, "check", "", "hold a `FILE` of rules against the plan: nft -j list ruleset, or CSV with action,transport,from,to,ports")
+	f.BoolVar(&q.roles, "roles", false, "list the roles that hosts of a plan can have")
+	f.BoolVar(&q.listeners, "listeners", false, "list the rows that exsim up listens on")
 	return cmd
 }
 
-func portsTable(cmd *cobra.Command, p *profile.Profile, rows []profile.Port) error {
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ROW\tROLE\tPORT\tDOES\tSETTABLE\tSTANDING\tSOURCE")
-	for _, r := range rows {
-		does := r.Listens
+func (q *portQuery) run(cmd *cobra.Command) error {
+	if q.asJSON {
+		q.format = "json"
+	}
+	if !slices.Contains(portFormats, q.format) {
+		return input(fmt.Errorf("--format %q is not known; %s", q.format, cmp.Or(yamlfile.Suggest(q.format, portFormats), "known are "+strings.Join(portFormats, ", "))))
+	}
+	if q.listeners {
+		return listenersTable(cmd, q.version, q.role, q.format)
+	}
+	c, err := profile.DataPaths()
+	if err != nil {
+		return bench(err)
+	}
+	q.version = profile.CatalogueVersion(q.version)
+	if !slices.Contains(c.Versions(), q.version) {
+		return input(fmt.Errorf("no port page is about Exchange %s; pages are about %s", q.version, strings.Join(c.Versions(), ", ")))
+	}
+	switch {
+	case q.roles:
+		return rolesTable(cmd, c, q.version)
+	case q.plan != "":
+		return q.ofPlan(cmd)
+	case q.check != "":
+		return input(errors.New("--check wants --plan FILE: rules are between addresses"))
+	}
+	entries, err := q.entries(c)
+	if err != nil {
+		return input(err)
+	}
+	return q.printEntries(cmd, c, entries)
+}
+
+// entries are those of the catalogue that are asked for.
+func (q *portQuery) entries(c *profile.Catalogue) ([]*profile.DataPath, error) {
+	for _, role := range []string{q.role, q.from, q.to} {
+		if role != "" && !c.KnowsRole(role) {
+			return nil, fmt.Errorf("no page and no plan knows a role %q; %s", role, cmp.Or(yamlfile.Suggest(role, c.RoleNames()), "exsim ports --roles lists them"))
+		}
+	}
+	is := func(of, role string) bool {
+		return of == "" || role == of || c.Plays(q.version, q.version, []string{of}, role)
+	}
+	a, b, zoned := strings.Cut(q.zones, ":")
+	if zoned == (q.zones == "") {
+		return nil, fmt.Errorf("--zones %q is not A:B", q.zones)
+	}
+	var list []*profile.DataPath
+	for _, d := range c.Of(q.version) {
 		switch {
-		case does == "" && r.Protocol == "rtp":
-			does = "media, a pair for each call"
-		case does == "":
-			does = "(not opened)"
+		case !is(q.from, d.From), !is(q.to, d.To), q.role != "" && !is(q.role, d.From) && !is(q.role, d.To):
+		case q.kind != "" && string(d.Kind) != q.kind:
+		case q.port != 0 && !slices.ContainsFunc(d.Ports, func(p profile.PathPort) bool { return p.Ports.Contains(q.port) }):
+		case zoned && (!c.InZone(d.From, a) || !c.InZone(d.To, b)):
+		default:
+			list = append(list, d)
 		}
-		settable := "no"
-		if r.Settable {
-			settable = "yes"
+	}
+	if len(list) == 0 {
+		return nil, errors.New("no documented path is like that")
+	}
+	return list, nil
+}
+
+func rolesTable(cmd *cobra.Command, c *profile.Catalogue, version string) error {
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	for _, r := range c.Roles {
+		if slices.Contains(c.RolesOf(version), r.ID) {
+			fmt.Fprintf(w, "%s\t%s\n", r.ID, r.Means)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s/%s\t%s\t%s\t%s\t%s\n", r.ID, r.Role, portText(r), r.Transport, does, settable, r.Standing, p.Sources[r.Source].Title)
+	}
+	fmt.Fprintln(w, "\nFeatures that a plan can use:\t")
+	for _, f := range c.Features {
+		fmt.Fprintf(w, "%s\t%s\n", f.ID, f.Means)
 	}
 	return w.Flush()
 }
 
-func portText(r profile.Port) string {
-	switch {
-	case r.Last != 0:
-		return fmt.Sprintf("%d-%d", r.Port, r.Last)
-	case r.Beside != 0:
-		return fmt.Sprintf("%d or %d", r.Port, r.Beside)
+func loadPlan(name string) (*paths.Plan, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, input(err)
 	}
-	if r.TLSOnly != 0 {
-		return fmt.Sprintf("%d or %d", r.Port, r.TLSOnly)
+	p, err := paths.Load(name, text)
+	if err != nil {
+		return nil, input(err)
 	}
-	return fmt.Sprint(r.Port)
+	return p, nil
 }
 
-func portsJSON(cmd *cobra.Command, p *profile.Profile, rows []profile.Port) error {
-	type row struct {
-		profile.Port
-		SourceTitle   string
-		SourceAddress string
+// ofPlan tells the paths of a plan, or holds a filter against them.
+func (q *portQuery) ofPlan(cmd *cobra.Command) error {
+	p, err := loadPlan(q.plan)
+	if err != nil {
+		return err
 	}
-	var list []row
-	for _, r := range rows {
-		s := p.Sources[r.Source]
-		list = append(list, row{r, s.Title, s.Address})
+	if q.check != "" {
+		return q.checkFilter(cmd, p)
 	}
-	return printJSON(cmd, map[string]any{"version": p.Version, "ports": list})
+	title := fmt.Sprintf("Exchange %s, plan %s", p.Exchange, p.Name)
+	out := cmd.OutOrStdout()
+	switch list := rules.Of(p); q.format {
+	case "nft":
+		return rules.Nftables(out, title, list)
+	case "windows":
+		return rules.Windows(out, title, p.FirewallRules(), list)
+	case "asa":
+		return rules.ASA(out, title, list)
+	}
+	return q.printFlows(cmd, p)
 }
 
-func printJSON(cmd *cobra.Command, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
+func (q *portQuery) checkFilter(cmd *cobra.Command, p *paths.Plan) error {
+	text, err := os.ReadFile(q.check)
+	if err != nil {
+		return input(err)
+	}
+	var f rules.Filter
+	if strings.HasSuffix(q.check, ".csv") {
+		f, err = rules.ReadCSV(q.check, text)
+	} else if f, err = rules.ReadNftables(text); err != nil {
+		err = fmt.Errorf("%s: %w", q.check, err)
+	}
+	if err != nil {
+		return input(err)
+	}
+	stopped, beside := rules.Check(p, f)
+	failed, err := rules.Tell(cmd.OutOrStdout(), stopped, beside)
 	if err != nil {
 		return bench(err)
 	}
-	_, err = cmd.OutOrStdout().Write(append(b, '\n'))
-	return err
-}
-
-func eventsCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "events",
-		Short: "List the events that a trace can hold and their fields",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list := scenarios.Events()
-			if asJSON {
-				return printJSON(cmd, list)
-			}
-			_, err := cmd.OutOrStdout().Write([]byte(eventsText(list)))
-			return err
-		},
+	if failed {
+		return &failure{code: exitFailed}
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
-}
-
-func eventsText(list []trace.EventType) string {
-	var b strings.Builder
-	for _, e := range list {
-		fmt.Fprintf(&b, "%s\n    %s\n", e.Name, e.Means)
-		for _, f := range e.Fields {
-			fmt.Fprintf(&b, "    %-14s %s\n", f.Key, f.Means)
-		}
-	}
-	return b.String()
+	return nil
 }

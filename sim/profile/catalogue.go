@@ -21,6 +21,7 @@ type Catalogue struct {
 	Paths    []*DataPath // by page, in its order; derived ones last
 	Roles    []PathRole
 	Features []Feature
+	Wrong    []WrongPort
 	played   map[string][]Player
 }
 
@@ -28,8 +29,9 @@ type Catalogue struct {
 type PathRole struct {
 	ID       string   `yaml:"id,required"`
 	Means    string   `yaml:"means,required"`
-	Exchange bool     `yaml:"exchange"` // an internal Exchange server
-	Versions []string `yaml:"versions"` // that know it; none: all
+	Zone     string   `yaml:"zone,required" enum:"internal,perimeter,internet"` // where it mostly stands
+	Exchange bool     `yaml:"exchange"`                                         // an internal Exchange server
+	Versions []string `yaml:"versions"`                                         // that know it; none: all
 }
 
 // Player is a role of a plan that stands for a role of the pages.
@@ -45,6 +47,18 @@ type Feature struct {
 	ID    string   `yaml:"id,required"`
 	Means string   `yaml:"means,required"`
 	Paths []string `yaml:"paths"` // that are closed unless it is used
+}
+
+// WrongPort is what is classically open by mistake.
+type WrongPort struct {
+	Ports     string   `yaml:"ports,required"` // as 25 or 21,5062-5068
+	Transport string   `yaml:"transport,required" enum:"tcp,udp"`
+	From      []string `yaml:"from"`      // roles; none: any host
+	FromZone  string   `yaml:"from-zone"` // kind of zone, "" is any
+	To        []string `yaml:"to"`
+	Unless    string   `yaml:"unless"` // a feature that is used
+	Sample    bool     `yaml:"sample"` // tried as part of a sample
+	Why       string   `yaml:"why,required"`
 }
 
 // DataPaths returns the catalogue.
@@ -94,11 +108,12 @@ func (c *Catalogue) words() error {
 		Roles    []PathRole          `yaml:"roles,required"`
 		Played   map[string][]Player `yaml:"played,required"`
 		Features []Feature           `yaml:"features,required"`
+		Wrong    []WrongPort         `yaml:"wrong,required"`
 	}
 	if _, err := readPaths("vocabulary", &v); err != nil {
 		return err
 	}
-	c.Roles, c.played, c.Features = v.Roles, v.Played, v.Features
+	c.Roles, c.played, c.Features, c.Wrong = v.Roles, v.Played, v.Features, v.Wrong
 	var d struct {
 		Disagreements []Disagreement `yaml:"disagreements,required"`
 	}
@@ -166,6 +181,14 @@ func (c *Catalogue) Internal(role string) bool {
 	return slices.ContainsFunc(c.Roles, func(r PathRole) bool { return r.ID == role && r.Exchange })
 }
 
+// IsServer says whether a role of the pages is that of an Exchange server, Edge
+// Transport included.
+func (c *Catalogue) IsServer(version, role string) bool {
+	return slices.ContainsFunc(c.Roles, func(r PathRole) bool {
+		return (r.Exchange || r.ID == "edge-transport") && c.Plays(version, version, []string{r.ID}, role)
+	})
+}
+
 // Plays says whether a host with these roles, of hostVersion in a plan of
 // version, is what a page calls role.
 func (c *Catalogue) Plays(version, hostVersion string, roles []string, role string) bool {
@@ -185,6 +208,36 @@ func (c *Catalogue) Optional(id string) string {
 		}
 	}
 	return ""
+}
+
+// KnowsRole says whether a page or a plan knows a role.
+func (c *Catalogue) KnowsRole(role string) bool { return slices.Contains(c.RoleNames(), role) }
+
+// RoleNames lists the roles of plans and of the pages.
+func (c *Catalogue) RoleNames() []string {
+	var list []string
+	for _, r := range c.Roles {
+		list = append(list, r.ID)
+	}
+	return slices.Compact(slices.Sorted(slices.Values(append(list, slices.Collect(maps.Keys(c.played))...))))
+}
+
+// InZone says whether hosts with a role of the pages mostly stand in a kind of
+// zone.
+func (c *Catalogue) InZone(role, kind string) bool {
+	return slices.ContainsFunc(c.played[role], func(p Player) bool {
+		return slices.ContainsFunc(c.Roles, func(r PathRole) bool { return r.ID == p.Role && r.Zone == kind })
+	})
+}
+
+// FirewallRules are the names of the rules that Setup makes on a version's
+// servers.
+func (c *Catalogue) FirewallRules(version string) []string {
+	var names []string
+	for _, d := range c.Of(version) {
+		names = append(names, d.FirewallRules...)
+	}
+	return names
 }
 
 // CatalogueVersion is the version of the pages that a profile's version belongs

@@ -19,14 +19,14 @@ type DataPath struct {
 	Row      int      `yaml:"row"` // counted from 1
 	// From and To are roles in the page's words. RolesInferred says that at
 	// least one of them was read from the context.
-	From          string         `yaml:"from"`
-	To            string         `yaml:"to"`
-	RolesInferred bool           `yaml:"roles-inferred"`
-	Printed       string         `yaml:"printed"` // all of the port cell
-	Ports         []PathPort     `yaml:"ports"`
-	Auth          Authentication `yaml:"authentication"`
-	Encryption    Encryption     `yaml:"encryption"`
-	Configurable  *Configurable  `yaml:"configurable"`
+	From          string          `yaml:"from"`
+	To            string          `yaml:"to"`
+	RolesInferred bool            `yaml:"roles-inferred"`
+	Printed       string          `yaml:"printed"` // all of the port cell
+	Ports         []PathPort      `yaml:"ports"`
+	Auth          Authentication  `yaml:"authentication"`
+	Encryption    Encryption      `yaml:"encryption"`
+	Configurable  *Configurable   `yaml:"configurable"`
 	Connectors    []PathConnector `yaml:"connectors"`
 	Services      []string        `yaml:"services"`
 	OffByDefault  bool            `yaml:"off-by-default"`
@@ -184,6 +184,9 @@ type PathConnector struct {
 type PathRule struct {
 	Action    string `yaml:"action,required" enum:"unsupported,required,expected,permitted,stated-always,created-by-setup,none"`
 	Statement string `yaml:"statement,required"`
+	// Check is what a plan is held against: any-any, no-filter,
+	// not-in-perimeter, may-restrict; "" is nothing that it could show.
+	Check string `yaml:"check" enum:"any-any,no-filter,not-in-perimeter,may-restrict"`
 }
 
 // Disagreement is a point where pages contradict one another or themselves.

@@ -1,0 +1,187 @@
+package paths
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// PortSet is a set of ports, kept as ranges in order that neither touch nor
+// overlap. The zero PortSet is empty.
+type PortSet struct{ ranges []span }
+
+type span struct{ low, high uint16 }
+
+// Ports makes a set of single ports.
+func Ports(list ...uint16) PortSet {
+	var s PortSet
+	for _, p := range list {
+		s.Add(p)
+	}
+	return s
+}
+
+// PortsBetween makes the set of the ports from low to high.
+func PortsBetween(low, high uint16) PortSet {
+	if low > high {
+		return PortSet{}
+	}
+	return PortSet{[]span{{low, high}}}
+}
+
+// Add puts a port into the set.
+func (s *PortSet) Add(p uint16) {
+	i, found := slices.BinarySearchFunc(s.ranges, p, func(r span, p uint16) int {
+		switch {
+		case r.high < p:
+			return -1
+		case r.low > p:
+			return 1
+		}
+		return 0
+	})
+	if found {
+		return
+	}
+	before := i > 0 && s.ranges[i-1].high == p-1 && p != 0
+	after := i < len(s.ranges) && s.ranges[i].low == p+1 && p != 65535
+	switch {
+	case before && after:
+		s.ranges[i-1].high = s.ranges[i].high
+		s.ranges = slices.Delete(s.ranges, i, i+1)
+	case before:
+		s.ranges[i-1].high = p
+	case after:
+		s.ranges[i].low = p
+	default:
+		s.ranges = slices.Insert(s.ranges, i, span{p, p})
+	}
+}
+
+// AddSet puts all ports of another set into this one.
+func (s *PortSet) AddSet(o PortSet) {
+	for p := range o.All() {
+		s.Add(p)
+	}
+}
+
+// Has says whether a port is in the set.
+func (s PortSet) Has(p uint16) bool {
+	_, found := slices.BinarySearchFunc(s.ranges, p, func(r span, p uint16) int {
+		switch {
+		case r.high < p:
+			return -1
+		case r.low > p:
+			return 1
+		}
+		return 0
+	})
+	return found
+}
+
+// Len counts the ports.
+func (s PortSet) Len() int {
+	n := 0
+	for _, r := range s.ranges {
+		n += int(r.high) - int(r.low) + 1
+	}
+	return n
+}
+
+// All yields the ports in order.
+func (s PortSet) All() iter.Seq[uint16] {
+	return func(yield func(uint16) bool) {
+		for _, r := range s.ranges {
+			for p := int(r.low); p <= int(r.high); p++ {
+				if !yield(uint16(p)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Minus is what is in this set and not in the other.
+func (s PortSet) Minus(o PortSet) PortSet {
+	var d PortSet
+	for p := range s.All() {
+		if !o.Has(p) {
+			d.Add(p)
+		}
+	}
+	return d
+}
+
+// And is what is in both sets.
+func (s PortSet) And(o PortSet) PortSet {
+	var d PortSet
+	for p := range s.All() {
+		if o.Has(p) {
+			d.Add(p)
+		}
+	}
+	return d
+}
+
+// First is the lowest port, 0 of an empty set.
+func (s PortSet) First() uint16 {
+	if len(s.ranges) == 0 {
+		return 0
+	}
+	return s.ranges[0].low
+}
+
+// String gives the ranges as 25,1024-2047.
+func (s PortSet) String() string {
+	var b strings.Builder
+	for i, r := range s.ranges {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.Itoa(int(r.low)))
+		if r.high != r.low {
+			fmt.Fprintf(&b, "-%d", r.high)
+		}
+	}
+	return b.String()
+}
+
+// MarshalText writes what String gives.
+func (s PortSet) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what String gives.
+func (s *PortSet) UnmarshalText(b []byte) error {
+	*s = PortSet{}
+	if len(b) == 0 {
+		return nil
+	}
+	for part := range strings.SplitSeq(string(b), ",") {
+		low, high, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		if !isRange {
+			high = low
+		}
+		l, err1 := strconv.ParseUint(low, 10, 16)
+		h, err2 := strconv.ParseUint(high, 10, 16)
+		if err1 != nil || err2 != nil || l > h {
+			return fmt.Errorf("%q is no port and no range LOW-HIGH", part)
+		}
+		for p := l; p <= h; p++ {
+			s.Add(uint16(p))
+		}
+	}
+	return nil
+}
+
+// Edges are the ports at which a run of ports begins or has just ended.
+func (s PortSet) Edges() []uint16 {
+	var list []uint16
+	for _, r := range s.ranges {
+		list = append(list, r.low)
+		if r.high < 65535 {
+			list = append(list, r.high+1)
+		}
+	}
+	return list
+}

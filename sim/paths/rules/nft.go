@@ -1,0 +1,78 @@
+package rules
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Nftables writes a table for nft -f: what is not in the rules is dropped, and
+// the chain takes the place of whatever table exsim wrote before.
+func Nftables(w io.Writer, title string, list []Rule) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n# Load with: nft -f FILE. Flows that are open already stay open.\n", title)
+	for _, p := range parties(list) {
+		for _, ipv6 := range []bool{false, true} {
+			addrs := p.family(ipv6)
+			if len(p.Addrs) == 0 && !ipv6 {
+				addrs = []string{"192.0.2.1"}
+			}
+			if len(addrs) > 0 {
+				fmt.Fprintf(&b, "define %s = { %s }", p.nft(ipv6), strings.Join(addrs, ", "))
+				if len(p.Addrs) == 0 {
+					b.WriteString(" # put the addresses here")
+				}
+				b.WriteByte('\n')
+			}
+		}
+	}
+	b.WriteString(`
+table inet exsim
+delete table inet exsim
+table inet exsim {
+	chain forward {
+		type filter hook forward priority filter; policy drop;
+		ct state established,related accept
+		ct state invalid drop
+`)
+	for _, r := range list {
+		for _, ipv6 := range []bool{false, true} {
+			if !r.has(ipv6) {
+				continue
+			}
+			family := "ip"
+			if ipv6 {
+				family = "ip6"
+			}
+			fmt.Fprintf(&b, "\t\t%s saddr $%s %s daddr $%s %s dport { %s } ct state new accept comment %q\n",
+				family, r.From.nft(ipv6), family, r.To.nft(ipv6), r.Transport, strings.ReplaceAll(r.Ports.String(), ",", ", "), r.comment())
+		}
+	}
+	b.WriteString("\t}\n}\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// comment is what a rule is for, as long as nft takes it.
+func (r Rule) comment() string {
+	const most = 127
+	text := r.says()
+	if len(text) > most {
+		text = text[:most]
+	}
+	return text
+}
+
+// has says whether both sides of a rule have an address of a family; parties
+// without addresses have IPv4.
+func (r Rule) has(ipv6 bool) bool {
+	side := func(p Party) bool { return len(p.Addrs) == 0 && !ipv6 || len(p.family(ipv6)) > 0 }
+	return side(r.From) && side(r.To)
+}
+
+func (p Party) nft(ipv6 bool) string {
+	if ipv6 {
+		return word(p.Name) + "_6"
+	}
+	return word(p.Name)
+}

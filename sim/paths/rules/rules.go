@@ -1,0 +1,162 @@
+// Package rules writes the flows of a plan as rules of a filter, and reads a
+// filter's rules to say which flows it would stop and what else it lets through.
+package rules
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/exsim/exsim/sim/paths"
+	"github.com/exsim/exsim/sim/profile"
+)
+
+// Party is one side of a rule: a host, or a role that the user puts addresses to.
+type Party struct {
+	Name   string
+	Zone   string
+	Addrs  []netip.Addr // none: to be filled in
+	Server bool         // an Exchange server
+}
+
+// Rule lets new flows through from one party to another.
+type Rule struct {
+	From, To  Party
+	Transport string
+	Ports     paths.PortSet
+	Kind      paths.FlowKind
+	Says      string // what it is for
+}
+
+// Of turns the open flows of a plan between zones into rules, one for each pair
+// of hosts, transport and kind. Flows within a zone need none.
+func Of(p *paths.Plan) []Rule {
+	flows, _ := p.Flows()
+	type key struct {
+		from, to, transport string
+		kind                paths.FlowKind
+	}
+	at := map[key]*Rule{}
+	var order []key
+	for _, f := range flows {
+		if f.Expect != paths.Open || f.Unproven != "" || f.From.Zone == f.To.Zone {
+			continue
+		}
+		k := key{f.From.Name, f.To.Name, f.Transport, f.Kind}
+		r := at[k]
+		if r == nil {
+			r = &Rule{From: party(p, f.From), To: party(p, f.To), Transport: f.Transport, Kind: f.Kind}
+			at[k] = r
+			order = append(order, k)
+		}
+		r.From.add(f.Source)
+		r.To.add(f.Target)
+		r.Ports.AddSet(f.Ports)
+		r.say(f.Protocol)
+	}
+	var list []Rule
+	for _, k := range order {
+		list = append(list, *at[k])
+	}
+	slices.SortStableFunc(list, func(a, b Rule) int {
+		return cmp.Or(cmp.Compare(a.From.Zone, b.From.Zone), cmp.Compare(a.To.Zone, b.To.Zone), cmp.Compare(a.From.Name, b.From.Name), cmp.Compare(a.To.Name, b.To.Name))
+	})
+	return list
+}
+
+// OfEntries turns entries of the catalogue into rules between roles, whose
+// addresses are to be filled in.
+func OfEntries(c *profile.Catalogue, version string, list []*profile.DataPath) []Rule {
+	var out []Rule
+	for _, d := range list {
+		for _, p := range d.Ports {
+			p = p.Corrected()
+			standing := d.Of(p)
+			if d.Kind == profile.KindRule || !p.Ports.Numbered() || p.Transport == "any" || d.From == "" || standing == profile.Contradictory {
+				continue
+			}
+			kind := paths.Documented
+			if standing == profile.Derived {
+				kind = paths.Derived
+			}
+			i := slices.IndexFunc(out, func(r Rule) bool {
+				return r.From.Name == d.From && r.To.Name == d.To && r.Transport == p.Transport && r.Kind == kind
+			})
+			if i < 0 {
+				out = append(out, Rule{From: Party{Name: d.From}, To: Party{Name: d.To, Server: c.IsServer(version, d.To)}, Transport: p.Transport, Kind: kind})
+				i = len(out) - 1
+			}
+			out[i].Ports.AddSet(paths.PortsBetween(p.Ports.Low, p.Ports.High))
+			out[i].say(p.Protocol)
+		}
+	}
+	return out
+}
+
+// say adds a protocol to what a rule is for.
+func (r *Rule) say(protocol string) {
+	if protocol != "" && !slices.Contains(strings.Split(r.Says, ", "), protocol) {
+		r.Says = strings.TrimPrefix(r.Says+", "+protocol, ", ")
+	}
+}
+
+func party(p *paths.Plan, h *paths.Host) Party {
+	return Party{Name: h.Name, Zone: h.Zone, Server: p.IsExchange(h)}
+}
+
+func (p *Party) add(a netip.Addr) {
+	if !slices.Contains(p.Addrs, a) {
+		p.Addrs = append(p.Addrs, a)
+	}
+}
+
+// family are the party's addresses of a family.
+func (p Party) family(ipv6 bool) []string {
+	var list []string
+	for _, a := range p.Addrs {
+		if a.Is6() == ipv6 {
+			list = append(list, a.String())
+		}
+	}
+	return list
+}
+
+// parties lists the parties of rules once each.
+func parties(list []Rule) []Party {
+	var all []Party
+	for _, r := range list {
+		for _, p := range []Party{r.From, r.To} {
+			i := slices.IndexFunc(all, func(o Party) bool { return o.Name == p.Name })
+			if i < 0 {
+				all = append(all, Party{Name: p.Name, Zone: p.Zone})
+				i = len(all) - 1
+			}
+			for _, a := range p.Addrs {
+				all[i].add(a)
+			}
+		}
+	}
+	return all
+}
+
+// word makes a name that every filter's language takes, another one for each.
+func word(name string) string {
+	name = strings.NewReplacer("_", "__", "-", "_", ".", "_d_").Replace(name)
+	if name != "" && name[0] >= '0' && name[0] <= '9' {
+		name = "h_" + name
+	}
+	return name
+}
+
+func (r Rule) says() string {
+	text := fmt.Sprintf("%s > %s", r.From.Name, r.To.Name)
+	if r.Says != "" {
+		text += ": " + r.Says
+	}
+	if r.Kind != paths.Documented {
+		text += " (" + string(r.Kind) + ")"
+	}
+	return text
+}
