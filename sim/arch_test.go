@@ -49,8 +49,12 @@ var mayImport = map[string][]string{
 
 	"sim/lab": {"rtp", "sim", "sim/trace", "sim/profile", "sim/org", "sim/admit", "sim/faults", "sim/gateway", "sim/mailhost",
 		"sim/middlebox"},
-	"sim/paths":       {"sim/profile", "sim/yamlfile"},
-	"sim/paths/rules": {"sim/paths", "sim/profile"},
+	"sim/paths":           {"sim/profile", "sim/yamlfile"},
+	"sim/paths/rules":     {"sim/paths", "sim/profile"},
+	"sim/paths/record":    {"sim/paths"},
+	"sim/paths/ends":      {"sim/paths", "sim/paths/record", "sim/admit", "sim/profile", "sim/transport", "sim/um", "sip", "smtp"},
+	"sim/paths/integrity": {"sim/paths/record"},
+	"sim/paths/truth":     {"sim/paths", "sim/paths/record", "sim/paths/integrity"},
 
 	"sim/simtest": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/gateway", "scenarios", "scenarios/report"},
 
@@ -58,7 +62,7 @@ var mayImport = map[string][]string{
 		"sim/faults", "sim/gateway", "sim/mailhost"},
 	"scenarios/report": {"sim/trace"},
 
-	"cmd/exsim": {"sim", "sim/paths", "sim/paths/rules", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},
+	"cmd/exsim": {"sim", "sim/paths", "sim/paths/rules", "sim/paths/record", "sim/paths/ends", "sim/paths/truth", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},
 	"cmd/bench": {"sim", "sim/admit", "sim/trace", "sim/org"},
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/exsim/exsim/sim/paths"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -123,7 +124,14 @@ steps:
 		{"name is a path", []string{"check", file("p.yaml", "version: 1\nname: ../x\nactors: {}\nsteps: []\n")}, 2, "p.yaml:2:7: name"},
 		{"one name twice", []string{"run", "missed-call", "missed-call"}, 2, "have one name"},
 		{"ports", []string{"ports", "--version", "2016"}, 0, "5060/tcp"},
-		{"ports role", []string{"ports", "--role", "x"}, 2, "no port of role"},
+		{"ports role", []string{"ports", "--role", "x"}, 2, "knows a role"},
+		{"ports listeners", []string{"ports", "--listeners", "--role", "x"}, 2, "no port of role"},
+		{"ports check alone", []string{"ports", "--check", "x"}, 2, "--check wants --plan"},
+		{"ports zones", []string{"ports", "--version", "2016", "--zones", "internet:perimeter", "--format", "csv"}, 0, "e2016-2019-edge-inbound-internet-to-edge,internet-any,edge-transport,25/tcp"},
+		{"plan", []string{"plan", file("plan.yaml", string(paths.Starter()))}, 0, "derived-um-gateway-to-um-service"},
+		{"probe dry", []string{"probe", file("plan.yaml", string(paths.Starter())), "--from", "gw", "--to", "mbx", "--dry-run"}, 0, "gw>mbx tcp/5060  192.0.2.10 -> 198.51.100.20  tcp 5060  expect open"},
+		{"probe whom", []string{"probe", file("plan.yaml", string(paths.Starter())), "--from", "gw", "--to", "mbz"}, 2, "did you mean \"mbx\"?"},
+		{"listen secret", []string{"listen", file("plan.yaml", string(paths.Starter())), "--as", "mbx"}, 2, "share no secret: set EXSIM_SECRET"},
 		{"version", []string{"version"}, 0, "exsim"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/exsim/exsim/scenarios"
+	"github.com/exsim/exsim/sim/paths"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
@@ -31,6 +32,9 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 			if len(args) == 0 {
 				return cmd.Help()
 			}
+			if args[0] == planPurpose {
+				return writePlan(cmd, args[1:])
+			}
 			text, ok := scenarios.StarterText(args[0])
 			if !ok {
 				text, ok = scenarios.ShippedText(args[0])
@@ -42,12 +46,12 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 				_, err := cmd.OutOrStdout().Write(text)
 				return err
 			}
-			return writeNew(cmd, args[1], text)
+			return writeNew(cmd, args[1], text, "exsim check FILE, exsim run FILE --prove")
 		},
 	}
 }
 
-func writeNew(cmd *cobra.Command, name string, text []byte) error {
+func writeNew(cmd *cobra.Command, name string, text []byte, next string) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // a scenario is no secret
 	if errors.Is(err, fs.ErrExist) {
 		return input(fmt.Errorf("%s is there already, and is left as it is", name))
@@ -59,7 +63,7 @@ func writeNew(cmd *cobra.Command, name string, text []byte) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return input(err)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: exsim check %s, exsim run %s --prove\n", name, name, name)
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", name, strings.ReplaceAll(next, "FILE", name))
 	return nil
 }
 
@@ -71,5 +75,17 @@ func purposes() string {
 		first, _, _ := strings.Cut(string(text), "\n")
 		fmt.Fprintf(&b, "  %-12s %s\n", name, strings.TrimPrefix(first, "# "))
 	}
+	fmt.Fprintf(&b, "  %-12s %s\n", planPurpose, "A plan of zones and hosts, for exsim plan, listen and probe.")
 	return b.String()
+}
+
+// planPurpose is the one purpose that makes no scenario.
+const planPurpose = "plan"
+
+func writePlan(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		_, err := cmd.OutOrStdout().Write(paths.Starter())
+		return err
+	}
+	return writeNew(cmd, args[0], paths.Starter(), "exsim plan FILE")
 }

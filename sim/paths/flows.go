@@ -73,6 +73,7 @@ func (p *Plan) Flows() ([]*Flow, []Warning) {
 	}
 	b.extra()
 	b.undocumented()
+	b.disjoint()
 	slices.SortStableFunc(b.flows, func(x, y *Flow) int {
 		return cmp.Or(
 			cmp.Compare(slices.Index(kindOrder, x.Kind), slices.Index(kindOrder, y.Kind)),
@@ -284,6 +285,33 @@ func (f *Flow) Sources() string {
 		}
 	}
 	return strings.Join(list, ", ")
+}
+
+// disjoint leaves each port to one flow: the firmer one, and of these the
+// smaller. The control connection's own port is in no sweep.
+func (b *builder) disjoint() {
+	type way struct {
+		source, target netip.Addr
+		transport      string
+	}
+	order := slices.Clone(b.flows)
+	slices.SortStableFunc(order, func(x, y *Flow) int {
+		return cmp.Or(cmp.Compare(slices.Index(kindOrder, x.Kind), slices.Index(kindOrder, y.Kind)), cmp.Compare(x.Ports.Len(), y.Ports.Len()))
+	})
+	taken := map[way]PortSet{}
+	gone := map[*Flow]bool{}
+	for _, f := range order {
+		w := way{f.Source, f.Target, f.Transport}
+		set := taken[w]
+		if f.Kind == Unrestricted && f.Transport == "tcp" {
+			set.Add(b.p.Control)
+		}
+		f.Ports = f.Ports.Minus(set)
+		gone[f] = f.Ports.Len() == 0 && f.Unproven == ""
+		set.AddSet(f.Ports)
+		taken[w] = set
+	}
+	b.flows = slices.DeleteFunc(b.flows, func(f *Flow) bool { return gone[f] })
 }
 
 // extra adds the user's own paths.

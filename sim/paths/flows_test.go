@@ -176,3 +176,12 @@ func TestPortSet(t *testing.T) {
 	require.Equal(t, 64513, r.Len())
 	require.Error(t, r.UnmarshalText([]byte("9-3")))
 }
+
+// The plan to start from is right.
+func TestStarter(t *testing.T) {
+	p, err := Load("starter.yaml", Starter())
+	require.NoError(t, err)
+	flows, warnings := p.Flows()
+	require.NotEmpty(t, flows)
+	require.Empty(t, warnings)
+}

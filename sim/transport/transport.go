@@ -57,10 +57,6 @@ func NewReceiveConnector(key string, conf Config) (*smtp.Server, error) {
 	}
 	c := &ReceiveConnector{conf: conf, fact: fact}
 	p := &conf.Profile.SMTP
-	replies := map[smtp.Reply]string{}
-	for name, text := range conf.Profile.Replies {
-		replies[smtp.Reply(name)] = text
-	}
 	return smtp.New(smtp.Config{
 		Backend: c,
 		Banner: func(now time.Time) string {
@@ -68,7 +64,7 @@ func NewReceiveConnector(key string, conf Config) (*smtp.Server, error) {
 		},
 		Hello:          func(remote netip.Addr) string { return c.fill(p.Hello, "ip", remote.String()) },
 		Keywords:       c.keywords,
-		Replies:        replies,
+		Replies:        Replies(conf.Profile),
 		TLS:            &tls.Config{Certificates: []tls.Certificate{conf.Cert}, MinVersion: tls.VersionTLS12},
 		MaxMessageSize: fact.MaxMessageSize,
 		MaxRecipients:  fact.MaxRecipients,
@@ -87,59 +83,8 @@ func (c *ReceiveConnector) fill(text, key, value string) string {
 	return strings.NewReplacer("{fqdn}", c.conf.Server.FQDN, "{"+key+"}", value).Replace(text)
 }
 
-// keywords computes the lines of EHLO from the connector's settings, in the
-// order that every public transcript of Exchange shows.
-func (c *ReceiveConnector) keywords(tls bool) []string {
-	f, p := c.fact, &c.conf.Profile.SMTP
-	var k []string
-	switch f.Size {
-	case "value":
-		k = append(k, "SIZE "+strconv.FormatInt(f.MaxMessageSize, 10))
-	case "bare":
-		k = append(k, "SIZE")
-	}
-	k = append(k, p.Features...)
-	if f.TLS && !tls {
-		k = append(k, "STARTTLS")
-	}
-	if f.ExchangeServer && !tls {
-		k = append(k, "X-ANONYMOUSTLS")
-	}
-	if m := c.mechanisms(tls); m != "" {
-		k = append(k, "AUTH "+m)
-	}
-	if f.ExchangeServer {
-		k = append(k, "X-EXPS GSSAPI NTLM")
-	}
-	k = append(k, p.BodyFeatures...)
-	tail := f.Tail
-	if len(tail) == 0 && f.ExchangeServer {
-		tail = []string{"XRDST"}
-	}
-	for _, t := range tail {
-		if t == "XRDST" && p.UTF8 {
-			k = append(k, "SMTPUTF8")
-		}
-		k = append(k, t)
-	}
-	return k
-}
-
-// mechanisms are those of AUTH, in Exchange's order.
-func (c *ReceiveConnector) mechanisms(tls bool) string {
-	f := c.fact
-	var m []string
-	if f.Integrated && f.GSSAPI {
-		m = append(m, "GSSAPI")
-	}
-	if f.Integrated {
-		m = append(m, "NTLM")
-	}
-	if f.Basic && (tls || !f.BasicRequiresTLS) {
-		m = append(m, "LOGIN")
-	}
-	return strings.Join(m, " ")
-}
+// keywords computes the lines of EHLO from the connector's settings.
+func (c *ReceiveConnector) keywords(tls bool) []string { return Keywords(c.conf.Profile, c.fact, tls) }
 
 // Replies of the back end.
 const (

@@ -36,6 +36,7 @@ type Decision struct {
 type Finding struct {
 	Flow      *paths.Flow // that is stopped, nil of what is open beside the plan
 	From, To  string
+	Target    netip.Addr
 	Transport string
 	Ports     paths.PortSet
 	By        string
@@ -131,7 +132,7 @@ func sweep(f Filter, edges []uint16, p Packet, ports paths.PortSet, want func(De
 		}
 		k := reason{last.By, last.Depends}
 		if by[k] == nil {
-			by[k] = &Finding{Transport: p.Transport, By: last.By, Depends: last.Depends}
+			by[k] = &Finding{Target: p.To, Transport: p.Transport, By: last.By, Depends: last.Depends}
 			order = append(order, k)
 		}
 		by[k].Ports.Add(port)

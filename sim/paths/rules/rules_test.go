@@ -107,8 +107,8 @@ func TestCheckNftables(t *testing.T) {
 	failed, err := Tell(&b, stopped, beside)
 	require.NoError(t, err)
 	require.True(t, failed)
-	require.Contains(t, b.String(), "FAIL  gw-1 > mbx  udp/20500-20999  by policy drop of chain f forward\n        documented (e2013-2016-um-rtp-worker-process, ")
-	require.Contains(t, b.String(), "warn  gw-1 > mbx  tcp/5062  by policy drop")
+	require.Contains(t, b.String(), "FAIL  gw-1 > mbx (10.77.2.3)  udp/20500-20999  by policy drop of chain f forward\n        documented (e2013-2016-um-rtp-worker-process, ")
+	require.Contains(t, b.String(), "warn  gw-1 > mbx (10.77.2.3)  tcp/5062  by policy drop")
 }
 
 func TestCheckCSV(t *testing.T) {

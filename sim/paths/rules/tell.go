@@ -18,7 +18,7 @@ func Tell(w io.Writer, stopped, beside []Finding) (failed bool, err error) {
 		} else {
 			failed = true
 		}
-		fmt.Fprintf(&b, "  %s  %s > %s  %s/%s%s  by %s\n        %s (%s)\n", word, f.From, f.To, f.Transport, f.Ports, f.condition(), f.By, f.Flow.Kind, f.Flow.Sources())
+		fmt.Fprintf(&b, "  %s  %s > %s (%s)  %s/%s%s  by %s\n        %s (%s)\n", word, f.From, f.To, f.Target, f.Transport, f.Ports, f.condition(), f.By, f.Flow.Kind, f.Flow.Sources())
 	}
 	fmt.Fprintf(&b, "let through by the rules, and not in the plan: %s\n", count(len(beside)))
 	for _, f := range beside {
@@ -28,7 +28,7 @@ func Tell(w io.Writer, stopped, beside []Finding) (failed bool, err error) {
 		} else {
 			failed = true
 		}
-		fmt.Fprintf(&b, "  %s  %s > %s  %s/%s%s  by %s\n", word, f.From, f.To, f.Transport, f.Ports, f.condition(), f.By)
+		fmt.Fprintf(&b, "  %s  %s > %s (%s)  %s/%s%s  by %s\n", word, f.From, f.To, f.Target, f.Transport, f.Ports, f.condition(), f.By)
 	}
 	_, err = io.WriteString(w, b.String())
 	return failed, err

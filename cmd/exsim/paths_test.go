@@ -1,0 +1,196 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const voicePlan = `plan: 1
+name: voice
+exchange: "2013"
+contact: noc@example.net
+zones: [{name: voice, kind: internal}, {name: inside, kind: internal}]
+hosts:
+  - {name: gw, zone: voice, roles: [voip-gateway], addresses: [10.77.1.2, "fd77:1::2"], rtp: {low: 30000, high: 30019}}
+  - {name: mbx, zone: inside, roles: [client-access, mailbox], addresses: [10.77.2.2, "fd77:2::2"]}
+rtp: {low: 20000, high: 20499}
+uses: [um-calls, um-outgoing]
+closed: {sample: 4}
+`
+
+func voiceNetwork(t *testing.T) *network {
+	t.Parallel()
+	return newNetwork(t, []string{"10.77.1.2", "fd77:1::2"}, []string{"10.77.2.2", "fd77:2::2"})
+}
+
+// What our own rules let through is found open, and nothing else is: the plan
+// is proven against a real firewall, both ways and in both families.
+func TestPathsThroughOwnRules(t *testing.T) {
+	n := voiceNetwork(t)
+	plan := planFile(t, voicePlan)
+	code, rules, errs := runExsim(t, "ports", "--plan", plan, "--format", "nft")
+	require.Zero(t, code, errs)
+	n.rules(strings.Replace(rules, "ct state invalid drop", "ct state invalid drop\n\t\ttcp dport 7800 accept", 1))
+	n.listen(n.B, plan, "mbx")
+	code, rows, errs := n.probe(n.A, plan, "gw", "mbx")
+	for key, r := range rows {
+		require.Equal(t, "pass", r.Level, "%s: %+v", key, r)
+	}
+	require.Zero(t, code, errs)
+	require.Equal(t, "open", rows["gw>mbx tcp/5060"].Found)
+	require.Equal(t, "open", rows["gw>mbx tcp/5061 v6"].Found)
+	require.Equal(t, "open", rows["gw>mbx udp/20000-20499 v6"].Found)
+	require.Equal(t, "open", rows["mbx>gw udp/30000-30019"].Found)
+	require.Equal(t, "dropped", rows["gw>mbx udp/5060"].Found)
+
+	json := n.must("ip", "netns", "exec", n.R, "nft", "-j", "list", "ruleset")
+	file := planFile(t, json)
+	code, out, errs := runExsim(t, "ports", "--plan", plan, "--check", file)
+	require.Contains(t, out, "needed by the plan: none\n", errs)
+	require.Equal(t, 4, strings.Count(out, "tcp/7800"), out) // ours, and no path of the plan; both ways and families
+	require.Equal(t, 1, code)
+}
+
+// Each way of closing a path has its name, its side and its rule.
+func TestPathsClosed(t *testing.T) {
+	n := voiceNetwork(t)
+	plan := planFile(t, voicePlan)
+	n.listen(n.B, plan, "mbx")
+	n.rules(forward("accept",
+		"tcp dport 5060 ip version 4 drop",
+		"tcp dport 5061 ip version 4 reject with tcp reset",
+		"tcp dport 5062 ip version 4 reject with icmp type admin-prohibited",
+		"udp dport 20100-20199 ip version 4 drop",
+		"udp sport 20250-20349 ip version 4 drop",
+		"udp dport 30000-30019 ip version 4 reject",
+		"tcp sport 5065 tcp flags & (syn | rst) == 0 ip version 4 drop",
+	))
+	code, rows, _ := n.probe(n.A, plan, "gw", "mbx")
+	require.Equal(t, 1, code)
+	for key, want := range map[string]string{
+		"gw>mbx tcp/5060": "dropped", "gw>mbx tcp/5061": "refused", "gw>mbx tcp/5062": "refused", "gw>mbx tcp/5063": "open",
+		"gw>mbx tcp/5065": "silent at the protocol level", "gw>mbx udp/20000-20499": "partly open", "mbx>gw udp/30000-30019": "refused",
+		"gw>mbx tcp/5060 v6": "open", "gw>mbx udp/20000-20499 v6": "open", "mbx>gw udp/30000-30019 v6": "open",
+	} {
+		require.Equal(t, want, rows[key].Found, "%s: %+v", key, rows[key])
+		require.Equal(t, "network", rows[key].Side)
+	}
+	require.Equal(t, "add: accept tcp from 10.77.1.2 to 10.77.2.2 port 5060", rows["gw>mbx tcp/5060"].Rule)
+	require.Contains(t, rows["gw>mbx tcp/5060"].Cause, "nothing arrived at mbx, which listened")
+	parts := map[string]string{}
+	for _, p := range rows["gw>mbx udp/20000-20499"].Parts {
+		parts[p.Found] = p.Ports
+	}
+	require.NotEmpty(t, parts["dropped in one direction"])
+	code, rows, _ = n.probe(n.A, plan, "gw", "mbx", "--full")
+	require.Equal(t, 1, code)
+	for _, p := range rows["gw>mbx udp/20000-20499"].Parts {
+		parts[p.Found] = p.Ports
+	}
+	require.Equal(t, map[string]string{"open": "20000-20099,20200-20249,20350-20499", "dropped": "20100-20199", "dropped in one direction": "20250-20349"}, parts)
+	require.Equal(t, "open", rows["gw>mbx tcp/5062 v6"].Found)
+}
+
+// A path that must be closed and is open fails, and so does nothing else.
+func TestPathsOpenBeside(t *testing.T) {
+	n := voiceNetwork(t)
+	plan := planFile(t, voicePlan)
+	n.listen(n.B, plan, "mbx")
+	n.rules("")
+	code, rows, _ := n.probe(n.A, plan, "gw", "mbx")
+	require.Equal(t, 1, code)
+	for key, r := range rows {
+		want := "pass"
+		switch r.Kind {
+		case "undocumented":
+			want = "fail"
+		case "contradictory":
+			want = "warn"
+		}
+		require.Equal(t, want, r.Level, "%s: %+v", key, r)
+		require.Equal(t, "open", r.Found, key)
+	}
+}
+
+// A filter that limits new flows is named so, and not called closed.
+func TestPathsLimited(t *testing.T) {
+	n := voiceNetwork(t)
+	plan := planFile(t, voicePlan)
+	n.listen(n.B, plan, "mbx")
+	n.rules(forward("accept", "udp dport 20000-20499 limit rate over 25/second burst 20 packets drop"))
+	_, rows, _ := n.probe(n.A, plan, "gw", "mbx", "--full")
+	r := rows["gw>mbx udp/20000-20499"]
+	require.Equal(t, "slowed by a limit on new flows", r.Found, "%+v", r)
+	require.Equal(t, "warn", r.Level)
+}
+
+// Without a control connection each end writes its record, and both are joined.
+func TestPathsMerged(t *testing.T) {
+	n := voiceNetwork(t)
+	plan := planFile(t, voicePlan)
+	dir := t.TempDir()
+	stop := n.listen(n.B, plan, "mbx", "--alone", "--record", dir+"/mbx.jsonl")
+	n.rules(forward("drop", "ct state established accept", "udp dport 20000-20499 accept", "tcp dport 5060 accept", "udp dport 123 accept"))
+	c := n.in(t.Context(), n.A, "probe", plan, "--from", "gw", "--to", "mbx", "--alone", "--record", dir+"/gw.jsonl", "--rate", "-1", "--timeout", "400ms")
+	out, err := c.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "--merge")
+	stop()
+	code, text, errs := runExsim(t, "probe", plan, "--merge", dir+"/gw.jsonl", "--merge", dir+"/mbx.jsonl", "--format", "json")
+	require.Equal(t, 1, code, errs)
+	rows := truthRows(t, []byte(text), errs)
+	require.Equal(t, "open", rows["gw>mbx udp/20000-20499"].Found)
+	require.Equal(t, "open", rows["gw>mbx tcp/5060"].Found)
+	require.Equal(t, "dropped", rows["gw>mbx tcp/5061"].Found)
+	code, text, errs = runExsim(t, "probe", plan, "--merge", dir+"/gw.jsonl", "--format", "json")
+	require.Equal(t, 1, code, errs)
+	rows = truthRows(t, []byte(text), errs)
+	require.Equal(t, "open", rows["gw>mbx tcp/5060"].Found, "the answer bears the other end's code")
+	require.Equal(t, "not proven", rows["gw>mbx udp/5060"].Found, "UDP is not judged from one end")
+}
+
+// A record that was cut short is a valid part, and a later run goes on with it.
+func TestPathsResume(t *testing.T) {
+	n := voiceNetwork(t)
+	plan := planFile(t, voicePlan)
+	n.listen(n.B, plan, "mbx")
+	n.rules("")
+	file := t.TempDir() + "/gw.jsonl"
+	ctx := t.Context()
+	c := n.in(ctx, n.A, "probe", plan, "--from", "gw", "--to", "mbx", "--record", file, "--rate", "10", "--full")
+	require.NoError(t, c.Start())
+	require.Eventually(t, func() bool {
+		out, _ := exec.Command("grep", "-c", `"sent"`, file).Output()
+		return strings.TrimSpace(string(out)) != "" && strings.TrimSpace(string(out)) != "0"
+	}, waitLong, tick)
+	require.NoError(t, c.Process.Signal(interrupt))
+	_ = c.Wait()
+	code, text, errs := runExsim(t, "probe", plan, "--merge", file)
+	require.Contains(t, text, "INCOMPLETE: the record of gw was cut short", errs)
+	require.NotEqual(t, 2, code)
+	code, rows, errs := n.probe(n.A, plan, "gw", "mbx", "--record", file, "--resume")
+	require.Equal(t, 1, code, errs)
+	require.Equal(t, "open", rows["gw>mbx udp/20000-20499"].Found, errs)
+	require.Equal(t, "open", rows["mbx>gw tcp/5060"].Found)
+}
+
+// Strangers get no answer, and no order is taken from them.
+func TestPathsStrangers(t *testing.T) {
+	n := voiceNetwork(t)
+	plan := planFile(t, voicePlan)
+	n.listen(n.B, plan, "mbx")
+	n.rules("")
+	ctx := t.Context()
+	c := n.in(ctx, n.A, "probe", plan, "--from", "gw", "--to", "mbx")
+	c.Env = append(c.Env, secretVariable+"=another secret, as long")
+	out, err := c.CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "does not know the secret")
+	other := planFile(t, voicePlan+"extra: [{from: gw, to: mbx, ports: 8443}]\n")
+	out, err = n.in(ctx, n.A, "probe", other, "--from", "gw", "--to", "mbx").CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "does not know the secret", "the key is of the plan")
+}

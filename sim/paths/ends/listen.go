@@ -1,0 +1,302 @@
+package ends
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/exsim/exsim/sim/paths"
+	"github.com/exsim/exsim/sim/paths/record"
+)
+
+// Bounds of what strangers can make a listener keep or do.
+const (
+	maxStrange    = 8
+	strangeOctets = 128
+	maxSources    = 8
+	maxConns      = 256 // at once, of a flow
+	dialogueTime  = 20 * time.Second
+)
+
+// inbox is where a flow arrives.
+type inbox struct {
+	e    *End
+	flow *paths.Flow
+	wg   sync.WaitGroup
+
+	closers []io.Closer
+	serve   func(nc net.Conn) // a dialogue, nil for tokens
+
+	mu      sync.Mutex
+	got     record.Got
+	sources map[netip.Addr]bool
+	conns   map[net.Conn]bool
+	closed  bool
+}
+
+// open listens on some ports of a flow. What cannot be bound is told.
+func (e *End) open(f *paths.Flow, ports paths.PortSet) (*inbox, *record.Bound) {
+	in := &inbox{e: e, flow: f, got: record.Got{Flow: f.ID}, sources: map[netip.Addr]bool{}, conns: map[net.Conn]bool{}}
+	b := &record.Bound{Flow: f.ID}
+	in.equip()
+	for p := range ports.All() {
+		err := in.bind(p)
+		switch {
+		case err == nil:
+			b.Ports.Add(p)
+		case errors.Is(err, syscall.EADDRINUSE):
+			b.Held.Add(p)
+		default:
+			if b.Failed == nil {
+				b.Failed = map[string]paths.PortSet{}
+			}
+			why := reason(err)
+			set := b.Failed[why]
+			set.Add(p)
+			b.Failed[why] = set
+		}
+	}
+	return in, b
+}
+
+// reason is why a socket was refused, without its address.
+func reason(err error) string {
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return "no privilege for ports below 1024 (run as root, or once: sudo setcap cap_net_bind_service=+ep PATH-OF-EXSIM)"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "the address is none of this machine"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "no more open files (ulimit -n)"
+	}
+	var e syscall.Errno
+	if errors.As(err, &e) {
+		return e.Error()
+	}
+	return err.Error()
+}
+
+func (in *inbox) bind(port uint16) error {
+	at := in.e.bound(in.flow.Listen, port)
+	if in.flow.Transport == "udp" {
+		pc, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+		if err != nil {
+			return err
+		}
+		in.closers = append(in.closers, pc)
+		in.wg.Go(func() { in.datagrams(pc, port) })
+		return nil
+	}
+	ln, err := net.Listen("tcp", at.String())
+	if err != nil {
+		return err
+	}
+	in.closers = append(in.closers, ln)
+	in.wg.Go(func() { in.accept(ln, port) })
+	return nil
+}
+
+// close ends the listening and returns what arrived.
+func (in *inbox) close() record.Got {
+	in.mu.Lock()
+	in.closed = true
+	conns := in.conns
+	in.mu.Unlock()
+	for _, c := range in.closers {
+		_ = c.Close()
+	}
+	for nc := range conns {
+		_ = nc.Close()
+	}
+	in.wg.Wait()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.got.Sources = len(in.sources)
+	return in.got
+}
+
+// settle waits until the dialogues that are under way have ended, for a while.
+func (in *inbox) settle(ctx context.Context) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		in.mu.Lock()
+		n := len(in.conns)
+		in.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (in *inbox) accept(ln net.Listener, port uint16) {
+	for {
+		nc, err := ln.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			time.Sleep(50 * time.Millisecond) // out of descriptors: the listener must survive it
+			continue
+		}
+		if !in.take(nc, port) {
+			_ = nc.Close()
+			continue
+		}
+		in.wg.Go(func() {
+			defer in.drop(nc)
+			_ = nc.SetDeadline(time.Now().Add(dialogueTime))
+			in.converse(nc, port)
+		})
+	}
+}
+
+func (in *inbox) take(nc net.Conn, port uint16) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed || len(in.conns) >= maxConns {
+		return false
+	}
+	in.conns[nc] = true
+	in.got.Accepted.Add(port)
+	return true
+}
+
+func (in *inbox) drop(nc net.Conn) {
+	_ = nc.Close()
+	in.mu.Lock()
+	delete(in.conns, nc)
+	in.mu.Unlock()
+}
+
+// converse serves one connection: TLS first where the flow begins with it.
+func (in *inbox) converse(nc net.Conn, port uint16) {
+	done := make(chan struct{})
+	from := remote(nc)
+	t := newTap(nc, func(t *tap) {
+		in.heard(t, port, from)
+		close(done)
+	})
+	if secure(in.flow) {
+		s := tls.Server(t, &tls.Config{Certificates: []tls.Certificate{in.e.cert}, MinVersion: tls.VersionTLS12, NextProtos: alpn(in.flow), ClientAuth: tls.RequestClientCert})
+		if err := s.Handshake(); err != nil {
+			t.tls = &record.TLS{Error: err.Error()}
+			_ = t.Close()
+			return
+		}
+		t = t.inner(s, &in.e.cert)
+	}
+	if in.serve != nil {
+		in.serve(t)
+		<-done
+		return
+	}
+	in.line(t, port)
+	_ = t.Close()
+}
+
+// alpn are the protocols that both ends of a flow offer: what a proxy picks
+// otherwise betrays it.
+func alpn(f *paths.Flow) []string {
+	if f.Protocol == "HTTPS" {
+		return []string{"http/1.1"}
+	}
+	return nil
+}
+
+// line answers a token.
+func (in *inbox) line(t *tap, port uint16) {
+	b, err := bufio.NewReaderSize(t, 512).ReadSlice('\n')
+	if err != nil {
+		return
+	}
+	if nonce, ok := findToken(in.e.key, wordProbe, in.flow, port, b); ok {
+		_, _ = t.Write(replyLine(in.e.key, in.flow, port, nonce))
+	}
+}
+
+// heard takes what a connection said.
+func (in *inbox) heard(t *tap, port uint16, from netip.AddrPort) {
+	stream := t.stream()
+	_, ok := findToken(in.e.key, wordProbe, in.flow, port, stream.Received)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !ok && !in.got.Arrived.Has(port) && (len(stream.Received) > 0 || stream.TLS != nil) {
+		in.strange(port, from, stream.Received)
+	}
+	if ok {
+		in.arrived(port, from)
+	}
+	if in.flow.Ports.Len() == 1 && (ok || in.got.Stream == nil) {
+		if in.got.Stream != nil && stream.TLS == nil {
+			stream.TLS = in.got.Stream.TLS
+		}
+		in.got.Stream = stream
+	}
+}
+
+// arrived notes a good token; the lock is held.
+func (in *inbox) arrived(port uint16, from netip.AddrPort) {
+	in.got.Arrived.Add(port)
+	if len(in.got.From) < maxSources && !slices.Contains(in.got.From, from) {
+		in.got.From = append(in.got.From, from)
+	}
+	if len(in.sources) < 1<<10 {
+		in.sources[from.Addr()] = true
+	}
+}
+
+// strange notes what bears no good token; the lock is held.
+func (in *inbox) strange(port uint16, from netip.AddrPort, b []byte) {
+	if len(in.got.Strange) < maxStrange {
+		in.got.Strange = append(in.got.Strange, record.Strange{Port: port, From: from, At: time.Now(), Head: append([]byte(nil), b[:min(len(b), strangeOctets)]...)})
+	}
+}
+
+// datagrams answers tokens; nothing else is answered.
+func (in *inbox) datagrams(pc *net.UDPConn, port uint16) {
+	b := make([]byte, 1500)
+	for {
+		n, from, err := pc.ReadFromUDPAddrPort(b)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue // an ICMP error of an earlier answer
+		}
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		nonce, ok := findToken(in.e.key, wordProbe, in.flow, port, b[:n])
+		in.mu.Lock()
+		if ok && isLine(b[:n], wordProbe) {
+			in.arrived(port, from)
+		} else {
+			in.strange(port, from, b[:n])
+		}
+		in.mu.Unlock()
+		if ok {
+			_, _ = pc.WriteToUDPAddrPort(replyLine(in.e.key, in.flow, port, nonce), from)
+		}
+	}
+}
+
+func remote(nc net.Conn) netip.AddrPort {
+	a, err := netip.ParseAddrPort(nc.RemoteAddr().String())
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}

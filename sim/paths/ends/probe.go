@@ -1,0 +1,257 @@
+package ends
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/exsim/exsim/sim/paths"
+	"github.com/exsim/exsim/sim/paths/record"
+)
+
+// outcome is what became of one port, as the sender saw it.
+type outcome int
+
+const (
+	lost outcome = iota // nothing came back
+	answered
+	served
+	refused
+	barred
+	reset
+	cut
+	silent
+	mangled
+	failed // by this machine
+)
+
+// attempt is one probe of one port.
+type attempt struct {
+	outcome outcome
+	why     string // of failed
+	from    netip.AddrPort
+	stream  *record.Stream
+}
+
+// Probe sends to some ports of a flow and records what became of it. held are
+// those on which another program of the far machine listens: they are asked
+// gently.
+func (e *End) probe(ctx context.Context, f *paths.Flow, ports, held paths.PortSet) error {
+	begin := time.Now()
+	s := &record.Sent{Flow: f.ID, At: begin, Tried: ports}
+	c := &collector{sent: s}
+	e.pass(ctx, f, ports, held, 0, c)
+	if again := c.lost().Minus(held); f.Expect == paths.Open && again.Len() > 0 && ctx.Err() == nil {
+		e.again(ctx, f, again, c)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // a part of a flow says nothing: it is tried again whole
+	}
+	s.Took = time.Since(begin)
+	e.add(record.Line{Sent: s})
+	return nil
+}
+
+// pass probes ports once, at the common pace or a slower one.
+func (e *End) pass(ctx context.Context, f *paths.Flow, ports, held paths.PortSet, slower time.Duration, c *collector) {
+	if f.Transport == "udp" && ports.Len() >= sharedFrom {
+		e.shared(ctx, f, ports, slower, c)
+		return
+	}
+	var wg sync.WaitGroup
+	for p := range ports.All() {
+		if e.pace.begin(ctx, slower) != nil {
+			break
+		}
+		wg.Go(func() {
+			defer e.pace.end()
+			var a attempt
+			if f.Transport == "udp" {
+				a = e.datagram(ctx, f, p)
+			} else {
+				a = e.connect(ctx, f, p, held.Has(p))
+			}
+			c.put(p, a)
+		})
+	}
+	wg.Wait()
+}
+
+// A second pass asks a few of the lost again, slowly: a filter that limits new
+// flows lets them pass then.
+const (
+	againMost = 64
+	againPace = 20 // a second
+)
+
+func (e *End) again(ctx context.Context, f *paths.Flow, again paths.PortSet, c *collector) {
+	if c.sent.Tried.Len() == 1 {
+		return
+	}
+	var some paths.PortSet
+	step := max(again.Len()/againMost, 1)
+	n := 0
+	for p := range again.All() {
+		if n%step == 0 && some.Len() < againMost {
+			some.Add(p)
+		}
+		n++
+	}
+	e.pass(ctx, f, some, paths.PortSet{}, time.Second/againPace, c)
+	c.sent.Slowly = some.And(c.sent.Answered)
+}
+
+// collector gathers attempts into a record.
+type collector struct {
+	mu   sync.Mutex
+	sent *record.Sent
+}
+
+func (c *collector) put(port uint16, a attempt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.sent
+	if set := map[outcome]*paths.PortSet{answered: &s.Answered, served: &s.Served, refused: &s.Refused, barred: &s.Barred, reset: &s.Reset,
+		cut: &s.Cut, silent: &s.Silent, mangled: &s.Mangled}[a.outcome]; set != nil {
+		set.Add(port)
+	}
+	if a.outcome == failed {
+		if s.Failed == nil {
+			s.Failed = map[string]paths.PortSet{}
+		}
+		set := s.Failed[a.why]
+		set.Add(port)
+		s.Failed[a.why] = set
+	}
+	if a.from.IsValid() && len(s.From) < maxSources {
+		s.From = append(s.From, a.from)
+	}
+	if a.stream != nil {
+		s.Stream = a.stream
+	}
+}
+
+// lost are the ports that nothing came back from.
+func (c *collector) lost() paths.PortSet {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Lost(c.sent)
+}
+
+// Lost are the ports of a record from which nothing came back.
+func Lost(s *record.Sent) paths.PortSet {
+	rest := s.Tried
+	for _, set := range []paths.PortSet{s.Answered, s.Served, s.Refused, s.Barred, s.Reset, s.Cut, s.Silent, s.Mangled} {
+		rest = rest.Minus(set)
+	}
+	for _, set := range s.Failed {
+		rest = rest.Minus(set)
+	}
+	return rest
+}
+
+// connect probes a TCP port.
+func (e *End) connect(ctx context.Context, f *paths.Flow, port uint16, held bool) attempt {
+	dial, cancel := context.WithTimeout(ctx, e.conf.Limits.Timeout)
+	defer cancel()
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.Source, 0))}
+	nc, err := d.DialContext(dial, "tcp", e.bound(f.Target, port).String())
+	if err != nil {
+		return dialFailure(err)
+	}
+	defer nc.Close()
+	_ = nc.SetDeadline(time.Now().Add(2*e.conf.Limits.Timeout + time.Second))
+	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
+	defer stop()
+	a := e.speak(newTap(nc, nil), f, port, held)
+	a.from, _ = netip.ParseAddrPort(nc.LocalAddr().String())
+	return a
+}
+
+// dialFailure says what kept a connection from being made.
+func dialFailure(err error) attempt {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return attempt{outcome: refused}
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.ENOPROTOOPT):
+		return attempt{outcome: barred, why: reason(err)}
+	case errors.Is(err, syscall.ECONNRESET):
+		return attempt{outcome: reset}
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, syscall.ETIMEDOUT):
+		return attempt{outcome: lost}
+	}
+	return attempt{outcome: failed, why: reason(err)}
+}
+
+// readFailure says how a connection ended that had been made.
+func readFailure(err error) outcome {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return reset
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return silent
+	}
+	return cut
+}
+
+// datagram probes a UDP port with a socket of its own, which learns of ICMP
+// errors.
+func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16) attempt {
+	nc, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(f.Source, 0)), net.UDPAddrFromAddrPort(e.bound(f.Target, port)))
+	if err != nil {
+		return dialFailure(err)
+	}
+	defer func() { _ = nc.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
+	defer stop()
+	a := attempt{}
+	a.from, _ = netip.ParseAddrPort(nc.LocalAddr().String())
+	b := make([]byte, 1500)
+	for range e.conf.Limits.Tries {
+		if _, err := nc.Write(probeLine(e.key, f, port, newNonce(), e.conf.Plan.Contact)); err != nil {
+			a.outcome = datagramFailure(err)
+			if a.outcome == failed {
+				a.why = reason(err)
+			}
+			return a
+		}
+		_ = nc.SetReadDeadline(time.Now().Add(e.conf.Limits.Timeout / time.Duration(e.conf.Limits.Tries)))
+		n, err := nc.Read(b)
+		if err == nil {
+			a.outcome = e.answer(f, port, b[:n])
+			return a
+		}
+		if o := datagramFailure(err); o != lost {
+			a.outcome = o
+			return a
+		}
+	}
+	return a
+}
+
+// answer judges what came back.
+func (e *End) answer(f *paths.Flow, port uint16, b []byte) outcome {
+	if _, ok := findToken(e.key, wordReply, f, port, b); !ok || !isLine(b, wordReply) {
+		return mangled
+	}
+	return answered
+}
+
+func datagramFailure(err error) outcome {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return refused
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.ENOPROTOOPT):
+		return barred
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return lost
+	}
+	return failed
+}

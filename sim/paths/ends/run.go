@@ -1,0 +1,181 @@
+package ends
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/exsim/exsim/sim/paths"
+	"github.com/exsim/exsim/sim/paths/record"
+)
+
+// maxBatch is how many ports are open at once at the receiver: it stays under
+// the usual limit of open files.
+const maxBatch = 8192
+
+// Between probes every flow between this end and a listening one, in both
+// directions unless oneWay, and keeps what both record. Flows that skip names
+// are left out.
+func (e *End) Between(ctx context.Context, peer *paths.Host, oneWay bool, skip func(flow string) bool) error {
+	a, clock, err := e.ask(ctx, peer)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	stop := context.AfterFunc(ctx, func() { _ = a.w.nc.Close() })
+	defer stop()
+	e.Begin(clock)
+	for _, step := range []struct {
+		from, to string
+		run      func(context.Context, []part) error
+	}{{e.conf.Host.Name, peer.Name, a.outwards}, {peer.Name, e.conf.Host.Name, a.inwards}} {
+		if oneWay && step.from == peer.Name {
+			break
+		}
+		list := e.batches(step.from, step.to, skip)
+		for i, parts := range list {
+			e.say("%s > %s: %d of %d, %d paths", step.from, step.to, i+1, len(list), len(parts))
+			if err := step.run(ctx, parts); err != nil {
+				return cmp.Or(ctx.Err(), err)
+			}
+		}
+	}
+	figures, err := a.do(order{Do: "figures"}, controlWait)
+	a.keep(figures.Lines)
+	return err
+}
+
+// batches are the flows from one host to another, in lots of so many ports as
+// can be open at once.
+func (e *End) batches(from, to string, skip func(flow string) bool) [][]part {
+	var list [][]part
+	var lot []part
+	n := 0
+	for _, f := range Flows(e.conf.Plan, from, to) {
+		if skip != nil && skip(f.ID) {
+			continue
+		}
+		p := part{Flow: f.ID, flow: f}
+		for port := range e.Ports(f).All() {
+			p.Ports.Add(port)
+			if n++; n == maxBatch {
+				list, lot, n = append(list, append(lot, p)), nil, 0
+				p.Ports = paths.PortSet{}
+			}
+		}
+		if p.Ports.Len() > 0 {
+			lot = append(lot, p)
+		}
+	}
+	if len(lot) > 0 {
+		list = append(list, lot)
+	}
+	return list
+}
+
+// outwards probes from here to there.
+func (a *asker) outwards(ctx context.Context, parts []part) error {
+	opened, err := a.do(order{Do: "open", Parts: parts}, time.Minute)
+	if err != nil {
+		return err
+	}
+	for _, l := range opened.Lines {
+		for i := range parts {
+			if l.Bound != nil && l.Bound.Flow == parts[i].Flow {
+				parts[i].Held = l.Bound.Held
+			}
+		}
+	}
+	if err := a.e.probeAll(ctx, parts); err != nil {
+		return err
+	}
+	closed, err := a.do(order{Do: "close"}, time.Minute)
+	a.keep(append(opened.Lines, closed.Lines...))
+	return err
+}
+
+// inwards lets the other end probe from there to here.
+func (a *asker) inwards(ctx context.Context, parts []part) error {
+	open := map[string]*inbox{}
+	lines := a.e.openAll(parts, open)
+	for i, l := range lines {
+		parts[i].Held = l.Bound.Held
+	}
+	r, err := a.do(order{Do: "probe", Parts: parts}, 0)
+	lines = append(lines, a.e.closeAll(ctx, open)...)
+	if err != nil {
+		return err
+	}
+	a.keep(r.Lines)
+	a.e.told(lines)
+	return nil
+}
+
+// keep takes what the other end recorded.
+func (a *asker) keep(lines []record.Line) {
+	for _, l := range lines {
+		l.Host = a.peer.Name
+		a.e.add(l)
+	}
+}
+
+// Alone probes every flow from this end to a host without asking it: what
+// arrives there is in that host's own record.
+func (e *End) Alone(ctx context.Context, peer *paths.Host, skip func(flow string) bool) error {
+	e.Begin(nil)
+	list := e.batches(e.conf.Host.Name, peer.Name, skip)
+	for i, parts := range list {
+		e.say("%s > %s: %d of %d, %d paths", e.conf.Host.Name, peer.Name, i+1, len(list), len(parts))
+		if err := e.probeAll(ctx, parts); err != nil {
+			return cmp.Or(ctx.Err(), err)
+		}
+	}
+	return nil
+}
+
+// Listen answers control connections, and with flows open from the start those
+// of ends that have none, until the context is over. ready is called once it
+// listens.
+func (e *End) Listen(ctx context.Context, control bool, flows []*paths.Flow, ready func(at []string)) error {
+	e.Begin(nil)
+	var at []string
+	var open []*inbox
+	defer func() {
+		for _, in := range open {
+			got := in.close()
+			e.add(record.Line{Got: &got})
+		}
+	}()
+	for _, f := range flows {
+		in, bound := e.open(f, e.Ports(f))
+		open = append(open, in)
+		e.add(record.Line{Bound: bound})
+	}
+	if !control {
+		ready(nil)
+		<-ctx.Done()
+		return nil
+	}
+	served := make(chan error, len(e.conf.Host.Addresses))
+	n := 0
+	for _, addr := range e.conf.Host.Addresses {
+		ln, err := net.Listen("tcp", e.bound(addr, e.conf.Plan.Control).String())
+		if err != nil {
+			return fmt.Errorf("the control connection of %s: %s: %s", e.conf.Host.Name, e.bound(addr, e.conf.Plan.Control), reason(err))
+		}
+		defer ln.Close()
+		at = append(at, ln.Addr().String())
+		n++
+		go func() { served <- e.Serve(ctx, ln) }()
+	}
+	ready(at)
+	var first error
+	for range n {
+		if err := <-served; err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}

@@ -1,0 +1,180 @@
+package ends
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/exsim/exsim/sim/paths"
+)
+
+// sharedFrom is the number of ports from which one socket sends to all: what
+// ICMP says is asked of the lost ports alone.
+const sharedFrom = 256
+
+// shared probes many UDP ports from one socket, the unanswered ones again.
+func (e *End) shared(ctx context.Context, f *paths.Flow, ports paths.PortSet, slower time.Duration, c *collector) {
+	pc, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(f.Source, 0)))
+	if err != nil {
+		for p := range ports.All() {
+			c.put(p, attempt{outcome: failed, why: reason(err)})
+		}
+		return
+	}
+	_ = pc.SetReadBuffer(4 << 20)
+	w := &window{e: e, f: f, total: ports.Len(), done: map[uint16]outcome{}, tick: make(chan struct{}, 1)}
+	var wg sync.WaitGroup
+	wg.Go(func() { w.read(pc) })
+	nonce := newNonce()
+	left := ports
+	for range e.conf.Limits.Tries {
+		for p := range left.All() {
+			if e.pace.wait(ctx, slower) != nil || w.room(ctx, e.conf.Limits) != nil {
+				break
+			}
+			w.sent()
+			_, _ = pc.WriteToUDPAddrPort(probeLine(e.key, f, p, nonce, e.conf.Plan.Contact), e.bound(f.Target, p))
+		}
+		if left = w.wait(ctx, left, e.conf.Limits.Timeout/time.Duration(e.conf.Limits.Tries)); left.Len() == 0 || ctx.Err() != nil {
+			break
+		}
+	}
+	_ = pc.Close()
+	wg.Wait()
+	from, _ := netip.ParseAddrPort(pc.LocalAddr().String())
+	for p := range ports.Minus(left).All() {
+		c.put(p, attempt{outcome: w.done[p], from: from})
+		from = netip.AddrPort{}
+	}
+	e.reasons(ctx, f, left, c)
+}
+
+// mostReasons bounds the lost ports that are asked for what ICMP says.
+const mostReasons = 256
+
+// reasons asks lost ports once more, each from a socket of its own: one that is
+// refused is told from one that is dropped.
+func (e *End) reasons(ctx context.Context, f *paths.Flow, left paths.PortSet, c *collector) {
+	var wg sync.WaitGroup
+	n := 0
+	for p := range left.All() {
+		if n++; n > mostReasons || e.pace.begin(ctx, 0) != nil {
+			break
+		}
+		wg.Go(func() {
+			defer e.pace.end()
+			c.put(p, e.datagram(ctx, f, p))
+		})
+	}
+	wg.Wait()
+}
+
+// window counts what is under way, so that neither this machine's buffers nor
+// the far one's overflow.
+type window struct {
+	e    *End
+	f    *paths.Flow
+	tick chan struct{}
+
+	mu      sync.Mutex
+	total   int // ports in all
+	done    map[uint16]outcome
+	waiting int
+}
+
+// windowSize is how many datagrams may be unanswered at once.
+const windowSize = 512
+
+func (w *window) sent() {
+	w.mu.Lock()
+	w.waiting++
+	w.mu.Unlock()
+}
+
+// room waits until there is room for one more; what is unanswered for long is
+// given up.
+func (w *window) room(ctx context.Context, l Limits) error {
+	for {
+		w.mu.Lock()
+		full := w.waiting >= min(windowSize, l.Open)
+		w.mu.Unlock()
+		if !full {
+			return ctx.Err()
+		}
+		t := time.NewTimer(l.Timeout / 20)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-w.tick:
+			t.Stop()
+		case <-t.C:
+			w.mu.Lock()
+			w.waiting = 0
+			w.mu.Unlock()
+		}
+	}
+}
+
+// wait returns what is still unanswered, at the latest so long after the last
+// was sent.
+func (w *window) wait(ctx context.Context, ports paths.PortSet, long time.Duration) paths.PortSet {
+	t := time.NewTimer(long)
+	defer t.Stop()
+	for {
+		w.mu.Lock()
+		all := len(w.done) == w.total
+		w.waiting = 0
+		w.mu.Unlock()
+		if all {
+			return paths.PortSet{}
+		}
+		select {
+		case <-ctx.Done():
+			return w.left(ports)
+		case <-t.C:
+			return w.left(ports)
+		case <-w.tick:
+		}
+	}
+}
+
+func (w *window) left(ports paths.PortSet) paths.PortSet {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var left paths.PortSet
+	for p := range ports.All() {
+		if _, ok := w.done[p]; !ok {
+			left.Add(p)
+		}
+	}
+	return left
+}
+
+func (w *window) read(pc *net.UDPConn) {
+	b := make([]byte, 1500)
+	for {
+		n, from, err := pc.ReadFromUDPAddrPort(b)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			continue
+		}
+		port := from.Port() - w.e.conf.Offset
+		o := w.e.answer(w.f, port, b[:n])
+		w.mu.Lock()
+		if _, ok := w.done[port]; !ok {
+			w.done[port] = o
+			w.waiting = max(w.waiting-1, 0)
+		}
+		w.mu.Unlock()
+		select {
+		case w.tick <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package truth
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/exsim/exsim/sim/paths"
+)
+
+// explain says why, on which side, and what to do.
+func (r *Result) explain(x *facts) {
+	f := r.Flow
+	r.Side = "network"
+	switch r.Verdict {
+	case IsOpen:
+		r.Cause = "each token reached " + f.To.Name + ", and each answer came back"
+		if f.Expect == paths.Closed {
+			r.Cause = f.To.Name + " was reached on " + ports(r.reached()) + ", and " + f.Why
+			r.Next = "close it, or say in the plan what uses it"
+			r.Rule = fmt.Sprintf("remove what lets %s reach %s on %s/%s", f.Source, f.Target, f.Transport, r.reached())
+		}
+	case IsDropped:
+		r.Cause = "nothing came back" + seenThere(x, f)
+		r.allow()
+	case IsRefused:
+		r.Cause = "refused in the name of " + f.To.Name
+		if x.bound != nil {
+			r.Cause += ", which listened: a filter rejects it"
+		}
+		if len(x.sent.Barred.String()) > 0 {
+			r.Cause += " (ICMP: no way, or prohibited, on " + x.sent.Barred.String() + ")"
+		}
+		r.allow()
+	case IsReset:
+		r.Cause = "the connection was made and then reset"
+		r.Next = "look for inspection of this protocol on the filter"
+	case OneWay:
+		r.Cause = "the probe reached " + f.To.Name + ", the answer was lost on the way back"
+		r.Next = "let answers of known flows pass (state), and look for another way back"
+		r.Rule = fmt.Sprintf("add: accept %s from %s to %s, state established", f.Transport, f.Target, f.Source)
+	case IsSilent:
+		r.Cause = "the connection stands, and nothing comes through it"
+		if x.sent.Stream != nil && x.sent.Stream.Stage != "" {
+			r.Cause += " from " + x.sent.Stream.Stage + " on"
+		}
+		r.Next = "look for inspection of this protocol on the filter, and for the size of packets (MTU)"
+	case Altered:
+		r.Cause = "what arrived is not what was sent"
+		r.Next = "switch the inspection of this protocol off on the way between these hosts"
+	case Intercepted:
+		r.Cause = "something in between answers in the place of " + f.To.Name
+		r.Next = "take these hosts out of the proxy or the TLS inspection"
+	case Wrong:
+		r.Cause = "something answers that is not what the pages put there"
+		r.Next = "see what listens on " + f.To.Name
+		r.Side = "far end"
+	case Real:
+		r.Cause = "held by a service of " + f.To.Name + ", which answers as it should; judged from one end"
+	case Partly:
+		r.Cause = "not all ports pass"
+		for _, p := range r.Parts {
+			if p.Verdict != IsOpen {
+				r.Cause += fmt.Sprintf("; %s: %s", p.Verdict, p.Ports)
+			}
+		}
+		r.allow()
+	case Limited:
+		r.Cause = fmt.Sprintf("ports that were lost at the common rate pass when asked slowly (%s)", ports(x.sent.Slowly))
+		r.Next = "the filter limits new flows: probe with a lower --rate, or raise its limit"
+	case Unknown:
+		r.unknown(x)
+	}
+	r.evidence(x)
+}
+
+// allow says which rule opens an expected flow.
+func (r *Result) allow() {
+	f := r.Flow
+	if f.Expect == paths.Closed {
+		r.Next = ""
+		return
+	}
+	closed := r.reachedNot()
+	r.Next = "open it on the filter between zone " + f.From.Zone + " and zone " + f.To.Zone
+	r.Rule = fmt.Sprintf("add: accept %s from %s to %s port %s", f.Transport, f.Source, f.Target, closed)
+}
+
+// reachedNot are the ports that did not pass; of a sample that found none open,
+// the whole flow.
+func (r *Result) reachedNot() paths.PortSet {
+	var set paths.PortSet
+	for _, p := range r.Parts {
+		if p.Verdict != IsOpen && p.Verdict != Unknown {
+			set.AddSet(p.Ports)
+		}
+	}
+	if set.Len() == r.Tried {
+		return r.Flow.Ports
+	}
+	return set
+}
+
+func (r *Result) unknown(x *facts) {
+	r.Side = "bench"
+	switch {
+	case x.bound != nil && len(x.bound.Failed) > 0:
+		why := reasons(x.bound.Failed)[0]
+		r.Cause = fmt.Sprintf("%s could not listen on %s: %s", r.Flow.To.Name, x.bound.Failed[why], why)
+		r.Next = "run exsim listen there with the rights that it needs"
+	case x.bound != nil && x.bound.Held.Len() > 0:
+		r.Cause = fmt.Sprintf("%s is held by another program on %s, and UDP is not judged from one end", ports(x.bound.Held), r.Flow.To.Name)
+		r.Next = "stop it for the time of the probe"
+	case len(x.sent.Failed) > 0:
+		why := reasons(x.sent.Failed)[0]
+		r.Cause = fmt.Sprintf("%s could not send: %s", r.Flow.From.Name, why)
+		r.Next = "see that " + r.Flow.Source.String() + " is an address of the machine that probes"
+	default:
+		r.Cause = "there is no record of " + r.Flow.To.Name + ", and UDP is not judged from one end"
+		r.Next = "join the record of exsim listen: exsim probe --merge"
+	}
+}
+
+func seenThere(x *facts, f *paths.Flow) string {
+	if x.bound == nil {
+		return "; there is no record of " + f.To.Name
+	}
+	return ", and nothing arrived at " + f.To.Name + ", which listened"
+}
+
+func ports(s paths.PortSet) string {
+	if s.Len() == 1 {
+		return "port " + s.String()
+	}
+	return "ports " + s.String()
+}
+
+// evidence tells what both ends saw.
+func (r *Result) evidence(x *facts) {
+	s := x.sent
+	if n := s.Tried.Len(); r.Flow.IsSampled() && n < r.Flow.Ports.Len() {
+		r.Evidence = append(r.Evidence, fmt.Sprintf("a sample of %d of %d ports: it proves these, and that no rule that opens or closes more than 64 in a row stands otherwise", n, r.Flow.Ports.Len()))
+	}
+	if x.got != nil {
+		r.translated(x)
+		for _, o := range x.got.Strange {
+			r.Evidence = append(r.Evidence, fmt.Sprintf("port %d of %s got from %s: %.60q", o.Port, r.Flow.To.Name, o.From, o.Head))
+		}
+	}
+	if x.bound != nil {
+		for _, why := range reasons(x.bound.Failed) {
+			r.Evidence = append(r.Evidence, fmt.Sprintf("%s could not listen on %s: %s", r.Flow.To.Name, x.bound.Failed[why], why))
+		}
+	}
+	for _, why := range reasons(s.Failed) {
+		r.Evidence = append(r.Evidence, fmt.Sprintf("%s could not send to %s: %s", r.Flow.From.Name, s.Failed[why], why))
+	}
+	if s.Stream != nil && s.Stream.TLS != nil && s.Stream.TLS.Error == "" {
+		r.Evidence = append(r.Evidence, fmt.Sprintf("%s, %s", s.Stream.TLS.Version, s.Stream.TLS.Suite))
+	}
+}
+
+// translated tells of address translation, stable or not.
+func (r *Result) translated(x *facts) {
+	var others []string
+	ports := 0
+	for _, a := range x.got.From {
+		if a.Addr() != r.Flow.Source && !slices.Contains(others, a.Addr().String()) {
+			others = append(others, a.Addr().String())
+		}
+		if !slices.Contains(x.sent.From, netip.AddrPortFrom(r.Flow.Source, a.Port())) {
+			ports++
+		}
+	}
+	if len(others) == 0 {
+		return
+	}
+	text := fmt.Sprintf("NAT: %s is seen as %s", r.Flow.Source, strings.Join(others, ", "))
+	if len(others) > 1 {
+		text += ", which is not stable"
+	}
+	if ports > 0 {
+		text += ", with other ports"
+	}
+	r.Evidence = append(r.Evidence, text)
+}

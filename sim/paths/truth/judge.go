@@ -1,0 +1,363 @@
+package truth
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/exsim/exsim/sim/paths"
+	"github.com/exsim/exsim/sim/paths/integrity"
+	"github.com/exsim/exsim/sim/paths/record"
+)
+
+// Verdict is what the network did to a flow.
+type Verdict string
+
+// The verdicts.
+const (
+	IsOpen      Verdict = "open"
+	IsRefused   Verdict = "refused"
+	IsReset     Verdict = "reset"
+	IsDropped   Verdict = "dropped"
+	OneWay      Verdict = "dropped in one direction"
+	IsSilent    Verdict = "silent at the protocol level"
+	Altered     Verdict = "altered"
+	Intercepted Verdict = "intercepted"
+	Wrong       Verdict = "wrong service"
+	Real        Verdict = "real service"
+	Partly      Verdict = "partly open"
+	Limited     Verdict = "slowed by a limit on new flows"
+	Unknown     Verdict = "not proven"
+)
+
+// Level is how a verdict stands to what was expected.
+type Level string
+
+// The levels.
+const (
+	Pass     Level = "pass"
+	Warn     Level = "warn"
+	Fail     Level = "fail"
+	Unproven Level = "unproven"
+)
+
+// Result is the truth about one flow.
+type Result struct {
+	Flow    *paths.Flow
+	Verdict Verdict
+	Level   Level
+	Side    string // network, bench, far end, unknown
+	Cause   string // why, in a sentence
+	Next    string // what to do
+	Rule    string // to add or to remove, "" for none
+	// Parts are the verdicts on parts of the ports, where they differ.
+	Parts    []Part
+	Tried    int
+	Evidence []string
+	Changes  []integrity.Change
+}
+
+// Part is a set of ports with one verdict.
+type Part struct {
+	Verdict Verdict
+	Ports   paths.PortSet
+}
+
+// Table is the truth about a plan.
+type Table struct {
+	Plan        *paths.Plan
+	Results     []Result
+	Warnings    []paths.Warning
+	Unported    []string // entries of the catalogue between these hosts without a port
+	Clocks      []Clock
+	Rates       []Rate
+	Interrupted []string
+	Hosts       []string
+	Untried     int // flows of the plan that no record is about
+}
+
+// Judge says what the records tell of a plan.
+func Judge(p *paths.Plan, lines []record.Line) (*Table, error) {
+	r, err := join(p, lines)
+	if err != nil {
+		return nil, err
+	}
+	t := &Table{Plan: p, Clocks: r.clocks, Rates: r.rates, Interrupted: r.interrupted, Hosts: r.hosts}
+	flows, warnings := p.Flows()
+	t.Warnings = warnings
+	for _, d := range p.Unported() {
+		t.Unported = append(t.Unported, d.ID)
+	}
+	for _, f := range flows {
+		facts := r.flows[f.ID]
+		if facts == nil && (f.Unproven == "" || !slices.Contains(r.hosts, f.From.Name) || !slices.Contains(r.hosts, f.To.Name)) {
+			t.Untried++
+			continue
+		}
+		t.Results = append(t.Results, judge(f, facts))
+	}
+	return t, nil
+}
+
+// judge says what became of one flow.
+func judge(f *paths.Flow, x *facts) Result {
+	res := Result{Flow: f}
+	switch {
+	case f.Unproven != "":
+		return res.unproven("bench", f.Unproven, "")
+	case x.sent == nil && x.bound != nil:
+		return res.unproven("bench", f.From.Name+" has not probed it", "run exsim probe --from "+f.From.Name)
+	case x.sent == nil:
+		return res.unproven("bench", "there is no record of it", "")
+	}
+	res.Tried = x.sent.Tried.Len()
+	for port := range x.sent.Tried.All() {
+		res.part(verdictOf(f, x, port), port)
+	}
+	res.whole(x)
+	res.dialogue(x)
+	res.level()
+	res.explain(x)
+	return res
+}
+
+func (r Result) unproven(side, cause, next string) Result {
+	r.Verdict, r.Level, r.Side, r.Cause, r.Next = Unknown, Unproven, side, cause, next
+	return r
+}
+
+func (r *Result) part(v Verdict, port uint16) {
+	i := slices.IndexFunc(r.Parts, func(p Part) bool { return p.Verdict == v })
+	if i < 0 {
+		r.Parts = append(r.Parts, Part{Verdict: v})
+		i = len(r.Parts) - 1
+	}
+	r.Parts[i].Ports.Add(port)
+}
+
+// ports are those with a verdict.
+func (r *Result) ports(v Verdict) paths.PortSet {
+	for _, p := range r.Parts {
+		if p.Verdict == v {
+			return p.Ports
+		}
+	}
+	return paths.PortSet{}
+}
+
+// verdictOf judges one port by what both ends saw of it.
+func verdictOf(f *paths.Flow, x *facts, port uint16) Verdict {
+	s, far := x.sent, x.got != nil || x.bound != nil
+	arrived := x.got != nil && x.got.Arrived.Has(port)
+	accepted := x.got != nil && x.got.Accepted.Has(port)
+	strange := x.got != nil && slices.ContainsFunc(x.got.Strange, func(o record.Strange) bool { return o.Port == port })
+	listening := x.bound != nil && x.bound.Ports.Has(port)
+	if x.bound != nil && x.bound.Held.Has(port) {
+		return realService(f, s, port)
+	}
+	if far && x.bound != nil && !listening || failedHere(s, port) {
+		if f.Expect == paths.Closed && arrived {
+			return IsOpen
+		}
+		return Unknown
+	}
+	switch {
+	case s.Slowly.Has(port):
+		return Limited
+	case s.Answered.Has(port) && (arrived || !far):
+		return IsOpen
+	case s.Mangled.Has(port) && arrived:
+		return Altered
+	case s.Answered.Has(port): // the answer has the far end's code, so the probe was there
+		return IsOpen
+	case s.Served.Has(port) && arrived:
+		return Altered // the far end has it, and another answer came
+	case strange:
+		return Altered
+	case s.Served.Has(port) || s.Mangled.Has(port):
+		if f.Transport == "tcp" && far {
+			return Intercepted
+		}
+		return Wrong
+	case arrived && (s.Reset.Has(port) || s.Cut.Has(port) || s.Silent.Has(port)):
+		return IsSilent
+	case arrived:
+		return OneWay
+	case s.Refused.Has(port), s.Barred.Has(port):
+		return IsRefused
+	case s.Reset.Has(port):
+		return IsReset
+	case (s.Silent.Has(port) || s.Cut.Has(port)) && far && !accepted:
+		return Intercepted // something took the connection that is not the far end
+	case s.Silent.Has(port), s.Cut.Has(port):
+		return IsSilent
+	case f.Transport == "udp" && !far:
+		return Unknown // UDP is never judged from one end
+	}
+	return IsDropped
+}
+
+func failedHere(s *record.Sent, port uint16) bool {
+	for _, set := range s.Failed {
+		if set.Has(port) {
+			return true
+		}
+	}
+	return false
+}
+
+// realService judges a port that another program of the far machine holds, by
+// what it says: from one end only.
+func realService(f *paths.Flow, s *record.Sent, port uint16) Verdict {
+	switch {
+	case f.Transport == "udp":
+		return Unknown
+	case s.Served.Has(port):
+		if s.Stream != nil && !fits(f, s.Stream) {
+			return Wrong
+		}
+		return Real
+	case s.Refused.Has(port), s.Barred.Has(port):
+		return IsRefused
+	case s.Reset.Has(port):
+		return IsReset
+	case s.Silent.Has(port), s.Cut.Has(port):
+		return IsSilent
+	}
+	return IsDropped
+}
+
+// fits says whether what a real service said is of the protocol that should be
+// there.
+func fits(f *paths.Flow, s *record.Stream) bool {
+	switch f.Protocol {
+	case "SIP":
+		return strings.HasPrefix(string(s.Received), "SIP/2.0 ")
+	case "SMTP", "SMTP submission":
+		return strings.HasPrefix(string(s.Received), "220")
+	}
+	return true
+}
+
+// whole makes one verdict of those on the ports.
+func (r *Result) whole(x *facts) {
+	switch {
+	case len(r.Parts) == 1:
+		r.Verdict = r.Parts[0].Verdict
+	case r.Flow.Expect == paths.Closed && r.reached().Len() > 0:
+		r.Verdict = IsOpen
+	case r.Flow.Expect == paths.Closed:
+		r.Verdict = r.Parts[0].Verdict // dropped here and refused there is closed
+		for _, p := range r.Parts {
+			if p.Verdict == Unknown {
+				r.Verdict = Unknown
+			}
+		}
+	case r.ports(Limited).Len() > 0 && r.ports(IsOpen).Len()+r.ports(Limited).Len() == r.Tried:
+		r.Verdict = Limited
+	case r.ports(IsOpen).Len() > 0:
+		r.Verdict = Partly
+		if r.ports(Limited).Len() > 0 && Lost(x.sent).Len() > againSeen {
+			r.Verdict = Limited
+		}
+		if r.ports(Unknown).Len() > 0 && r.ports(IsOpen).Len()+r.ports(Unknown).Len() == r.Tried {
+			r.Verdict = IsOpen // the rest could not be tried, and is told
+		}
+	default:
+		r.Verdict = r.Parts[0].Verdict
+		for _, p := range r.Parts {
+			if p.Ports.Len() > r.ports(r.Verdict).Len() {
+				r.Verdict = p.Verdict
+			}
+		}
+	}
+}
+
+// againSeen is how many lost ports make a limit out of some that passed slowly.
+const againSeen = 8
+
+// Lost are the ports from which nothing came back.
+func Lost(s *record.Sent) paths.PortSet {
+	rest := s.Tried
+	for _, set := range []paths.PortSet{s.Answered, s.Served, s.Refused, s.Barred, s.Reset, s.Cut, s.Silent, s.Mangled} {
+		rest = rest.Minus(set)
+	}
+	return rest
+}
+
+// reached are the ports on which the far end was reached, or something that
+// speaks in its place.
+func (r *Result) reached() paths.PortSet {
+	var set paths.PortSet
+	for _, v := range []Verdict{IsOpen, OneWay, Altered, Limited, IsSilent, Real, Wrong, Intercepted} {
+		set.AddSet(r.ports(v))
+	}
+	return set
+}
+
+// dialogue compares what both ends kept of a dialogue.
+func (r *Result) dialogue(x *facts) {
+	if x.got == nil || x.got.Stream == nil || x.sent.Stream == nil {
+		return
+	}
+	near, far := x.sent.Stream, x.got.Stream
+	r.Changes = integrity.Compare(r.Flow.Protocol, near, far)
+	worst := integrity.Harmless
+	for _, c := range r.Changes {
+		if c.Rating == integrity.Breaking || c.Rating == integrity.Risky && worst == integrity.Harmless {
+			worst = c.Rating
+		}
+	}
+	cert := slices.ContainsFunc(r.Changes, func(c integrity.Change) bool { return strings.Contains(c.What, "certificate") })
+	switch {
+	case cert:
+		r.Verdict = Intercepted
+	case r.Verdict == IsSilent && (len(near.Received) == 0 || len(far.Received) == 0):
+		// all of a direction is lost: nothing was altered
+	case len(r.Changes) > 0 && worst != integrity.Harmless:
+		r.Verdict = Altered
+	}
+	if near.Error != "" {
+		r.Evidence = append(r.Evidence, fmt.Sprintf("%s came as far as %s: %s", r.Flow.From.Name, near.Stage, near.Error))
+	}
+}
+
+// level holds the verdict against what was expected.
+func (r *Result) level() {
+	f := r.Flow
+	bad := Fail
+	if f.Warn {
+		bad = Warn
+	}
+	if f.Expect == paths.Closed {
+		switch r.Verdict {
+		case IsDropped, IsRefused, IsReset:
+			r.Level = Pass
+		case Unknown:
+			r.Level = Unproven
+		default:
+			r.Level = bad
+		}
+		return
+	}
+	switch r.Verdict {
+	case IsOpen:
+		r.Level = Pass
+		if len(r.Changes) > 0 && f.Kind == paths.Unrestricted {
+			r.Level = bad
+		}
+	case Real:
+		r.Level = Pass
+	case Limited:
+		r.Level = Warn
+	case Unknown:
+		r.Level = Unproven
+	case Altered:
+		r.Level = bad
+		if f.Kind != paths.Unrestricted && !slices.ContainsFunc(r.Changes, func(c integrity.Change) bool { return c.Rating == integrity.Breaking }) && len(r.Changes) > 0 {
+			r.Level = Warn
+		}
+	default:
+		r.Level = bad
+	}
+}

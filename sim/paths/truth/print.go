@@ -1,0 +1,384 @@
+package truth
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/exsim/exsim/sim/paths"
+	"github.com/exsim/exsim/sim/paths/integrity"
+)
+
+// Failed says whether a flow was found otherwise than it must be.
+func (t *Table) Failed() bool { return t.count(Fail) > 0 }
+
+func (t *Table) count(l Level) int {
+	n := 0
+	for _, r := range t.Results {
+		if r.Level == l {
+			n++
+		}
+	}
+	return n
+}
+
+// word is a level as the table shows it: what needs a look is in capitals.
+func (l Level) word() string {
+	if l == Fail {
+		return "FAIL"
+	}
+	return string(l)
+}
+
+// difference is what stands between expectation and finding, "" for nothing.
+func (r *Result) difference() string {
+	switch r.Level {
+	case Pass:
+		if r.Verdict == Real {
+			return "one end only"
+		}
+		if len(r.Changes) > 0 {
+			return "harmless changes"
+		}
+		return ""
+	case Unproven:
+		return "not proven"
+	}
+	return string(r.Flow.Expect) + " expected"
+}
+
+func (r *Result) port() string {
+	f := r.Flow
+	text := f.Transport + "/" + f.Ports.String()
+	if f.Unproven != "" {
+		text = f.Transport + "/" + f.Rests[0].Port.Ports.String()
+	}
+	const most = 34
+	if len(text) > most {
+		text = text[:most-1] + "…"
+	}
+	return text
+}
+
+// protocol is what is spoken, with TLS where it comes first.
+func (r *Result) protocol() string {
+	if f := r.Flow; f.TLS == "mutual" || f.TLS == "implicit" {
+		return strings.TrimSpace(f.Protocol + " (" + f.TLS + " TLS)")
+	}
+	return r.Flow.Protocol
+}
+
+// Text prints the truth table for people.
+func (t *Table) Text(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "plan %s, Exchange %s", t.Plan.Name, t.Plan.Exchange)
+	if len(t.Hosts) > 0 {
+		fmt.Fprintf(&b, ", records of %s", strings.Join(t.Hosts, " and "))
+	}
+	b.WriteString("\n\n")
+	lines, err := t.rows()
+	if err != nil {
+		return err
+	}
+	b.WriteString(lines[0])
+	kind := paths.FlowKind("")
+	for i := range t.Results {
+		if k := t.Results[i].Flow.Kind; k != kind {
+			kind = k
+			b.WriteString(heading(k) + "\n")
+		}
+		b.WriteString(lines[i+1])
+	}
+	t.findings(&b)
+	t.bench(&b)
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+// rows lays out the head and a line for each result.
+func (t *Table) rows() ([]string, error) {
+	var b strings.Builder
+	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "\tFROM\tTO\tPORT\tPROTOCOL\tEXPECTED\tFOUND\tDIFFERENCE")
+	for i := range t.Results {
+		r := &t.Results[i]
+		to := r.Flow.To.Name
+		if len(r.Flow.To.Addresses) > 1 {
+			to += " " + r.Flow.Target.String()
+		}
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Level.word(), r.Flow.From.Name, to, r.port(), r.protocol(), r.Flow.Expect, r.Verdict, r.difference())
+	}
+	err := tw.Flush()
+	var lines []string
+	for line := range strings.Lines(b.String()) {
+		lines = append(lines, strings.TrimRight(line, " \n")+"\n")
+	}
+	return lines, err
+}
+
+func heading(k paths.FlowKind) string {
+	switch k {
+	case paths.Derived:
+		return "derived (no page prints them; they follow)"
+	case paths.Contradictory:
+		return "contradictory (a page both gives and denies them)"
+	case paths.Unrestricted:
+		return "unrestricted (any port, unaltered: no filter is supported here)"
+	case paths.OwnPath:
+		return "of the plan's own"
+	case paths.Undocumented:
+		return "undocumented (must be closed)"
+	}
+	return string(k)
+}
+
+// findings tells all that needs a look.
+func (t *Table) findings(b *strings.Builder) {
+	for i := range t.Results {
+		r := &t.Results[i]
+		if r.Level == Pass && len(r.Changes) == 0 && !r.told() {
+			continue
+		}
+		fmt.Fprintf(b, "\n%s  %s: %s\n", r.Level.word(), r.Flow.ID, r.Verdict)
+		fmt.Fprintf(b, "      %s (side: %s)\n", r.Cause, r.Side)
+		for _, c := range r.Changes {
+			fmt.Fprintf(b, "      %s %s: %s\n", c.Rating, wayText(r.Flow, c.Way), changeText(c))
+		}
+		for _, e := range r.Evidence {
+			fmt.Fprintf(b, "      seen: %s\n", e)
+		}
+		if len(r.Flow.Rests) > 0 {
+			fmt.Fprintf(b, "      rests on: %s\n", r.Flow.Sources())
+		}
+		if r.Next != "" && r.Level != Pass {
+			fmt.Fprintf(b, "      next: %s\n", r.Next)
+		}
+		if r.Rule != "" && r.Level != Pass {
+			fmt.Fprintf(b, "      rule: %s\n", r.Rule)
+		}
+	}
+	for _, w := range t.Warnings {
+		fmt.Fprintf(b, "\nwarn  unsupported: %s\n      %s (%s)\n", w.Text, w.Rule.Rule.Statement, w.Rule.ID)
+	}
+}
+
+// told says whether a flow that passed has something to tell, such as NAT.
+func (r *Result) told() bool {
+	for _, e := range r.Evidence {
+		if strings.HasPrefix(e, "NAT") {
+			return true
+		}
+	}
+	return false
+}
+
+func wayText(f *paths.Flow, way string) string {
+	if way == "back" {
+		return f.To.Name + " > " + f.From.Name
+	}
+	return f.From.Name + " > " + f.To.Name
+}
+
+func changeText(c integrity.Change) string {
+	text := c.What
+	switch {
+	case c.Got == "":
+		text += fmt.Sprintf(" is gone: %.120q", c.Sent)
+	case c.Sent == "":
+		text += fmt.Sprintf(" was added: %.120q", c.Got)
+	default:
+		text += fmt.Sprintf(": %.120q arrived as %.120q", c.Sent, c.Got)
+	}
+	if c.Means != "" {
+		text += "; " + c.Means
+	}
+	if c.By != "" {
+		text += " [" + c.By + "]"
+	}
+	return text
+}
+
+// bench tells what was asked of the network, and what the run does not prove.
+func (t *Table) bench(b *strings.Builder) {
+	fmt.Fprintf(b, "\n%d passed, %d failed, %d warnings, %d not proven", t.count(Pass), t.count(Fail), t.count(Warn), t.count(Unproven))
+	if t.Untried > 0 {
+		fmt.Fprintf(b, ", %d of the plan not tried here", t.Untried)
+	}
+	b.WriteByte('\n')
+	for _, r := range t.Rates {
+		limit := "no limit"
+		if r.Limit > 0 {
+			limit = fmt.Sprintf("at most %g a second", r.Limit)
+		}
+		fmt.Fprintf(b, "%s began %d flows (%s), %d open at once, in %.1f s", r.Host, r.Flows, limit, r.Open, r.Seconds)
+		if r.Sampled {
+			b.WriteString("; large ranges by a sample: --full tries every port")
+		}
+		b.WriteByte('\n')
+	}
+	for _, c := range t.Clocks {
+		fmt.Fprintf(b, "the clock of %s is %s ahead of that of %s (within %s)\n", c.Peer, c.Offset.Round(time.Microsecond*10), c.Host, c.Within.Round(time.Microsecond*10))
+	}
+	if len(t.Interrupted) > 0 {
+		fmt.Fprintf(b, "INCOMPLETE: the record of %s was cut short\n", strings.Join(t.Interrupted, ", "))
+	}
+	if len(t.Unported) > 0 {
+		fmt.Fprintf(b, "without a port on their pages, and so not probed: %s\n", strings.Join(t.Unported, ", "))
+	}
+}
+
+// row is a result as JSON and CSV hold it.
+type row struct {
+	From     string   `json:"from"`
+	To       string   `json:"to"`
+	Source   string   `json:"source"`
+	Target   string   `json:"target"`
+	Port     string   `json:"port"`
+	Protocol string   `json:"protocol,omitempty"`
+	Kind     string   `json:"kind"`
+	Expected string   `json:"expected"`
+	Found    string   `json:"found"`
+	Level    string   `json:"level"`
+	Side     string   `json:"side,omitempty"`
+	Cause    string   `json:"cause,omitempty"`
+	Next     string   `json:"next,omitempty"`
+	Rule     string   `json:"rule,omitempty"`
+	RestsOn  string   `json:"rests-on,omitempty"`
+	Evidence []string `json:"evidence,omitempty"`
+	Parts    []part   `json:"parts,omitempty"`
+	Changes  []change `json:"changes,omitempty"`
+}
+
+type part struct {
+	Found string `json:"found"`
+	Ports string `json:"ports"`
+}
+
+type change struct {
+	What   string `json:"what"`
+	Way    string `json:"way"`
+	Sent   string `json:"sent,omitempty"`
+	Got    string `json:"got,omitempty"`
+	Rating string `json:"rating"`
+	Means  string `json:"means,omitempty"`
+	By     string `json:"by,omitempty"`
+}
+
+func (r *Result) row() row {
+	f := r.Flow
+	x := row{From: f.From.Name, To: f.To.Name, Source: f.Source.String(), Target: f.Target.String(), Port: f.Transport + "/" + f.Ports.String(), Protocol: f.Protocol,
+		Kind: string(f.Kind), Expected: string(f.Expect), Found: string(r.Verdict), Level: string(r.Level), Side: r.Side, Cause: r.Cause, Next: r.Next, Rule: r.Rule,
+		RestsOn: f.Sources(), Evidence: r.Evidence}
+	if len(r.Parts) > 1 {
+		for _, p := range r.Parts {
+			x.Parts = append(x.Parts, part{string(p.Verdict), p.Ports.String()})
+		}
+	}
+	for _, c := range r.Changes {
+		x.Changes = append(x.Changes, change{c.What, c.Way, c.Sent, c.Got, string(c.Rating), c.Means, c.By})
+	}
+	return x
+}
+
+// JSON prints the table as one object.
+func (t *Table) JSON(w io.Writer) error {
+	out := struct {
+		Plan        string   `json:"plan"`
+		Exchange    string   `json:"exchange"`
+		Failed      bool     `json:"failed"`
+		Incomplete  []string `json:"incomplete,omitempty"`
+		Untried     int      `json:"untried,omitempty"`
+		Unported    []string `json:"without-port,omitempty"`
+		Unsupported []string `json:"unsupported,omitempty"`
+		Rates       []Rate   `json:"rates,omitempty"`
+		Clocks      []Clock  `json:"clocks,omitempty"`
+		Flows       []row    `json:"flows"`
+	}{t.Plan.Name, t.Plan.Exchange, t.Failed(), t.Interrupted, t.Untried, t.Unported, nil, t.Rates, t.Clocks, []row{}}
+	for _, x := range t.Warnings {
+		out.Unsupported = append(out.Unsupported, x.Rule.ID+": "+x.Text)
+	}
+	for i := range t.Results {
+		out.Flows = append(out.Flows, t.Results[i].row())
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(out)
+}
+
+// CSV prints a line for each flow.
+func (t *Table) CSV(w io.Writer) error {
+	c := csv.NewWriter(w)
+	all := [][]string{{"level", "from", "to", "source", "target", "port", "protocol", "kind", "expected", "found", "side", "cause", "next", "rule", "rests on"}}
+	for i := range t.Results {
+		r := t.Results[i].row()
+		all = append(all, []string{r.Level, r.From, r.To, r.Source, r.Target, r.Port, r.Protocol, r.Kind, r.Expected, r.Found, r.Side, r.Cause, r.Next, r.Rule, r.RestsOn})
+	}
+	return c.WriteAll(all)
+}
+
+type junitSuites struct {
+	XMLName  xml.Name     `xml:"testsuites"`
+	Tests    int          `xml:"tests,attr"`
+	Failures int          `xml:"failures,attr"`
+	Suites   []junitSuite `xml:"testsuite"`
+}
+
+type junitSuite struct {
+	Name     string      `xml:"name,attr"`
+	Tests    int         `xml:"tests,attr"`
+	Failures int         `xml:"failures,attr"`
+	Errors   int         `xml:"errors,attr"`
+	Skipped  int         `xml:"skipped,attr"`
+	Time     string      `xml:"time,attr"`
+	Cases    []junitCase `xml:"testcase"`
+	Out      string      `xml:"system-out"`
+}
+
+type junitCase struct {
+	Name    string     `xml:"name,attr"`
+	Class   string     `xml:"classname,attr"`
+	Time    string     `xml:"time,attr"`
+	Skipped *junitText `xml:"skipped"`
+	Failure *junitText `xml:"failure"`
+}
+
+type junitText struct {
+	Message string `xml:"message,attr"`
+	Text    string `xml:",chardata"`
+}
+
+// JUnit prints a case for each flow; what was not proven is skipped.
+func (t *Table) JUnit(w io.Writer) error {
+	var out strings.Builder
+	if err := t.Text(&out); err != nil {
+		return err
+	}
+	s := junitSuite{Name: t.Plan.Name, Time: "0", Out: out.String(), Failures: t.count(Fail), Skipped: t.count(Unproven), Tests: len(t.Results)}
+	for i := range t.Results {
+		r := &t.Results[i]
+		c := junitCase{Name: r.Flow.ID, Class: t.Plan.Name + "." + string(r.Flow.Kind), Time: "0"}
+		text := &junitText{Message: fmt.Sprintf("%s, %s expected", r.Verdict, r.Flow.Expect), Text: strings.Join([]string{r.Cause, r.Next, r.Rule}, "\n")}
+		switch r.Level {
+		case Fail:
+			c.Failure = text
+		case Unproven:
+			c.Skipped = text
+		}
+		s.Cases = append(s.Cases, c)
+	}
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	e := xml.NewEncoder(w)
+	e.Indent("", "  ")
+	if err := e.Encode(junitSuites{Tests: s.Tests, Failures: s.Failures, Suites: []junitSuite{s}}); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
