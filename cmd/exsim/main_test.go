@@ -23,6 +23,9 @@ import (
 const beExsim = "EXSIM_TEST_BE_EXSIM"
 
 func TestMain(m *testing.M) {
+	if spec := os.Getenv(beBox); spec != "" {
+		os.Exit(runBox(spec))
+	}
 	if os.Getenv(beExsim) != "" {
 		os.Exit(run(os.Args[1:]))
 	}

@@ -80,7 +80,9 @@ func newNetwork(t *testing.T, a, b []string) *network {
 		}
 		n.must("ip", "-n", end.ns, "link", "set", "e0", "up")
 		n.must("ip", "-n", end.ns, "route", "add", "default", "via", "10.77."+side+".1")
-		n.must("ip", "-n", end.ns, "-6", "route", "add", "default", "via", "fd77:"+side+"::1")
+		if strings.Contains(strings.Join(end.addrs, " "), ":") {
+			n.must("ip", "-n", end.ns, "-6", "route", "add", "default", "via", "fd77:"+side+"::1")
+		}
 	}
 	n.must("ip", "netns", "exec", n.R, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
 	return n

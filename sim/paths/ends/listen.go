@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"syscall"
@@ -159,9 +160,17 @@ func (in *inbox) accept(ln net.Listener, port uint16) {
 		}
 		in.wg.Go(func() {
 			defer in.drop(nc)
+			defer in.survive()
 			_ = nc.SetDeadline(time.Now().Add(dialogueTime))
 			in.converse(nc, port)
 		})
+	}
+}
+
+// survive keeps a fault of ours from ending more than one connection.
+func (in *inbox) survive() {
+	if p := recover(); p != nil {
+		in.e.say("a fault of exsim on %s: %v\n%s", in.flow.ID, p, debug.Stack())
 	}
 }
 

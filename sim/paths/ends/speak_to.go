@@ -41,6 +41,7 @@ type talk struct {
 	held  bool
 	nonce string
 
+	outer   *tap // of STARTTLS: what was said in clear before it
 	r       *bufio.Reader
 	outcome outcome
 	stage   string
@@ -49,6 +50,11 @@ type talk struct {
 
 func (d *talk) end() attempt {
 	s := d.t.stream()
+	if d.outer != nil {
+		inside := s.TLS
+		s = d.outer.stream()
+		s.TLS = inside
+	}
 	s.Stage = d.stage
 	if d.err != nil {
 		s.Error = d.err.Error()
@@ -275,6 +281,7 @@ func (d *talk) smtp() {
 		if !d.command("STARTTLS", 220, "STARTTLS") {
 			return
 		}
+		d.outer = d.t
 		if !d.handshake(nil) {
 			return
 		}

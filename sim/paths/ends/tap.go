@@ -16,10 +16,9 @@ const maxStream = 32 << 10
 // tap keeps what passes through a connection.
 type tap struct {
 	net.Conn
-	once   sync.Once
-	closed func(t *tap) // called once
 
 	mu             sync.Mutex
+	closed         func(t *tap) // called once
 	sent, received []byte
 	tls            *record.TLS
 }
@@ -47,11 +46,13 @@ func (t *tap) Write(b []byte) (int, error) {
 // Close ends the connection and hands over what was kept.
 func (t *tap) Close() error {
 	err := t.Conn.Close()
-	t.once.Do(func() {
-		if t.closed != nil {
-			t.closed(t)
-		}
-	})
+	t.mu.Lock()
+	closed := t.closed
+	t.closed = nil
+	t.mu.Unlock()
+	if closed != nil {
+		closed(t)
+	}
 	return err
 }
 
@@ -64,7 +65,9 @@ func keep(all, more []byte) []byte {
 func (t *tap) inner(nc *tls.Conn, own *tls.Certificate) *tap {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return &tap{Conn: nc, closed: t.closed, tls: seen(nc.ConnectionState(), own)}
+	closed := t.closed
+	t.closed = nil
+	return &tap{Conn: nc, closed: closed, tls: seen(nc.ConnectionState(), own)}
 }
 
 func (t *tap) stream() *record.Stream {

@@ -36,12 +36,18 @@ type Change struct {
 func Compare(protocol string, near, far *record.Stream) []Change {
 	var list []Change
 	list = append(list, compareTLS(near.TLS, far.TLS)...)
+	received := far.Received
+	if line, rest, ok := bytes.Cut(received, []byte("\r\n")); ok && bytes.HasPrefix(line, []byte("PROXY ")) {
+		list = append(list, Change{What: "PROXY line", Way: "out", Got: string(line), Rating: Breaking,
+			Means: "the server takes it for the first line of the protocol", By: "a proxy (HAProxy, nginx) that is set to announce the client's address"})
+		received = rest
+	}
 	switch protocol {
 	case "SIP":
-		list = append(list, sipWay("out", near.Sent, far.Received)...)
+		list = append(list, sipWay("out", near.Sent, received)...)
 		list = append(list, sipWay("back", far.Sent, near.Received)...)
 	case "SMTP", "SMTP submission":
-		list = append(list, smtpWay("out", clear(near.Sent), clear(far.Received))...)
+		list = append(list, smtpWay("out", clear(near.Sent), clear(received))...)
 		list = append(list, smtpWay("back", clear(far.Sent), clear(near.Received))...)
 	}
 	return list

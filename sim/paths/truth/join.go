@@ -28,6 +28,9 @@ type run struct {
 	rates  []Rate
 	// interrupted are the hosts whose record has no end.
 	interrupted []string
+	// asked are the hosts that were asked over a control connection: what they
+	// do not tell was lost with it.
+	asked map[string]bool
 }
 
 // Clock is how far two hosts' clocks differ.
@@ -44,7 +47,7 @@ type Rate struct {
 
 // join sorts the lines of records by flow. All must be of this plan.
 func join(p *paths.Plan, lines []record.Line) (*run, error) {
-	r := &run{flows: map[string]*facts{}}
+	r := &run{flows: map[string]*facts{}, asked: map[string]bool{}}
 	ended := map[string]bool{}
 	at := func(flow string) *facts {
 		if r.flows[flow] == nil {
@@ -63,6 +66,7 @@ func join(p *paths.Plan, lines []record.Line) (*run, error) {
 			}
 			ended[l.Host] = false
 			if c := l.Head.Clock; c != nil {
+				r.asked[l.Host], r.asked[c.Peer] = true, true
 				r.clocks = append(r.clocks, Clock{l.Host, c.Peer, c.Offset, c.Within})
 			}
 		case l.Bound != nil:

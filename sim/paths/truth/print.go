@@ -52,12 +52,16 @@ func (r *Result) difference() string {
 	return string(r.Flow.Expect) + " expected"
 }
 
-func (r *Result) port() string {
-	f := r.Flow
-	text := f.Transport + "/" + f.Ports.String()
+// portText is what a page prints of a flow's ports, where it numbers none.
+func portText(f *paths.Flow) string {
 	if f.Unproven != "" {
-		text = f.Transport + "/" + f.Rests[0].Port.Ports.String()
+		return f.Transport + "/" + f.Rests[0].Port.Ports.String()
 	}
+	return f.Transport + "/" + f.Ports.String()
+}
+
+func (r *Result) port() string {
+	text := portText(r.Flow)
 	const most = 34
 	if len(text) > most {
 		text = text[:most-1] + "…"
@@ -271,7 +275,7 @@ type change struct {
 
 func (r *Result) row() row {
 	f := r.Flow
-	x := row{From: f.From.Name, To: f.To.Name, Source: f.Source.String(), Target: f.Target.String(), Port: f.Transport + "/" + f.Ports.String(), Protocol: f.Protocol,
+	x := row{From: f.From.Name, To: f.To.Name, Source: f.Source.String(), Target: f.Target.String(), Port: portText(f), Protocol: f.Protocol,
 		Kind: string(f.Kind), Expected: string(f.Expect), Found: string(r.Verdict), Level: string(r.Level), Side: r.Side, Cause: r.Cause, Next: r.Next, Rule: r.Rule,
 		RestsOn: f.Sources(), Evidence: r.Evidence}
 	if len(r.Parts) > 1 {
