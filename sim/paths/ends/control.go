@@ -36,15 +36,17 @@ const (
 
 // order is what the asking end says.
 type order struct {
-	Do       string `json:"do"` // hello, time, open, probe, close, figures, bye
-	Protocol int    `json:"protocol,omitempty"`
-	Host     string `json:"host,omitempty"`
-	As       string `json:"as,omitempty"` // whom it wants to speak with
-	Digest   string `json:"digest,omitempty"`
-	Code     string `json:"code,omitempty"`
-	Key      []byte `json:"key,omitempty"`
-	Parts    []part `json:"parts,omitempty"`
-	Offset   uint16 `json:"offset,omitempty"`
+	Do       string  `json:"do"` // hello, time, open, probe, close, figures, bye
+	Protocol int     `json:"protocol,omitempty"`
+	Host     string  `json:"host,omitempty"`
+	As       string  `json:"as,omitempty"` // whom it wants to speak with
+	Digest   string  `json:"digest,omitempty"`
+	Code     string  `json:"code,omitempty"`
+	Key      []byte  `json:"key,omitempty"`
+	Parts    []part  `json:"parts,omitempty"`
+	Offset   uint16  `json:"offset,omitempty"`
+	Limits   *Limits `json:"limits,omitempty"` // of probes from there
+	Contact  string  `json:"contact,omitempty"`
 }
 
 // part is a flow, or some ports of it.
@@ -249,6 +251,11 @@ func (s *session) hello(o order) (reply, error) {
 	if s.peer = e.conf.Plan.Host(o.Host); s.peer == nil || o.Host == o.As {
 		return reply{}, fmt.Errorf("the plan has no other host %q", o.Host)
 	}
+	if o.Limits != nil {
+		e.conf.Limits = o.Limits.filled(false)
+		e.pace.init(e.conf.Limits)
+	}
+	e.contact = o.Contact
 	if e.conf.Authority != nil {
 		name := s.w.nc.ConnectionState().PeerCertificates[0]
 		if name.VerifyHostname(o.Host) != nil && name.Subject.CommonName != o.Host {
@@ -421,7 +428,8 @@ func (e *End) ControlAddr(peer *paths.Host) (to netip.AddrPort, from netip.Addr)
 
 func (a *asker) hello() error {
 	e := a.e
-	o := order{Do: "hello", Protocol: controlProtocol, Host: e.conf.Host.Name, As: a.peer.Name, Digest: e.conf.Plan.Digest(), Offset: e.conf.Offset}
+	limits := e.conf.Limits
+	o := order{Do: "hello", Limits: &limits, Contact: e.contact, Protocol: controlProtocol, Host: e.conf.Host.Name, As: a.peer.Name, Digest: e.conf.Plan.Digest(), Offset: e.conf.Offset}
 	var err error
 	if e.conf.Authority != nil {
 		if len(e.key) == 0 {

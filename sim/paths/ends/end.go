@@ -82,6 +82,7 @@ type End struct {
 	cert  tls.Certificate
 	facts *profile.Profile
 
+	contact string
 	pace    pacer
 	busy    time.Duration // that probes took
 	serving sync.Mutex    // held while a control connection is served
@@ -89,7 +90,7 @@ type End struct {
 
 // New makes an end.
 func New(conf Config) (*End, error) {
-	e := &End{conf: conf, flows: map[string]*paths.Flow{}}
+	e := &End{conf: conf, flows: map[string]*paths.Flow{}, contact: conf.Plan.Contact}
 	if conf.Secret == nil && conf.Authority == nil {
 		return nil, errors.New("ends: neither a secret nor certificates: how are the ends to know one another?")
 	}
@@ -148,7 +149,7 @@ func (e *End) Begin(clock *record.Clock) {
 // figures are what this end asked of the network.
 func (e *End) figures() *record.Rate {
 	flows, most := e.pace.figures()
-	return &record.Rate{Flows: flows, Limit: max(e.conf.Limits.Rate, 0), Open: most, Seconds: e.busy.Seconds(), Sampled: !e.conf.Full, Contact: e.conf.Plan.Contact}
+	return &record.Rate{Flows: flows, Limit: max(e.conf.Limits.Rate, 0), Open: most, Seconds: e.busy.Seconds(), Sampled: !e.conf.Full, Contact: e.contact}
 }
 
 // Finish writes what this end asked of the network, and the end of its record.

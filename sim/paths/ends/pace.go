@@ -17,7 +17,9 @@ type pacer struct {
 	most  int
 }
 
+// init begins anew.
 func (p *pacer) init(l Limits) {
+	p.every, p.flows, p.most = 0, 0, 0
 	if l.Rate > 0 {
 		p.every = time.Duration(float64(time.Second) / l.Rate)
 	}

@@ -89,8 +89,8 @@ const (
 )
 
 func (e *End) again(ctx context.Context, f *paths.Flow, again paths.PortSet, c *collector) {
-	if c.sent.Tried.Len() == 1 {
-		return
+	if c.sent.Answered.Len() == 0 {
+		return // a limit lets some pass
 	}
 	var some paths.PortSet
 	step := max(again.Len()/againMost, 1)
@@ -214,7 +214,7 @@ func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16) attempt 
 	a.from, _ = netip.ParseAddrPort(nc.LocalAddr().String())
 	b := make([]byte, 1500)
 	for range e.conf.Limits.Tries {
-		if _, err := nc.Write(probeLine(e.key, f, port, newNonce(), e.conf.Plan.Contact)); err != nil {
+		if _, err := nc.Write(probeLine(e.key, f, port, newNonce(), e.contact)); err != nil {
 			a.outcome = datagramFailure(err)
 			if a.outcome == failed {
 				a.why = reason(err)

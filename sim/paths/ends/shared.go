@@ -36,7 +36,7 @@ func (e *End) shared(ctx context.Context, f *paths.Flow, ports paths.PortSet, sl
 				break
 			}
 			w.sent()
-			_, _ = pc.WriteToUDPAddrPort(probeLine(e.key, f, p, nonce, e.conf.Plan.Contact), e.bound(f.Target, p))
+			_, _ = pc.WriteToUDPAddrPort(probeLine(e.key, f, p, nonce, e.contact), e.bound(f.Target, p))
 		}
 		if left = w.wait(ctx, left, e.conf.Limits.Timeout/time.Duration(e.conf.Limits.Tries)); left.Len() == 0 || ctx.Err() != nil {
 			break

@@ -119,7 +119,7 @@ func (d *talk) line() {
 		d.greeting()
 		return
 	}
-	if !d.write("%s", probeLine(d.e.key, d.f, d.port, d.nonce, d.e.conf.Plan.Contact)) {
+	if !d.write("%s", probeLine(d.e.key, d.f, d.port, d.nonce, d.e.contact)) {
 		return
 	}
 	b, err := d.reader().ReadSlice('\n')
@@ -203,7 +203,7 @@ func (d *talk) request(method string, seq int, to, body string) bool {
 		fmt.Fprintf(&b, "Diversion: <sip:1001@%s>;reason=no-answer\r\nSupported: replaces, 100rel\r\nAllow: INVITE, ACK, CANCEL, BYE, OPTIONS\r\n", from)
 	}
 	if method == "INVITE" || method == "OPTIONS" {
-		fmt.Fprintf(&b, "Contact: <sip:exsim@%s;transport=%s>\r\nUser-Agent: exsim path probe; %s\r\n%s: %s\r\n", from, strings.ToLower(transport), d.e.conf.Plan.Contact, markHeader, d.token())
+		fmt.Fprintf(&b, "Contact: <sip:exsim@%s;transport=%s>\r\nUser-Agent: exsim path probe; %s\r\n%s: %s\r\n", from, strings.ToLower(transport), d.e.contact, markHeader, d.token())
 	}
 	if body != "" {
 		b.WriteString("Content-Type: application/sdp\r\n")
@@ -290,7 +290,7 @@ func (d *talk) smtp() {
 		}
 	}
 	if d.command("MAIL", 250, "MAIL FROM:<probe@%s>", probeDomain) && d.command("RCPT", 250, "RCPT TO:<%s@%s>", d.nonce, probeDomain) && d.command("DATA", 354, "DATA") &&
-		d.command("end of data", 250, "Subject: exsim path probe\r\nX-Exsim-Probe: %s\r\n\r\n%s\r\n.", d.token(), d.e.conf.Plan.Contact) {
+		d.command("end of data", 250, "Subject: exsim path probe\r\nX-Exsim-Probe: %s\r\n\r\n%s\r\n.", d.token(), d.e.contact) {
 		d.outcome = answered
 		d.quit()
 	}

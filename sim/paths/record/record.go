@@ -152,9 +152,12 @@ func (l *Log) Add(line Line) {
 	if l.w == nil || l.err != nil {
 		return
 	}
-	b, err := json.Marshal(line)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(line)
 	if err == nil {
-		_, err = l.w.Write(append(b, '\n'))
+		_, err = l.w.Write(b.Bytes())
 	}
 	l.err = err
 }

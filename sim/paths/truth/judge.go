@@ -267,6 +267,8 @@ func (r *Result) whole(x *facts) {
 		if r.ports(Unknown).Len() > 0 && r.ports(IsOpen).Len()+r.ports(Unknown).Len() == r.Tried {
 			r.Verdict = IsOpen // the rest could not be tried, and is told
 		}
+	case r.ports(IsRefused).Len()+r.ports(IsDropped).Len() == r.Tried:
+		r.Verdict = IsRefused // machines limit how often they say so
 	default:
 		r.Verdict = r.Parts[0].Verdict
 		for _, p := range r.Parts {
