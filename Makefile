@@ -54,12 +54,13 @@ peers:
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 		sip-tester sipsak baresip swaks libnet-ssleay-perl libnet-dns-perl libio-socket-inet6-perl \
 		openssl tshark espeak-ng sox stunnel4 libxml2-utils python3-jsonschema \
-		kamailio kamailio-tls-modules rtpengine-daemon; status=$$?; \
+		kamailio kamailio-tls-modules rtpengine-daemon \
+		nftables iproute2 conntrack procps nmap haproxy nginx-light libnginx-mod-stream mitmproxy; status=$$?; \
 	test -n "$$had" || rm -f /usr/sbin/policy-rc.d; exit $$status
 
 # What takes longer than a minute: 200 calls a second for SOAK with flat memory,
-# as many as go for a third of it, a million hostile messages, and the suite of
-# scenarios RUNS times under load and the race detector without a false alarm.
+# as many as go for a third of it, a million hostile messages, every entry of the
+# catalogue of data paths through a firewall, and the suite of scenarios RUNS times under load and the race detector without a false alarm.
 soak:
-	EXSIM_SOAK=$(SOAK) $(GO) test -timeout 60m -run 'TestSoak|TestHostileMessages' -v ./cmd/... ./sim
+	EXSIM_SOAK=$(SOAK) $(GO) test -timeout 60m -run 'TestSoak|TestHostileMessages|TestPathsEachRow' -v ./cmd/... ./sim
 	EXSIM_RUNS=$(RUNS) $(GO) test -race -timeout 120m -run TestSoakScenarios -v ./scenarios

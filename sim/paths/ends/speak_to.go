@@ -173,10 +173,10 @@ func (d *talk) sip() {
 		d.outcome = mangled
 		return
 	}
-	d.outcome, d.stage = answered, "call"
+	d.outcome = answered
 	if d.request("ACK", 2, m.header("To"), "") && d.request("BYE", 3, m.header("To"), "") {
-		if _, err := d.response(); err != nil {
-			d.stage, d.err = "BYE", err
+		if _, d.err = d.response(); d.err == nil {
+			d.stage = "call"
 		}
 	}
 }
