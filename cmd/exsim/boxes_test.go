@@ -138,6 +138,8 @@ func boxes(t *testing.T) []box {
 		{name: "mitmproxy", rules: redirect(5061), run: func(*network) ([]string, string) {
 			return []string{peer(t, "mitmdump"), "-q", "--mode", "reverse:https://10.77.2.2:5061", "--tcp-hosts", ".*", "--listen-host", "10.77.1.1", "-p", "15061", "--set", "ssl_insecure=true", "--set", "confdir=" + dir}, "15061"
 		}, key: "peer>ex tcp/5061", found: "intercepted", level: "fail", what: []string{"certificate"}},
+		{name: "DSCP cleared", rules: "table ip m {\n chain f {\n  type filter hook forward priority -150\n  udp dport 20000-20099 ip dscp set cs0\n }\n}\n", key: "peer>ex udp/20000-20099", found: "altered", level: "warn", what: []string{"DSCP"}},
+		{name: "RTP payload changed", rules: "table ip m {\n chain f {\n  type filter hook forward priority -150\n  udp dport 20000-20099 @ih,0,8 set 0x90\n }\n}\n", key: "peer>ex udp/20000-20099", found: "altered", level: "fail"},
 		{name: "relay", rules: redirect(25), run: relay(25), key: "peer>ex tcp/25", found: "open", level: "pass"},
 		{name: "banner masked", rules: redirect(25), run: relay(25, "Microsoft ESMTP MAIL Service ready<=****************************"), key: "peer>ex tcp/25", found: "altered", level: "warn", what: []string{"banner"}},
 		{name: "STARTTLS removed", rules: redirect(25), run: relay(25, "250-STARTTLS\r\n<="), key: "peer>ex tcp/25", found: "altered", level: "fail", what: []string{"EHLO STARTTLS"}},

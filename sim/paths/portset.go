@@ -185,3 +185,14 @@ func (s PortSet) Edges() []uint16 {
 	}
 	return list
 }
+
+// Ranges yields the first and the last port of each range, in order.
+func (s PortSet) Ranges() iter.Seq2[uint16, uint16] {
+	return func(yield func(low, high uint16) bool) {
+		for _, r := range s.ranges {
+			if !yield(r.low, r.high) {
+				return
+			}
+		}
+	}
+}

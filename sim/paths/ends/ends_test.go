@@ -207,18 +207,19 @@ func TestStrangers(t *testing.T) {
 	nc, err := net.Dial("udp", far.bound(f.Target, port).String())
 	require.NoError(t, err)
 	defer nc.Close()
-	line := probeLine([]byte("another key"), f, port, newNonce(), "x")
+	nonce := newNonce()
+	line := packet(f, port, nonce, probeLine([]byte("another key"), f, port, nonce, "x"))
 	for range 100 {
 		_, err = nc.Write(slices.Concat(line, bytes.Repeat([]byte("x"), 1000)))
 		require.NoError(t, err)
 	}
-	_, err = nc.Write(probeLine(far.key, far.flows[f.ID], port, newNonce(), "x"))
+	_, err = nc.Write(packet(f, port, nonce, probeLine(far.key, f, port, nonce, "x")))
 	require.NoError(t, err)
 	b := make([]byte, 1500)
 	require.NoError(t, nc.SetReadDeadline(time.Now().Add(5*time.Second)))
 	n, err := nc.Read(b)
 	require.NoError(t, err)
-	require.True(t, isLine(b[:n], wordReply), "%q", b[:n])
+	require.Equal(t, answered, far.heard(f, port, b[:n]), "%q", b[:n])
 	require.LessOrEqual(t, n, len(line), "an answer is no longer than its probe")
 	got := in.close()
 	require.Len(t, got.Strange, maxStrange)
@@ -259,4 +260,72 @@ func TestControlHostile(t *testing.T) {
 	require.NotContains(t, string(b[:n]), "code")
 	_ = c.Close()
 	require.NoError(t, near.Between(t.Context(), p.Host("ex"), true, func(flow string) bool { return flow != "gw>ex tcp/5062" }))
+}
+
+// A whole range arrives, by one socket where the privileges are there and by
+// many where not, and a port that another program holds is left to it.
+func TestSweep(t *testing.T) {
+	near, far, p := twoEnds(t, 131, func(near, far *Config) { near.Full, far.Full = true, true })
+	other, err := net.ListenPacket("udp", "127.0.131.3:33100")
+	require.NoError(t, err)
+	defer other.Close()
+	listen(t, far)
+	const flow = "gw>ex udp/31000-31499"
+	require.NoError(t, near.Between(t.Context(), p.Host("ex"), true, func(f string) bool { return f != flow }))
+	for _, l := range near.conf.Log.Lines() {
+		switch {
+		case l.Bound != nil:
+			require.Equal(t, "31100", l.Bound.Held.String())
+			require.Equal(t, "31000-31099,31101-31499", l.Bound.Ports.String())
+			require.Empty(t, l.Bound.Failed)
+			t.Logf("sockets: %q", l.Bound.Sockets)
+		case l.Sent != nil:
+			require.Equal(t, "31000-31099,31101-31499", l.Sent.Tried.String())
+			require.Equal(t, "31000-31099,31101-31499", l.Sent.Answered.String())
+		case l.Got != nil:
+			require.Equal(t, "31000-31099,31101-31499", l.Got.Arrived.String())
+			if marking != 0 {
+				require.Equal(t, []int{ef}, l.Got.DSCP)
+			}
+		}
+	}
+}
+
+// A media packet whose header was changed is no probe any more.
+func TestMediaHeader(t *testing.T) {
+	_, far, p := twoEnds(t, 132, nil)
+	i := slices.IndexFunc(Flows(p, "gw", "ex"), isMedia)
+	f := Flows(p, "gw", "ex")[i]
+	for _, port := range []uint16{31000, 31001} {
+		nonce := newNonce()
+		b := packet(f, port, nonce, probeLine(far.key, f, port, nonce, "c"))
+		if port%2 == 1 {
+			require.Zero(t, len(b)%4, "RTCP is in words of four octets")
+		}
+		x, ok := parse(f, port, wordProbe, b)
+		require.True(t, ok)
+		require.Equal(t, nonce, x.nonce)
+		for at := range rtpHeader {
+			c := bytes.Clone(b)
+			c[at] ^= 1
+			_, ok := parse(f, port, wordProbe, c)
+			require.False(t, ok, "octet %d", at)
+		}
+		_, ok = parse(f, port+2, wordProbe, b)
+		require.False(t, ok)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	p, err := paths.Load("plan.yaml", paths.Starter())
+	require.NoError(f, err)
+	flows := Flows(p, "gw", "mbx")
+	f.Add([]byte("EXSIM1 PROBE 0123456789abcdef0123456789abcdef-0123456789abcdef 5060 x\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, x := range flows {
+			if y, ok := parse(x, 5060, wordProbe, b); ok && good([]byte("key"), wordProbe, x, 5060, y.token) {
+				t.Fatalf("%q passes for a probe", b)
+			}
+		}
+	})
 }

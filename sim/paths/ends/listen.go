@@ -49,25 +49,36 @@ func (e *End) open(f *paths.Flow, ports paths.PortSet) (*inbox, *record.Bound) {
 	in := &inbox{e: e, flow: f, got: record.Got{Flow: f.ID}, sources: map[netip.Addr]bool{}, conns: map[net.Conn]bool{}}
 	b := &record.Bound{Flow: f.ID}
 	in.equip()
+	if f.Transport == "udp" && ports.Len() >= oneSocketFrom && in.sweep(ports, b) {
+		return in, b
+	}
 	for p := range ports.All() {
-		err := in.bind(p)
-		switch {
-		case err == nil:
-			b.Ports.Add(p)
-		case errors.Is(err, syscall.EADDRINUSE):
-			b.Held.Add(p)
-		default:
-			if b.Failed == nil {
-				b.Failed = map[string]paths.PortSet{}
-			}
-			why := reason(err)
-			set := b.Failed[why]
-			set.Add(p)
-			b.Failed[why] = set
-		}
+		in.note(b, p, in.bind(p))
 	}
 	return in, b
 }
+
+// note notes whether a port could be bound.
+func (in *inbox) note(b *record.Bound, p uint16, err error) {
+	switch {
+	case err == nil:
+		b.Ports.Add(p)
+	case errors.Is(err, syscall.EADDRINUSE):
+		b.Held.Add(p)
+	default:
+		if b.Failed == nil {
+			b.Failed = map[string]paths.PortSet{}
+		}
+		why := reason(err)
+		set := b.Failed[why]
+		set.Add(p)
+		b.Failed[why] = set
+	}
+}
+
+// oneSocketFrom is the number of ports from which one socket serves them all,
+// where the privileges are there.
+const oneSocketFrom = 256
 
 // reason is why a socket was refused, without its address.
 func reason(err error) string {
@@ -94,6 +105,7 @@ func (in *inbox) bind(port uint16) error {
 			return err
 		}
 		in.closers = append(in.closers, pc)
+		wantMark(pc)
 		in.wg.Go(func() { in.datagrams(pc, port) })
 		return nil
 	}
@@ -271,16 +283,17 @@ func (in *inbox) arrived(port uint16, from netip.AddrPort) {
 
 // strange notes what bears no good token; the lock is held.
 func (in *inbox) strange(port uint16, from netip.AddrPort, b []byte) {
+	in.got.Other.Add(port)
 	if len(in.got.Strange) < maxStrange {
 		in.got.Strange = append(in.got.Strange, record.Strange{Port: port, From: from, At: time.Now(), Head: append([]byte(nil), b[:min(len(b), strangeOctets)]...)})
 	}
 }
 
-// datagrams answers tokens; nothing else is answered.
+// datagrams answers probes on one port; nothing else is answered.
 func (in *inbox) datagrams(pc *net.UDPConn, port uint16) {
-	b := make([]byte, 1500)
+	b, oob := make([]byte, 1500), make([]byte, 128)
 	for {
-		n, from, err := pc.ReadFromUDPAddrPort(b)
+		n, on, _, from, err := pc.ReadMsgUDPAddrPort(b, oob)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -288,16 +301,9 @@ func (in *inbox) datagrams(pc *net.UDPConn, port uint16) {
 			continue // an ICMP error of an earlier answer
 		}
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		nonce, ok := findToken(in.e.key, wordProbe, in.flow, port, b[:n])
-		in.mu.Lock()
-		if ok && isLine(b[:n], wordProbe) {
-			in.arrived(port, from)
-		} else {
-			in.strange(port, from, b[:n])
-		}
-		in.mu.Unlock()
-		if ok {
-			_, _ = pc.WriteToUDPAddrPort(replyLine(in.e.key, in.flow, port, nonce), from)
+		_, dscp := control(oob[:on])
+		if out := in.datagram(b[:n], port, from, dscp); out != nil {
+			_, _ = pc.WriteToUDPAddrPort(out, from)
 		}
 	}
 }

@@ -42,7 +42,13 @@ type attempt struct {
 // gently.
 func (e *End) probe(ctx context.Context, f *paths.Flow, ports, held paths.PortSet) error {
 	begin := time.Now()
+	if f.Transport == "udp" {
+		ports = ports.Minus(held) // nothing that they could answer would prove anything
+	}
 	s := &record.Sent{Flow: f.ID, At: begin, Tried: ports}
+	if isMedia(f) {
+		s.DSCP = marking
+	}
 	c := &collector{sent: s}
 	e.pass(ctx, f, ports, held, 0, c)
 	if again := c.lost().Minus(held); f.Expect == paths.Open && again.Len() > 0 && ctx.Err() == nil {
@@ -210,11 +216,15 @@ func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16) attempt 
 	defer func() { _ = nc.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
 	defer stop()
+	if isMedia(f) {
+		mark(nc, f.Target.Is6())
+	}
 	a := attempt{}
 	a.from, _ = netip.ParseAddrPort(nc.LocalAddr().String())
 	b := make([]byte, 1500)
 	for range e.conf.Limits.Tries {
-		if _, err := nc.Write(probeLine(e.key, f, port, newNonce(), e.contact)); err != nil {
+		nonce := newNonce()
+		if _, err := nc.Write(packet(f, port, nonce, probeLine(e.key, f, port, nonce, e.contact))); err != nil {
 			a.outcome = datagramFailure(err)
 			if a.outcome == failed {
 				a.why = reason(err)
@@ -224,7 +234,7 @@ func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16) attempt 
 		_ = nc.SetReadDeadline(time.Now().Add(e.conf.Limits.Timeout / time.Duration(e.conf.Limits.Tries)))
 		n, err := nc.Read(b)
 		if err == nil {
-			a.outcome = e.answer(f, port, b[:n])
+			a.outcome = e.heard(f, port, b[:n])
 			return a
 		}
 		if o := datagramFailure(err); o != lost {
@@ -238,6 +248,14 @@ func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16) attempt 
 // answer judges what came back.
 func (e *End) answer(f *paths.Flow, port uint16, b []byte) outcome {
 	if _, ok := findToken(e.key, wordReply, f, port, b); !ok || !isLine(b, wordReply) {
+		return mangled
+	}
+	return answered
+}
+
+// heard judges a datagram that came back.
+func (e *End) heard(f *paths.Flow, port uint16, b []byte) outcome {
+	if p, ok := parse(f, port, wordReply, b); !ok || !good(e.key, wordReply, f, port, p.token) {
 		return mangled
 	}
 	return answered

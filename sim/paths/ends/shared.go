@@ -24,8 +24,13 @@ func (e *End) shared(ctx context.Context, f *paths.Flow, ports paths.PortSet, sl
 		}
 		return
 	}
-	_ = pc.SetReadBuffer(4 << 20)
-	w := &window{e: e, f: f, total: ports.Len(), done: map[uint16]outcome{}, tick: make(chan struct{}, 1)}
+	if isMedia(f) {
+		mark(pc, f.Target.Is6())
+	}
+	w := &window{e: e, f: f, size: windowSmall, total: ports.Len(), done: map[uint16]outcome{}, tick: make(chan struct{}, 1)}
+	if forceBuffer(pc, 4<<20) {
+		w.size = windowSize
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() { w.read(pc) })
 	nonce := newNonce()
@@ -36,7 +41,7 @@ func (e *End) shared(ctx context.Context, f *paths.Flow, ports paths.PortSet, sl
 				break
 			}
 			w.sent()
-			_, _ = pc.WriteToUDPAddrPort(probeLine(e.key, f, p, nonce, e.contact), e.bound(f.Target, p))
+			_, _ = pc.WriteToUDPAddrPort(packet(f, p, nonce, probeLine(e.key, f, p, nonce, e.contact)), e.bound(f.Target, p))
 		}
 		if left = w.wait(ctx, left, e.conf.Limits.Timeout/time.Duration(e.conf.Limits.Tries)); left.Len() == 0 || ctx.Err() != nil {
 			break
@@ -80,13 +85,18 @@ type window struct {
 	tick chan struct{}
 
 	mu      sync.Mutex
+	size    int // of the window
 	total   int // ports in all
 	done    map[uint16]outcome
 	waiting int
 }
 
-// windowSize is how many datagrams may be unanswered at once.
-const windowSize = 512
+// How many datagrams may be unanswered at once: what the buffers hold where they
+// can be enlarged, and where not.
+const (
+	windowSize  = 512
+	windowSmall = 96
+)
 
 func (w *window) sent() {
 	w.mu.Lock()
@@ -99,7 +109,7 @@ func (w *window) sent() {
 func (w *window) room(ctx context.Context, l Limits) error {
 	for {
 		w.mu.Lock()
-		full := w.waiting >= min(windowSize, l.Open)
+		full := w.waiting >= min(w.size, l.Open)
 		w.mu.Unlock()
 		if !full {
 			return ctx.Err()
@@ -165,7 +175,7 @@ func (w *window) read(pc *net.UDPConn) {
 			continue
 		}
 		port := from.Port() - w.e.conf.Offset
-		o := w.e.answer(w.f, port, b[:n])
+		o := w.e.heard(w.f, port, b[:n])
 		w.mu.Lock()
 		if _, ok := w.done[port]; !ok {
 			w.done[port] = o

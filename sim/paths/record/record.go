@@ -75,6 +75,7 @@ type Sent struct {
 	// Failed are those that the sender's own machine would not send.
 	Failed map[string]paths.PortSet `json:"failed,omitzero"`
 	From   []netip.AddrPort         `json:"from,omitempty"` // of the first few
+	DSCP   int                      `json:"dscp,omitempty"` // that media was marked with
 	Stream *Stream                  `json:"stream,omitempty"`
 }
 
@@ -85,7 +86,9 @@ type Got struct {
 	Arrived  paths.PortSet    `json:"arrived,omitzero"`  // good tokens
 	From     []netip.AddrPort `json:"from,omitempty"`    // of the first few
 	Sources  int              `json:"sources,omitempty"` // different addresses
-	Strange  []Strange        `json:"strange,omitempty"` // what bore no good token
+	DSCP     []int            `json:"dscp,omitempty"`    // marks of media packets
+	Other    paths.PortSet    `json:"other,omitzero"`    // what bore no good token
+	Strange  []Strange        `json:"strange,omitempty"` // the first few of that
 	Stream   *Stream          `json:"stream,omitempty"`
 }
 

@@ -131,6 +131,7 @@ func addGot(a, b *record.Got) *record.Got {
 	}
 	a.Accepted.AddSet(b.Accepted)
 	a.Arrived.AddSet(b.Arrived)
+	a.Other.AddSet(b.Other)
 	a.From = append(a.From, b.From...)
 	a.Sources = max(a.Sources, b.Sources)
 	a.Strange = append(a.Strange, b.Strange...)

@@ -95,7 +95,7 @@ func Judge(p *paths.Plan, lines []record.Line) (*Table, error) {
 			continue
 		}
 		if facts != nil && facts.bound == nil && r.asked[f.From.Name] && r.asked[f.To.Name] {
-			t.Results = append(t.Results, Result{Flow: f}.unproven("bench", "the control connection broke before "+f.To.Name+" told what arrived", "go on with --resume"))
+			t.Results = append(t.Results, Result{Flow: f}.unproven("the control connection broke before "+f.To.Name+" told what arrived", "go on with --resume"))
 			continue
 		}
 		t.Results = append(t.Results, judge(f, facts))
@@ -108,25 +108,35 @@ func judge(f *paths.Flow, x *facts) Result {
 	res := Result{Flow: f}
 	switch {
 	case f.Unproven != "":
-		return res.unproven("bench", f.Unproven, "")
+		return res.unproven(f.Unproven, "")
 	case x.sent == nil && x.bound != nil:
-		return res.unproven("bench", f.From.Name+" has not probed it", "run exsim probe --from "+f.From.Name)
+		return res.unproven(f.From.Name+" has not probed it", "run exsim probe --from "+f.From.Name)
 	case x.sent == nil:
-		return res.unproven("bench", "there is no record of it", "")
+		return res.unproven("there is no record of it", "")
 	}
 	res.Tried = x.sent.Tried.Len()
 	for port := range x.sent.Tried.All() {
 		res.part(verdictOf(f, x, port), port)
 	}
+	if x.bound != nil && f.Transport == "udp" {
+		for port := range x.bound.Held.All() {
+			res.part(Unknown, port)
+			res.Tried++
+		}
+	}
+	if len(res.Parts) == 0 {
+		return res.unproven("no port was tried", "")
+	}
 	res.whole(x)
 	res.dialogue(x)
+	res.marks(x)
 	res.level()
 	res.explain(x)
 	return res
 }
 
-func (r Result) unproven(side, cause, next string) Result {
-	r.Verdict, r.Level, r.Side, r.Cause, r.Next = Unknown, Unproven, side, cause, next
+func (r Result) unproven(cause, next string) Result {
+	r.Verdict, r.Level, r.Side, r.Cause, r.Next = Unknown, Unproven, "bench", cause, next
 	return r
 }
 
@@ -154,7 +164,7 @@ func verdictOf(f *paths.Flow, x *facts, port uint16) Verdict {
 	s, far := x.sent, x.got != nil || x.bound != nil
 	arrived := x.got != nil && x.got.Arrived.Has(port)
 	accepted := x.got != nil && x.got.Accepted.Has(port)
-	strange := x.got != nil && slices.ContainsFunc(x.got.Strange, func(o record.Strange) bool { return o.Port == port })
+	strange := x.got != nil && x.got.Other.Has(port)
 	listening := x.bound != nil && x.bound.Ports.Has(port)
 	if x.bound != nil && x.bound.Held.Has(port) {
 		return realService(f, s, port)
@@ -325,6 +335,22 @@ func (r *Result) dialogue(x *facts) {
 	}
 	if near.Error != "" {
 		r.Evidence = append(r.Evidence, fmt.Sprintf("%s came as far as %s: %s", r.Flow.From.Name, near.Stage, near.Error))
+	}
+}
+
+// marks compares how media was marked with how it arrived.
+func (r *Result) marks(x *facts) {
+	if x.got == nil || x.sent.DSCP == 0 {
+		return
+	}
+	for _, d := range x.got.DSCP {
+		if d != x.sent.DSCP {
+			r.Changes = append(r.Changes, integrity.Change{What: "DSCP", Way: "out", Sent: fmt.Sprint(x.sent.DSCP), Got: fmt.Sprint(d), Rating: integrity.Risky,
+				Means: "media has no priority where the line is full", By: "a router or firewall that marks anew"})
+		}
+	}
+	if len(r.Changes) > 0 && r.Verdict == IsOpen {
+		r.Verdict = Altered
 	}
 }
 

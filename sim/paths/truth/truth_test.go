@@ -91,7 +91,7 @@ func TestVerdictsTCP(t *testing.T) {
 		"answered by another":   {record.Sent{Served: port}, &record.Got{}, Intercepted, Fail},
 		"connected, no more":    {record.Sent{Silent: port}, &record.Got{Accepted: port}, IsSilent, Fail},
 		"arrived, no answer":    {record.Sent{Silent: port}, &record.Got{Accepted: port, Arrived: port}, IsSilent, Fail},
-		"arrived as another":    {record.Sent{Silent: port}, &record.Got{Accepted: port, Strange: []record.Strange{{Port: 5060}}}, Altered, Fail},
+		"arrived as another":    {record.Sent{Silent: port}, &record.Got{Accepted: port, Other: port}, Altered, Fail},
 		"answer replaced":       {record.Sent{Served: port}, &record.Got{Accepted: port, Arrived: port}, Altered, Fail},
 		"not sent":              {record.Sent{Failed: map[string]paths.PortSet{"no route": port}}, &record.Got{}, Unknown, Unproven},
 		"alone, answered":       {record.Sent{Answered: port}, nil, IsOpen, Pass},

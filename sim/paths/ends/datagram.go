@@ -1,0 +1,114 @@
+package ends
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/exsim/exsim/sim/paths"
+)
+
+// A probe of a media port is RTP on an even port and RTCP on an odd one
+// (RFC 3550): its header is made of the nonce, and its payload is the line.
+const (
+	rtpHeader = 12  // of RTP, and of an RTCP packet APP with its name
+	appPacket = 204 // RFC 3550 §6.7
+	appName   = "EXSM"
+)
+
+// ef is Expedited Forwarding (RFC 3246), what media is marked with.
+const ef = 46
+
+// isMedia says whether a flow is of RTP.
+func isMedia(f *paths.Flow) bool { return f.Transport == "udp" && f.Protocol == "RTP" }
+
+// header is that of a media packet with a line of n octets.
+func header(port uint16, nonce string, n int) (h [rtpHeader]byte) {
+	chance, _ := hex.DecodeString(nonce[:2*(rtpHeader-2)])
+	h[0] = 0x80 // version 2
+	if port%2 == 0 {
+		copy(h[2:], chance) // payload type 0, then sequence number, time and source
+		return h
+	}
+	h[1] = appPacket
+	binary.BigEndian.PutUint16(h[2:], uint16((len(h)+n)/4-1))
+	copy(h[4:8], chance)
+	copy(h[8:], appName)
+	return h
+}
+
+// packet is what is sent to a UDP port for a line. RTCP is filled up to words of
+// four octets.
+func packet(f *paths.Flow, port uint16, nonce string, line []byte) []byte {
+	if !isMedia(f) {
+		return line
+	}
+	for port%2 == 1 && len(line)%4 != 0 {
+		line = append(line[:len(line)-1], ' ', '\n')
+	}
+	h := header(port, nonce, len(line))
+	return append(h[:], line...)
+}
+
+// parsed is a datagram that bears a line of a word.
+type parsed struct {
+	nonce string
+	token string
+}
+
+// parse finds the nonce and the token of a datagram; false if it is no such
+// line.
+func parse(f *paths.Flow, port uint16, word string, b []byte) (parsed, bool) {
+	line := b
+	if isMedia(f) {
+		if len(b) < rtpHeader {
+			return parsed{}, false
+		}
+		line = b[rtpHeader:]
+	}
+	const start = len(magic) + 1 + len(wordProbe) + 1
+	const digits = nonceDigits + 1 + codeDigits
+	if len(line) < start+digits+2 || string(line[:start]) != magic+" "+word+" " || line[len(line)-1] != '\n' {
+		return parsed{}, false
+	}
+	p := parsed{nonce: string(line[start : start+nonceDigits]), token: string(line[start : start+digits])}
+	rest, _, _ := bytes.Cut(bytes.TrimRight(line[start+digits+1:], "\n"), []byte(" "))
+	if string(rest) != strconv.Itoa(int(port)) || !isHex(p.nonce) {
+		return parsed{}, false
+	}
+	if isMedia(f) && header(port, p.nonce, len(line)) != [rtpHeader]byte(b) {
+		return parsed{}, false // a header was changed
+	}
+	return p, true
+}
+
+func isHex(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// datagram takes what arrived on a UDP port, with its mark (DSCP, -1 where that
+// is not known), and returns its answer: nil for what is no probe of the other
+// end.
+func (in *inbox) datagram(b []byte, port uint16, from netip.AddrPort, dscp int) []byte {
+	p, ok := parse(in.flow, port, wordProbe, b)
+	ok = ok && good(in.e.key, wordProbe, in.flow, port, p.token)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !ok {
+		in.strange(port, from, b)
+		return nil
+	}
+	in.arrived(port, from)
+	if isMedia(in.flow) && dscp >= 0 && len(in.got.DSCP) < maxSources && !slices.Contains(in.got.DSCP, dscp) {
+		in.got.DSCP = append(in.got.DSCP, dscp)
+	}
+	return packet(in.flow, port, p.nonce, replyLine(in.e.key, in.flow, port, p.nonce))
+}
