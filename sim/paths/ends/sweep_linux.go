@@ -24,8 +24,8 @@ import (
 // that socket, and no other socket, rule or route is touched. It is gone with
 // the process. Answers leave by a raw socket, from the port that was asked.
 
-// sweep listens on a range by one socket; false where the privileges for that
-// are missing.
+// sweep listens on a range by one socket, or by many where the privileges for
+// that are missing.
 func (in *inbox) sweep(ports paths.PortSet, b *record.Bound) bool {
 	held := taken(in.e.bound(in.flow.Listen, 0).Addr())
 	var free, bound paths.PortSet
@@ -40,11 +40,14 @@ func (in *inbox) sweep(ports paths.PortSet, b *record.Bound) bool {
 	s, err := openSweep(in.flow.Listen, bound)
 	if err != nil {
 		b.Held = paths.PortSet{}
-		return false
+		return in.many(ports, b)
 	}
 	b.Ports, b.Sockets = free, "one socket for the range"
 	in.closers = append(in.closers, s)
-	in.wg.Go(func() { in.swept(s) })
+	in.wg.Go(func() {
+		defer s.release()
+		in.swept(s)
+	})
 	return true
 }
 
@@ -82,22 +85,22 @@ func openSweep(addr netip.Addr, ports paths.PortSet) (*sweepSocket, error) {
 	}
 	s := &sweepSocket{addr: addr, pc: pc, raw: -1}
 	if err := s.attach(ports); err != nil {
+		s.release()
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// Close gives the range back.
-func (s *sweepSocket) Close() error {
+// Close ends the receiving, which gives the range back.
+func (s *sweepSocket) Close() error { return s.pc.Close() }
+
+func (s *sweepSocket) release() {
 	for _, fd := range s.fds {
 		_ = unix.Close(fd)
 	}
-	s.fds = nil
 	if s.raw >= 0 {
 		_ = unix.Close(s.raw)
-		s.raw = -1
 	}
-	return s.pc.Close()
 }
 
 func (s *sweepSocket) attach(ports paths.PortSet) error {

@@ -149,6 +149,9 @@ func (r *Result) evidence(x *facts) {
 		}
 	}
 	if x.bound != nil {
+		if x.bound.Sockets != "" {
+			r.Evidence = append(r.Evidence, r.Flow.To.Name+" listened by "+x.bound.Sockets)
+		}
 		for _, why := range reasons(x.bound.Failed) {
 			r.Evidence = append(r.Evidence, fmt.Sprintf("%s could not listen on %s: %s", r.Flow.To.Name, x.bound.Failed[why], why))
 		}

@@ -101,6 +101,7 @@ func addBound(a, b *record.Bound) *record.Bound {
 	}
 	a.Ports.AddSet(b.Ports)
 	a.Held.AddSet(b.Held)
+	a.Sockets = cmp.Or(a.Sockets, b.Sockets)
 	a.Failed = addSets(a.Failed, b.Failed)
 	return a
 }
