@@ -63,6 +63,7 @@ type reply struct {
 	Error string        `json:"error,omitempty"`
 	Code  string        `json:"code,omitempty"`
 	Now   time.Time     `json:"now,omitzero"`
+	Most  int           `json:"most,omitempty"` // ports that can be open at once
 	Lines []record.Line `json:"lines,omitempty"`
 }
 
@@ -264,11 +265,11 @@ func (s *session) hello(o order) (reply, error) {
 		if len(o.Key) < MinSecret {
 			return reply{}, errors.New("the other end brought no key for the tokens")
 		}
-		e.key = o.Key
-		return reply{}, nil
+		e.setKey(o.Key)
+		return reply{Most: mostPorts()}, nil
 	}
 	code, err := e.code(s.w.nc, "server")
-	return reply{Code: code}, err
+	return reply{Code: code, Most: mostPorts()}, err
 }
 
 // do carries out one order.
@@ -381,6 +382,7 @@ type asker struct {
 	e    *End
 	w    *wire
 	peer *paths.Host
+	most int // ports that the peer can have open at once
 }
 
 // ask connects to the other end.
@@ -404,7 +406,7 @@ func (e *End) ask(ctx context.Context, peer *paths.Host) (*asker, *record.Clock,
 		_ = nc.Close()
 		return nil, nil, fmt.Errorf("control connection to %s: %w", to, err)
 	}
-	a := &asker{e, newWire(t), peer}
+	a := &asker{e: e, w: newWire(t), peer: peer}
 	if err := a.hello(); err != nil {
 		_ = nc.Close()
 		return nil, nil, fmt.Errorf("control connection to %s: %w", to, err)
@@ -433,8 +435,9 @@ func (a *asker) hello() error {
 	var err error
 	if e.conf.Authority != nil {
 		if len(e.key) == 0 {
-			e.key = make([]byte, 32)
-			_, _ = rand.Read(e.key)
+			key := make([]byte, 32)
+			_, _ = rand.Read(key)
+			e.setKey(key)
 		}
 		o.Key = e.key
 		if name := a.w.nc.ConnectionState().PeerCertificates[0]; name.VerifyHostname(a.peer.Name) != nil && name.Subject.CommonName != a.peer.Name {
@@ -444,6 +447,7 @@ func (a *asker) hello() error {
 		return err
 	}
 	r, err := a.do(o, controlWait)
+	a.most = r.Most
 	if err == nil && e.conf.Authority == nil && !e.proven(a.w.nc, "server", r.Code) {
 		err = errSecret
 	}

@@ -99,7 +99,7 @@ func isHex(s string) bool {
 // end.
 func (in *inbox) datagram(b []byte, port uint16, from netip.AddrPort, dscp int) []byte {
 	p, ok := parse(in.flow, port, wordProbe, b)
-	ok = ok && good(in.e.key, wordProbe, in.flow, port, p.token)
+	ok = ok && in.e.mint.good(wordProbe, in.flow, port, p.token)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !ok {
@@ -110,5 +110,5 @@ func (in *inbox) datagram(b []byte, port uint16, from netip.AddrPort, dscp int) 
 	if isMedia(in.flow) && dscp >= 0 && len(in.got.DSCP) < maxSources && !slices.Contains(in.got.DSCP, dscp) {
 		in.got.DSCP = append(in.got.DSCP, dscp)
 	}
-	return packet(in.flow, port, p.nonce, replyLine(in.e.key, in.flow, port, p.nonce))
+	return packet(in.flow, port, p.nonce, in.e.mint.line(wordReply, in.flow, port, p.nonce, ""))
 }

@@ -79,6 +79,7 @@ type End struct {
 	conf  Config
 	flows map[string]*paths.Flow
 	key   []byte
+	mint  *mint // of the key
 	cert  tls.Certificate
 	facts *profile.Profile
 
@@ -100,7 +101,7 @@ func New(conf Config) (*End, error) {
 		}
 		h := hmac.New(sha256.New, conf.Secret)
 		h.Write([]byte("exsim paths " + conf.Plan.Digest()))
-		e.key = h.Sum(nil)
+		e.setKey(h.Sum(nil))
 	}
 	flows, _ := conf.Plan.Flows()
 	loopback := true
@@ -120,6 +121,8 @@ func New(conf Config) (*End, error) {
 	e.facts, err = facts(conf.Plan.Exchange)
 	return e, err
 }
+
+func (e *End) setKey(key []byte) { e.key, e.mint = key, newMint(key) }
 
 // facts are those of a version, or of the last one before it that is simulated.
 func facts(exchange string) (*profile.Profile, error) {

@@ -208,12 +208,12 @@ func TestStrangers(t *testing.T) {
 	require.NoError(t, err)
 	defer nc.Close()
 	nonce := newNonce()
-	line := packet(f, port, nonce, probeLine([]byte("another key"), f, port, nonce, "x"))
+	line := packet(f, port, nonce, newMint([]byte("another key")).line(wordProbe, f, port, nonce, "x"))
 	for range 100 {
 		_, err = nc.Write(slices.Concat(line, bytes.Repeat([]byte("x"), 1000)))
 		require.NoError(t, err)
 	}
-	_, err = nc.Write(packet(f, port, nonce, probeLine(far.key, f, port, nonce, "x")))
+	_, err = nc.Write(packet(f, port, nonce, far.mint.line(wordProbe, f, port, nonce, "x")))
 	require.NoError(t, err)
 	b := make([]byte, 1500)
 	require.NoError(t, nc.SetReadDeadline(time.Now().Add(5*time.Second)))
@@ -231,14 +231,14 @@ func TestStrangers(t *testing.T) {
 func TestTokens(t *testing.T) {
 	_, far, p := twoEnds(t, 129, nil)
 	list := Flows(p, "gw", "ex")
-	key, nonce := far.key, newNonce()
-	text := token(key, wordProbe, list[0], 25, nonce)
-	require.True(t, good(key, wordProbe, list[0], 25, text))
-	require.False(t, good(key, wordReply, list[0], 25, text))
-	require.False(t, good(key, wordProbe, list[1], 25, text))
-	require.False(t, good(key, wordProbe, list[0], 26, text))
-	require.False(t, good([]byte("other"), wordProbe, list[0], 25, text))
-	require.False(t, good(key, wordProbe, list[0], 25, ""))
+	m, nonce := far.mint, newNonce()
+	text := m.token(wordProbe, list[0], 25, nonce)
+	require.True(t, m.good(wordProbe, list[0], 25, text))
+	require.False(t, m.good(wordReply, list[0], 25, text))
+	require.False(t, m.good(wordProbe, list[1], 25, text))
+	require.False(t, m.good(wordProbe, list[0], 26, text))
+	require.False(t, newMint([]byte("other")).good(wordProbe, list[0], 25, text))
+	require.False(t, m.good(wordProbe, list[0], 25, ""))
 }
 
 // The control port survives what is no control connection.
@@ -298,7 +298,7 @@ func TestMediaHeader(t *testing.T) {
 	f := Flows(p, "gw", "ex")[i]
 	for _, port := range []uint16{31000, 31001} {
 		nonce := newNonce()
-		b := packet(f, port, nonce, probeLine(far.key, f, port, nonce, "c"))
+		b := packet(f, port, nonce, far.mint.line(wordProbe, f, port, nonce, "c"))
 		if port%2 == 1 {
 			require.Zero(t, len(b)%4, "RTCP is in words of four octets")
 		}
@@ -323,7 +323,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("EXSIM1 PROBE 0123456789abcdef0123456789abcdef-0123456789abcdef 5060 x\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, x := range flows {
-			if y, ok := parse(x, 5060, wordProbe, b); ok && good([]byte("key"), wordProbe, x, 5060, y.token) {
+			if y, ok := parse(x, 5060, wordProbe, b); ok && newMint([]byte("key")).good(wordProbe, x, 5060, y.token) {
 				t.Fatalf("%q passes for a probe", b)
 			}
 		}

@@ -245,15 +245,15 @@ func (in *inbox) line(t *tap, port uint16) {
 	if err != nil {
 		return
 	}
-	if nonce, ok := findToken(in.e.key, wordProbe, in.flow, port, b); ok {
-		_, _ = t.Write(replyLine(in.e.key, in.flow, port, nonce))
+	if nonce, ok := in.e.mint.find(wordProbe, in.flow, port, b); ok {
+		_, _ = t.Write(in.e.mint.line(wordReply, in.flow, port, nonce, ""))
 	}
 }
 
 // heard takes what a connection said.
 func (in *inbox) heard(t *tap, port uint16, from netip.AddrPort) {
 	stream := t.stream()
-	_, ok := findToken(in.e.key, wordProbe, in.flow, port, stream.Received)
+	_, ok := in.e.mint.find(wordProbe, in.flow, port, stream.Received)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !ok && !in.got.Arrived.Has(port) && (len(stream.Received) > 0 || stream.TLS != nil) {

@@ -49,7 +49,7 @@ func (e *End) probe(ctx context.Context, f *paths.Flow, ports, held paths.PortSe
 	if isMedia(f) {
 		s.DSCP = marking
 	}
-	c := &collector{sent: s}
+	c := &collector{sent: s, tries: e.conf.Limits.Tries, patience: e.conf.Limits.Timeout / time.Duration(e.conf.Limits.Tries)}
 	e.pass(ctx, f, ports, held, 0, c)
 	if again := c.lost().Minus(held); f.Expect == paths.Open && again.Len() > 0 && ctx.Err() == nil {
 		e.again(ctx, f, again, c)
@@ -77,7 +77,7 @@ func (e *End) pass(ctx context.Context, f *paths.Flow, ports, held paths.PortSet
 			defer e.pace.end()
 			var a attempt
 			if f.Transport == "udp" {
-				a = e.datagram(ctx, f, p)
+				a = e.datagram(ctx, f, p, c.tries, c.patience)
 			} else {
 				a = e.connect(ctx, f, p, held.Has(p))
 			}
@@ -90,7 +90,7 @@ func (e *End) pass(ctx context.Context, f *paths.Flow, ports, held paths.PortSet
 // A second pass asks a few of the lost again, slowly: a filter that limits new
 // flows lets them pass then.
 const (
-	againMost = 64
+	againMost = 16
 	againPace = 20 // a second
 )
 
@@ -115,6 +115,10 @@ func (e *End) again(ctx context.Context, f *paths.Flow, again paths.PortSet, c *
 type collector struct {
 	mu   sync.Mutex
 	sent *record.Sent
+	// How datagrams are asked: as the limits say, until it is known how long an
+	// answer takes.
+	tries    int
+	patience time.Duration
 }
 
 func (c *collector) put(port uint16, a attempt) {
@@ -208,7 +212,7 @@ func readFailure(err error) outcome {
 
 // datagram probes a UDP port with a socket of its own, which learns of ICMP
 // errors.
-func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16) attempt {
+func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16, tries int, patience time.Duration) attempt {
 	nc, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(f.Source, 0)), net.UDPAddrFromAddrPort(e.bound(f.Target, port)))
 	if err != nil {
 		return dialFailure(err)
@@ -222,16 +226,16 @@ func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16) attempt 
 	a := attempt{}
 	a.from, _ = netip.ParseAddrPort(nc.LocalAddr().String())
 	b := make([]byte, 1500)
-	for range e.conf.Limits.Tries {
+	for range tries {
 		nonce := newNonce()
-		if _, err := nc.Write(packet(f, port, nonce, probeLine(e.key, f, port, nonce, e.contact))); err != nil {
+		if _, err := nc.Write(packet(f, port, nonce, e.mint.line(wordProbe, f, port, nonce, e.contact))); err != nil {
 			a.outcome = datagramFailure(err)
 			if a.outcome == failed {
 				a.why = reason(err)
 			}
 			return a
 		}
-		_ = nc.SetReadDeadline(time.Now().Add(e.conf.Limits.Timeout / time.Duration(e.conf.Limits.Tries)))
+		_ = nc.SetReadDeadline(time.Now().Add(patience))
 		n, err := nc.Read(b)
 		if err == nil {
 			a.outcome = e.heard(f, port, b[:n])
@@ -247,7 +251,7 @@ func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16) attempt 
 
 // answer judges what came back.
 func (e *End) answer(f *paths.Flow, port uint16, b []byte) outcome {
-	if _, ok := findToken(e.key, wordReply, f, port, b); !ok || !isLine(b, wordReply) {
+	if _, ok := e.mint.find(wordReply, f, port, b); !ok || !isLine(b, wordReply) {
 		return mangled
 	}
 	return answered
@@ -255,7 +259,7 @@ func (e *End) answer(f *paths.Flow, port uint16, b []byte) outcome {
 
 // heard judges a datagram that came back.
 func (e *End) heard(f *paths.Flow, port uint16, b []byte) outcome {
-	if p, ok := parse(f, port, wordReply, b); !ok || !good(e.key, wordReply, f, port, p.token) {
+	if p, ok := parse(f, port, wordReply, b); !ok || !e.mint.good(wordReply, f, port, p.token) {
 		return mangled
 	}
 	return answered

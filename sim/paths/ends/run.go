@@ -11,8 +11,8 @@ import (
 	"github.com/exsim/exsim/sim/paths/record"
 )
 
-// maxBatch is how many ports are open at once at the receiver: it stays under
-// the usual limit of open files.
+// maxBatch is how many ports a receiver opens at once that needs a socket for
+// each: it stays under the usual limit of open files.
 const maxBatch = 8192
 
 // Between probes every flow between this end and a listening one, in both
@@ -29,12 +29,13 @@ func (e *End) Between(ctx context.Context, peer *paths.Host, oneWay bool, skip f
 	e.Begin(clock)
 	for _, step := range []struct {
 		from, to string
+		most     int
 		run      func(context.Context, []part) error
-	}{{e.conf.Host.Name, peer.Name, a.outwards}, {peer.Name, e.conf.Host.Name, a.inwards}} {
+	}{{e.conf.Host.Name, peer.Name, a.most, a.outwards}, {peer.Name, e.conf.Host.Name, mostPorts(), a.inwards}} {
 		if oneWay && step.from == peer.Name {
 			break
 		}
-		list := e.batches(step.from, step.to, skip)
+		list := e.batches(step.from, step.to, step.most, skip)
 		for i, parts := range list {
 			e.say("%s > %s: %d of %d, %d paths", step.from, step.to, i+1, len(list), len(parts))
 			if err := step.run(ctx, parts); err != nil {
@@ -49,7 +50,7 @@ func (e *End) Between(ctx context.Context, peer *paths.Host, oneWay bool, skip f
 
 // batches are the flows from one host to another, in lots of so many ports as
 // can be open at once.
-func (e *End) batches(from, to string, skip func(flow string) bool) [][]part {
+func (e *End) batches(from, to string, most int, skip func(flow string) bool) [][]part {
 	var list [][]part
 	var lot []part
 	n := 0
@@ -60,7 +61,7 @@ func (e *End) batches(from, to string, skip func(flow string) bool) [][]part {
 		p := part{Flow: f.ID, flow: f}
 		for port := range e.Ports(f).All() {
 			p.Ports.Add(port)
-			if n++; n == maxBatch {
+			if n++; n >= max(most, 1) {
 				list, lot, n = append(list, append(lot, p)), nil, 0
 				p.Ports = paths.PortSet{}
 			}
@@ -125,7 +126,7 @@ func (a *asker) keep(lines []record.Line) {
 // arrives there is in that host's own record.
 func (e *End) Alone(ctx context.Context, peer *paths.Host, skip func(flow string) bool) error {
 	e.Begin(nil)
-	list := e.batches(e.conf.Host.Name, peer.Name, skip)
+	list := e.batches(e.conf.Host.Name, peer.Name, 1<<20, skip)
 	for i, parts := range list {
 		e.say("%s > %s: %d of %d, %d paths", e.conf.Host.Name, peer.Name, i+1, len(list), len(parts))
 		if err := e.probeAll(ctx, parts); err != nil {

@@ -27,7 +27,7 @@ func (e *End) shared(ctx context.Context, f *paths.Flow, ports paths.PortSet, sl
 	if isMedia(f) {
 		mark(pc, f.Target.Is6())
 	}
-	w := &window{e: e, f: f, size: windowSmall, total: ports.Len(), done: map[uint16]outcome{}, tick: make(chan struct{}, 1)}
+	w := &window{e: e, f: f, start: time.Now(), size: windowSmall, total: ports.Len(), done: map[uint16]outcome{}, tick: make(chan struct{}, 1)}
 	if forceBuffer(pc, 4<<20) {
 		w.size = windowSize
 	}
@@ -40,10 +40,10 @@ func (e *End) shared(ctx context.Context, f *paths.Flow, ports paths.PortSet, sl
 			if e.pace.wait(ctx, slower) != nil || w.room(ctx, e.conf.Limits) != nil {
 				break
 			}
-			w.sent()
-			_, _ = pc.WriteToUDPAddrPort(packet(f, p, nonce, probeLine(e.key, f, p, nonce, e.contact)), e.bound(f.Target, p))
+			w.sent(p)
+			_, _ = pc.WriteToUDPAddrPort(packet(f, p, nonce, e.mint.line(wordProbe, f, p, nonce, e.contact)), e.bound(f.Target, p))
 		}
-		if left = w.wait(ctx, left, e.conf.Limits.Timeout/time.Duration(e.conf.Limits.Tries)); left.Len() == 0 || ctx.Err() != nil {
+		if left = w.wait(ctx, left, w.patience(e.conf.Limits)); left.Len() == 0 || ctx.Err() != nil {
 			break
 		}
 	}
@@ -54,6 +54,7 @@ func (e *End) shared(ctx context.Context, f *paths.Flow, ports paths.PortSet, sl
 		c.put(p, attempt{outcome: w.done[p], from: from})
 		from = netip.AddrPort{}
 	}
+	c.tries, c.patience = 1, w.patience(e.conf.Limits)
 	e.reasons(ctx, f, left, c)
 }
 
@@ -71,7 +72,7 @@ func (e *End) reasons(ctx context.Context, f *paths.Flow, left paths.PortSet, c 
 		}
 		wg.Go(func() {
 			defer e.pace.end()
-			c.put(p, e.datagram(ctx, f, p))
+			c.put(p, e.datagram(ctx, f, p, c.tries, c.patience))
 		})
 	}
 	wg.Wait()
@@ -89,6 +90,10 @@ type window struct {
 	total   int // ports in all
 	done    map[uint16]outcome
 	waiting int
+	begun   [65536]time.Duration // when a port was sent to, since start
+	start   time.Time
+	// How long an answer takes, smoothed, and its variation (RFC 6298 §2).
+	smoothed, variation time.Duration
 }
 
 // How many datagrams may be unanswered at once: what the buffers hold where they
@@ -98,10 +103,36 @@ const (
 	windowSmall = 96
 )
 
-func (w *window) sent() {
+func (w *window) sent(port uint16) {
 	w.mu.Lock()
 	w.waiting++
+	w.begun[port] = time.Since(w.start)
 	w.mu.Unlock()
+}
+
+// enough answers are known to tell how long one takes.
+const enough = 16
+
+// took learns how long an answer took; the lock is held.
+func (w *window) took(d time.Duration) {
+	if w.smoothed == 0 {
+		w.smoothed, w.variation = d, d/2
+		return
+	}
+	w.variation += ((w.smoothed - d).Abs() - w.variation) / 4
+	w.smoothed += (d - w.smoothed) / 8
+}
+
+// patience is how long an answer is waited for: as RFC 6298 §2.3 has it, with a
+// floor, or as the limits say while too few are known.
+func (w *window) patience(l Limits) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	long := l.Timeout / time.Duration(l.Tries)
+	if len(w.done) < enough {
+		return long
+	}
+	return min(long, w.smoothed+4*w.variation+100*time.Millisecond)
 }
 
 // room waits until there is room for one more; what is unanswered for long is
@@ -114,7 +145,7 @@ func (w *window) room(ctx context.Context, l Limits) error {
 		if !full {
 			return ctx.Err()
 		}
-		t := time.NewTimer(l.Timeout / 20)
+		t := time.NewTimer(w.patience(l) / 4)
 		select {
 		case <-ctx.Done():
 			t.Stop()
@@ -179,6 +210,7 @@ func (w *window) read(pc *net.UDPConn) {
 		w.mu.Lock()
 		if _, ok := w.done[port]; !ok {
 			w.done[port] = o
+			w.took(time.Since(w.start) - w.begun[port])
 			w.waiting = max(w.waiting-1, 0)
 		}
 		w.mu.Unlock()

@@ -20,4 +20,6 @@ func control([]byte) (port uint16, dscp int) { return 0, -1 }
 
 func forceBuffer(pc *net.UDPConn, n int) bool { return pc.SetReadBuffer(n) == nil }
 
+func mostPorts() int { return maxBatch }
+
 func (in *inbox) sweep(paths.PortSet, *record.Bound) bool { return false }

@@ -67,12 +67,12 @@ func (in *inbox) sip() {
 		transportName = "TLS"
 	}
 	in.behind(sip.New(sip.Config{Dialect: um.Dialect(in.e.facts, false), Transport: transportName, Handler: sip.HandlerFunc(func(tx *sip.ServerTx) {
-		nonce, ok := findToken(in.e.key, wordProbe, f, port, []byte(tx.CallID()))
+		nonce, ok := in.e.mint.find(wordProbe, f, port, []byte(tx.CallID()))
 		if !ok {
 			tx.Respond(sip.Response{Status: 403, Reason: "Forbidden"})
 			return
 		}
-		r := sip.Response{Status: 200, Reason: "OK", Headers: []string{markHeader + ": " + token(in.e.key, wordReply, f, port, nonce)}}
+		r := sip.Response{Status: 200, Reason: "OK", Headers: []string{markHeader + ": " + in.e.mint.token(wordReply, f, port, nonce)}}
 		if tx.Method() != "INVITE" {
 			tx.Respond(r)
 			return
@@ -138,7 +138,7 @@ type postOffice struct{ in *inbox }
 // Session begins at EHLO, whose name bears the token.
 func (o *postOffice) Session(p smtp.Peer) (gosmtp.Session, error) {
 	in := o.in
-	_, ok := findToken(in.e.key, wordProbe, in.flow, in.flow.Ports.First(), []byte(p.Hello))
+	_, ok := in.e.mint.find(wordProbe, in.flow, in.flow.Ports.First(), []byte(p.Hello))
 	if ok {
 		in.mu.Lock()
 		in.arrived(in.flow.Ports.First(), p.Remote)

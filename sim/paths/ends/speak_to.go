@@ -110,7 +110,7 @@ func (d *talk) reader() *bufio.Reader {
 }
 
 // token is what the far end knows this dialogue by.
-func (d *talk) token() string { return token(d.e.key, wordProbe, d.f, d.port, d.nonce) }
+func (d *talk) token() string { return d.e.mint.token(wordProbe, d.f, d.port, d.nonce) }
 
 // line sends a token and waits for its answer.
 func (d *talk) line() {
@@ -119,7 +119,7 @@ func (d *talk) line() {
 		d.greeting()
 		return
 	}
-	if !d.write("%s", probeLine(d.e.key, d.f, d.port, d.nonce, d.e.contact)) {
+	if !d.write("%s", d.e.mint.line(wordProbe, d.f, d.port, d.nonce, d.e.contact)) {
 		return
 	}
 	b, err := d.reader().ReadSlice('\n')
@@ -152,7 +152,7 @@ func (d *talk) sip() {
 	}
 	d.stage = "OPTIONS"
 	mark := m.header(markHeader)
-	if !good(d.e.key, wordReply, d.f, d.port, mark) {
+	if !d.e.mint.good(wordReply, d.f, d.port, mark) {
 		d.outcome = served
 		return
 	}

@@ -37,7 +37,7 @@ func (in *inbox) sweep(ports paths.PortSet, b *record.Bound) bool {
 		free.Add(p)
 		bound.Add(p + in.e.conf.Offset)
 	}
-	s, err := openSweep(in.flow.Listen, bound)
+	s, err := openSweep(in.flow.Listen, bound, true)
 	if err != nil {
 		b.Held = paths.PortSet{}
 		return in.many(ports, b)
@@ -49,6 +49,18 @@ func (in *inbox) sweep(ports paths.PortSet, b *record.Bound) bool {
 		in.swept(s)
 	})
 	return true
+}
+
+// mostPorts is how many ports can be open at once: what one socket serves does
+// not count.
+func mostPorts() int {
+	s, err := openSweep(netip.AddrFrom4([4]byte{127, 0, 0, 1}), paths.Ports(1), false)
+	if err != nil {
+		return maxBatch
+	}
+	s.release()
+	_ = s.Close()
+	return 2 * 65536
 }
 
 // swept answers what arrives on the range.
@@ -78,13 +90,15 @@ type sweepSocket struct {
 	raw  int
 }
 
-func openSweep(addr netip.Addr, ports paths.PortSet) (*sweepSocket, error) {
+// openSweep makes the socket of a range; with attach the range is handed to it,
+// without it is only tried whether that could be done.
+func openSweep(addr netip.Addr, ports paths.PortSet, attach bool) (*sweepSocket, error) {
 	pc, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
 	if err != nil {
 		return nil, err
 	}
 	s := &sweepSocket{addr: addr, pc: pc, raw: -1}
-	if err := s.attach(ports); err != nil {
+	if err := s.attach(ports, attach); err != nil {
 		s.release()
 		return nil, errors.Join(err, s.Close())
 	}
@@ -103,7 +117,7 @@ func (s *sweepSocket) release() {
 	}
 }
 
-func (s *sweepSocket) attach(ports paths.PortSet) error {
+func (s *sweepSocket) attach(ports paths.PortSet, link bool) error {
 	if !forceBuffer(s.pc, 8<<20) {
 		return unix.EPERM
 	}
@@ -124,7 +138,7 @@ func (s *sweepSocket) attach(ports paths.PortSet) error {
 		return err
 	}
 	program, err := s.program(steer(s.addr, ports, sockets))
-	if err != nil {
+	if err != nil || !link {
 		return err
 	}
 	return s.link(program)

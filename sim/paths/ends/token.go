@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
+	"hash"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/exsim/exsim/sim/paths"
 )
@@ -40,33 +42,59 @@ func newNonce() string {
 	return hex.EncodeToString(b[:])
 }
 
-// token makes a token of a nonce.
-func token(key []byte, word string, f *paths.Flow, port uint16, nonce string) string {
-	h := hmac.New(sha256.New, key)
-	fmt.Fprintf(h, "%s|%s|%d|%s", word, f.ID, port, nonce)
-	return nonce + "-" + hex.EncodeToString(h.Sum(nil)[:codeDigits/2])
+// mint makes the codes of tokens, from the key of the two ends.
+type mint struct{ macs sync.Pool }
+
+func newMint(key []byte) *mint {
+	m := &mint{}
+	m.macs.New = func() any { return hmac.New(sha256.New, key) }
+	return m
+}
+
+// token makes a token of a nonce. The codes of both words are parts of one sum:
+// whoever sees the probe does not know the reply.
+func (m *mint) token(word string, f *paths.Flow, port uint16, nonce string) string {
+	h := m.macs.Get().(hash.Hash)
+	h.Reset()
+	var in [128]byte
+	h.Write(append(strconv.AppendUint(append(append(in[:0], f.ID...), '|'), uint64(port), 10), nonce...))
+	var sum [sha256.Size]byte
+	h.Sum(sum[:0])
+	m.macs.Put(h)
+	code := sum[:codeDigits/2]
+	if word == wordReply {
+		code = sum[codeDigits/2 : codeDigits]
+	}
+	var text [nonceDigits + 1 + codeDigits]byte
+	copy(text[:], nonce)
+	text[nonceDigits] = '-'
+	hex.Encode(text[nonceDigits+1:], code)
+	return string(text[:])
 }
 
 // good says whether a token was made by the other end for this place.
-func good(key []byte, word string, f *paths.Flow, port uint16, text string) bool {
+func (m *mint) good(word string, f *paths.Flow, port uint16, text string) bool {
 	nonce, _, ok := strings.Cut(text, "-")
-	return ok && hmac.Equal([]byte(text), []byte(token(key, word, f, port, nonce)))
+	return ok && len(nonce) == nonceDigits && hmac.Equal([]byte(text), []byte(m.token(word, f, port, nonce)))
 }
 
-// probeLine is what is sent to a port.
-func probeLine(key []byte, f *paths.Flow, port uint16, nonce, contact string) []byte {
-	return fmt.Appendf(nil, "%s %s %s %d %s\n", magic, wordProbe, token(key, wordProbe, f, port, nonce), port, contact)
+// line is what is sent to a port, or the answer to it; the answer has no
+// contact.
+func (m *mint) line(word string, f *paths.Flow, port uint16, nonce, contact string) []byte {
+	b := make([]byte, 0, 96+len(contact))
+	b = append(append(append(append(b, magic...), ' '), word...), ' ')
+	b = append(append(b, m.token(word, f, port, nonce)...), ' ')
+	b = strconv.AppendUint(b, uint64(port), 10)
+	if word == wordProbe {
+		b = append(append(b, ' '), contact...)
+	}
+	return append(b, '\n')
 }
 
-// replyLine is the answer to it.
-func replyLine(key []byte, f *paths.Flow, port uint16, nonce string) []byte {
-	return fmt.Appendf(nil, "%s %s %s %d\n", magic, wordReply, token(key, wordReply, f, port, nonce), port)
-}
-
-// findToken looks for a good token in what arrived.
-func findToken(key []byte, word string, f *paths.Flow, port uint16, b []byte) (nonce string, ok bool) {
+// find looks for a good token in what arrived.
+func (m *mint) find(word string, f *paths.Flow, port uint16, b []byte) (nonce string, ok bool) {
 	for _, t := range tokens.FindAll(b, 16) {
-		if good(key, word, f, port, string(t)) {
+		if m.good(word, f, port, string(t)) {
 			return string(t[:nonceDigits]), true
 		}
 	}
