@@ -29,10 +29,11 @@ type bench struct {
 func main() {
 	reps := flag.Int("reps", 21, "repetitions; each runs every peer in turn")
 	calls := flag.Int("calls", 5000, "calls in one repetition")
-	only := flag.String("only", "", "run the parts whose name contains this: calls, hops, ports, tls, memory")
+	only := flag.String("only", "", "run the parts whose name contains this: calls, hops, ports, tls, memory, sweep")
 	hold := flag.Int("hold", 0, "be the driver of the memory part: hold so many calls")
 	at := flag.String("targets", "", "of -hold")
 	bare := flag.String("bare-tls", "", "be the bare listener of the TLS part, with the authority of this folder")
+	device := flag.String("respond", "", "be the responder of the sweep part: answer UDP that arrives at this interface")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -40,6 +41,8 @@ func main() {
 	switch {
 	case *hold > 0:
 		err = holdCalls(ctx, *hold, *at)
+	case *device != "":
+		err = respond(*device)
 	case *bare != "":
 		err = bareTLS(ctx, *bare)
 	default:
@@ -66,7 +69,7 @@ func run(ctx context.Context, reps, calls int, only string) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"calls", b.callsRow}, {"hops", b.hopsRow}, {"ports", b.portsRow}, {"tls", b.tlsRow}, {"memory", b.memoryRow}} {
+	}{{"calls", b.callsRow}, {"hops", b.hopsRow}, {"ports", b.portsRow}, {"tls", b.tlsRow}, {"memory", b.memoryRow}, {"sweep", b.sweepRow}} {
 		if !strings.Contains(part.name, only) {
 			continue
 		}

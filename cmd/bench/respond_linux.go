@@ -42,9 +42,9 @@ func respond(name string) error {
 		if n < head || b[ethernet+9] != udp || !ok || link.Pkttype != unix.PACKET_HOST {
 			continue
 		}
-		swap(0, 6, 6)    // addresses of the link,
-		swap(26, 30, 4)  // of the hosts,
-		swap(34, 36, 2)  // and ports
+		swap(0, 6, 6)       // addresses of the link,
+		swap(26, 30, 4)     // of the hosts,
+		swap(34, 36, 2)     // and ports
 		b[40], b[41] = 0, 0 // no checksum
 		if err := unix.Sendto(fd, b[:n], 0, to); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/x509"
@@ -61,6 +62,10 @@ func runBox(spec string) int {
 		if err != nil {
 			return 1
 		}
+		if parts[1] == "sink" {
+			go sink(near)
+			continue
+		}
 		far, err := net.Dial("tcp", parts[1])
 		if err != nil {
 			_ = near.Close()
@@ -85,6 +90,24 @@ func runBox(spec string) int {
 		}
 		go pump(far, near, "=>")
 		go pump(near, far, "<=")
+	}
+}
+
+// sink is a mail server that takes everything.
+func sink(nc net.Conn) {
+	defer nc.Close()
+	_, _ = io.WriteString(nc, "220 other ESMTP\r\n")
+	data := false
+	for s := bufio.NewScanner(nc); s.Scan(); {
+		switch line := s.Text(); {
+		case data && line != ".":
+		case line == "DATA":
+			data = true
+			_, _ = io.WriteString(nc, "354 go on\r\n")
+		default:
+			data = false
+			_, _ = io.WriteString(nc, "250 taken\r\n")
+		}
 	}
 }
 
@@ -141,6 +164,9 @@ func boxes(t *testing.T) []box {
 		{name: "DSCP cleared", rules: "table ip m {\n chain f {\n  type filter hook forward priority -150\n  udp dport 20000-20099 ip dscp set cs0\n }\n}\n", key: "peer>ex udp/20000-20099", found: "altered", level: "warn", what: []string{"DSCP"}},
 		{name: "RTP payload changed", rules: "table ip m {\n chain f {\n  type filter hook forward priority -150\n  udp dport 20000-20099 @ih,0,8 set 0x90\n }\n}\n", key: "peer>ex udp/20000-20099", found: "altered", level: "fail"},
 		{name: "relay", rules: redirect(25), run: relay(25), key: "peer>ex tcp/25", found: "open", level: "pass"},
+		{name: "another mail server", rules: redirect(25), run: func(*network) ([]string, string) {
+			return []string{"env", beBox + "=10.77.1.1:10025|sink", os.Args[0]}, "10025"
+		}, key: "peer>ex tcp/25", found: "intercepted", level: "fail"},
 		{name: "banner masked", rules: redirect(25), run: relay(25, "Microsoft ESMTP MAIL Service ready<=****************************"), key: "peer>ex tcp/25", found: "altered", level: "warn", what: []string{"banner"}},
 		{name: "STARTTLS removed", rules: redirect(25), run: relay(25, "250-STARTTLS\r\n<="), key: "peer>ex tcp/25", found: "altered", level: "fail", what: []string{"EHLO STARTTLS"}},
 		{name: "STARTTLS crossed out", rules: redirect(25), run: relay(25, "250-STARTTLS<=250-XXXXXXXA"), key: "peer>ex tcp/25", found: "altered", level: "fail", what: []string{"EHLO STARTTLS", "EHLO XXXXXXXA"}},

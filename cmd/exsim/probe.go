@@ -253,7 +253,7 @@ func (x *probeFlags) run(cmd *cobra.Command, plan string) error {
 
 // probe probes, and prints what the records tell.
 func (x *probeFlags) probe(cmd *cobra.Command, p *paths.Plan) error {
-	before, err := x.earlier()
+	before, err := x.earlier(p)
 	if err != nil {
 		return err
 	}
@@ -269,9 +269,7 @@ func (x *probeFlags) probe(cmd *cobra.Command, p *paths.Plan) error {
 	if err != nil {
 		return err
 	}
-	skip := func(flow string) bool {
-		return slices.ContainsFunc(before, func(l record.Line) bool { return l.Sent != nil && l.Sent.Flow == flow })
-	}
+	skip := e.Done(before, !x.alone)
 	ctx := cmd.Context()
 	if x.alone {
 		err = e.Alone(ctx, p.Host(x.to), skip)
@@ -311,15 +309,24 @@ func noHead(lines []record.Line) bool {
 }
 
 // earlier is the record that a run goes on with.
-func (x *probeFlags) earlier() ([]record.Line, error) {
+func (x *probeFlags) earlier(p *paths.Plan) ([]record.Line, error) {
 	if !x.resume {
 		return nil, nil
 	}
-	lines, err := readRecord(x.record)
-	if errors.Is(err, os.ErrNotExist) {
+	if st, err := os.Stat(x.record); errors.Is(err, os.ErrNotExist) || err == nil && st.Size() == 0 {
 		return nil, nil
 	}
-	return lines, err
+	lines, err := readRecord(x.record)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := truth.Judge(p, lines); err != nil { // of another plan
+		return nil, input(err)
+	}
+	if err := record.Mend(x.record); err != nil {
+		return nil, input(err)
+	}
+	return lines, nil
 }
 
 func readRecord(name string) ([]record.Line, error) {

@@ -103,7 +103,9 @@ func TestPathsEachRow(t *testing.T) {
 			file := planFile(t, d.text())
 			defer n.listen(n.B, file, "y")()
 			list, _ := d.plan(t).Flows()
-			list = slices.DeleteFunc(list, func(f *paths.Flow) bool { return f.Expect == paths.Closed || f.Unproven != "" || f.Kind == paths.Unrestricted })
+			list = slices.DeleteFunc(list, func(f *paths.Flow) bool {
+				return f.Expect == paths.Closed || f.Unproven != "" || f.Kind == paths.Unrestricted
+			})
 			for _, f := range list {
 				flows++
 				for _, r := range f.Rests {

@@ -288,7 +288,7 @@ func (f *Flow) Sources() string {
 }
 
 // disjoint leaves each port to one flow: the firmer one, and of these the
-// smaller. The control connection's own port is in no sweep.
+// smaller.
 func (b *builder) disjoint() {
 	type way struct {
 		source, target netip.Addr
@@ -303,9 +303,6 @@ func (b *builder) disjoint() {
 	for _, f := range order {
 		w := way{f.Source, f.Target, f.Transport}
 		set := taken[w]
-		if f.Kind == Unrestricted && f.Transport == "tcp" {
-			set.Add(b.p.Control)
-		}
 		f.Ports = f.Ports.Minus(set)
 		gone[f] = f.Ports.Len() == 0 && f.Unproven == ""
 		set.AddSet(f.Ports)

@@ -79,6 +79,9 @@ func (l *loader) check() {
 	if n := p.Closed.Sample; n < 0 || n > maxClosed {
 		l.f.Report(p.Places.At("closed", p.Pos), "", "closed: sample is %d, 0 to %d", n, maxClosed)
 	}
+	if p.Closed.Also.Has(0) || p.Closed.Also.Has(p.Control) {
+		l.f.Report(p.Places.At("closed", p.Pos), "", "closed: also: 0 is no port, and %d is that of the control connection", p.Control)
+	}
 	if p.Control == 0 {
 		l.f.Report(p.Places.At("control-port", p.Pos), "", "control-port: 0 is no port")
 	}
@@ -127,6 +130,9 @@ func (l *loader) hosts() {
 			if p.zone(r.From) == nil {
 				l.f.Report(r.Pos, yamlfile.Suggest(r.From, l.zoneNames()), "host %q: reached-at: no zone %q", h.Name, r.From)
 			}
+			if l.count(h, r.Address.Is6()) > 1 {
+				l.f.Report(r.Pos, "make a host of each", "host %q has several addresses of this family: which of them is %s?", h.Name, r.Address)
+			}
 			if h.Sends(r.Address.Is6()) == (netip.Addr{}) {
 				l.f.Report(r.Pos, "", "host %q has no address of its own of the family of %s", h.Name, r.Address)
 			}
@@ -135,6 +141,16 @@ func (l *loader) hosts() {
 			l.f.Report(h.Places.At("control", h.Pos), "", "host %q: control %q is no ADDRESS:PORT", h.Name, h.Control)
 		}
 	}
+}
+
+func (l *loader) count(h *Host, ipv6 bool) int {
+	n := 0
+	for _, a := range h.Addresses {
+		if a.Unmap().Is6() == ipv6 {
+			n++
+		}
+	}
+	return n
 }
 
 func (l *loader) roles(h *Host) {
@@ -157,7 +173,9 @@ func (l *loader) addresses(h *Host, seen map[netip.Addr]string) {
 			l.f.Report(at, "", "host %q has %d addresses, 1 to %d", h.Name, n, maxAddresses)
 		}
 	}
-	for _, a := range h.Addresses {
+	for i, a := range h.Addresses {
+		a = a.Unmap()
+		h.Addresses[i] = a
 		if a.IsUnspecified() || a.IsMulticast() {
 			l.f.Report(at, "", "host %q: %s is no address of a host", h.Name, a)
 		}

@@ -196,3 +196,11 @@ func (s PortSet) Ranges() iter.Seq2[uint16, uint16] {
 		}
 	}
 }
+
+// Last is the highest port, 0 of an empty set.
+func (s PortSet) Last() uint16 {
+	if len(s.ranges) == 0 {
+		return 0
+	}
+	return s.ranges[len(s.ranges)-1].high
+}

@@ -14,8 +14,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/paths"
@@ -30,12 +32,23 @@ import (
 const (
 	controlProtocol = 1
 	maxMessage      = 32 << 20
+	maxHello        = 4 << 10
+	maxOrder        = 4 << 20
+	maxAsking       = 8 // connections that have not proven themselves
+	helloWait       = 3 * time.Second
 	controlWait     = 10 * time.Second // for the other end's next word, while nothing is probed
 	exporter        = "EXPORTER-exsim-paths"
 )
 
-// order is what the asking end says.
+// order is what the asking end says: what it greets with, and what it wants once
+// it has proven itself.
 type order struct {
+	greeting
+	Parts []part `json:"parts,omitempty"`
+}
+
+// greeting is what is read of an end that has not proven itself.
+type greeting struct {
 	Do       string  `json:"do"` // hello, time, open, probe, close, figures, bye
 	Protocol int     `json:"protocol,omitempty"`
 	Host     string  `json:"host,omitempty"`
@@ -43,7 +56,6 @@ type order struct {
 	Digest   string  `json:"digest,omitempty"`
 	Code     string  `json:"code,omitempty"`
 	Key      []byte  `json:"key,omitempty"`
-	Parts    []part  `json:"parts,omitempty"`
 	Offset   uint16  `json:"offset,omitempty"`
 	Limits   *Limits `json:"limits,omitempty"` // of probes from there
 	Contact  string  `json:"contact,omitempty"`
@@ -167,37 +179,58 @@ func (e *End) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
+	asking := make(chan struct{}, maxAsking)
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	for {
 		nc, err := ln.Accept()
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		}
-		if err != nil {
+		case errors.Is(err, net.ErrClosed):
 			return err
+		case err != nil:
+			time.Sleep(50 * time.Millisecond) // out of descriptors: the listener must survive it
+			continue
 		}
-		e.serving.Lock() // one asks at a time
-		e.serveOne(ctx, tls.Server(nc, conf))
-		e.serving.Unlock()
+		select {
+		case asking <- struct{}{}:
+		default: // strangers may not keep others out for long
+			_ = nc.Close()
+			continue
+		}
+		wg.Go(func() {
+			var once sync.Once
+			leave := func() { once.Do(func() { <-asking }) }
+			defer leave()
+			e.serveOne(ctx, tls.Server(nc, conf), leave)
+		})
 	}
 }
 
-func (e *End) serveOne(ctx context.Context, nc *tls.Conn) {
+// serveOne serves a control connection; proven is called once its end is known.
+func (e *End) serveOne(ctx context.Context, nc *tls.Conn, proven func()) {
 	defer func() { _ = nc.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
 	defer stop()
-	_ = nc.SetDeadline(time.Now().Add(controlWait))
+	_ = nc.SetDeadline(time.Now().Add(helloWait))
 	if err := nc.HandshakeContext(ctx); err != nil {
 		e.say("control connection from %s: %v", nc.RemoteAddr(), err)
 		return
 	}
 	w := newWire(nc)
 	var o order
-	if err := w.read(&o, controlWait, 1<<16); err != nil {
+	if err := w.read(&o.greeting, helloWait, maxHello); err != nil {
 		e.say("control connection from %s: %v", nc.RemoteAddr(), err)
 		return
 	}
 	s := &session{e: e, w: w, open: map[string]*inbox{}}
 	defer s.closeAll()
+	defer func() {
+		if s.locked {
+			e.serving.Unlock()
+		}
+	}()
 	r, err := s.hello(o)
 	if err != nil {
 		e.say("control connection from %s is refused: %v", nc.RemoteAddr(), err)
@@ -207,12 +240,27 @@ func (e *End) serveOne(ctx context.Context, nc *tls.Conn) {
 	if w.write(r) != nil {
 		return
 	}
+	proven()
 	e.say("%s asks", s.peer.Name)
-	for ctx.Err() == nil {
-		var o order
-		if w.read(&o, 0, 1<<20) != nil || o.Do == "bye" {
-			break
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	orders := make(chan order)
+	go func() { // an end that is gone is probed for no longer
+		defer cancel()
+		defer close(orders)
+		for {
+			var o order
+			if w.read(&o, 0, maxOrder) != nil || o.Do == "bye" {
+				return
+			}
+			select {
+			case orders <- o:
+			case <-ctx.Done():
+				return
+			}
 		}
+	}()
+	for o := range orders {
 		r, err := s.do(ctx, o)
 		if err != nil {
 			r = reply{Error: err.Error()}
@@ -226,10 +274,11 @@ func (e *End) serveOne(ctx context.Context, nc *tls.Conn) {
 
 // session is one control connection at the asked end.
 type session struct {
-	e    *End
-	w    *wire
-	peer *paths.Host
-	open map[string]*inbox
+	e      *End
+	locked bool // it is the one that is served
+	w      *wire
+	peer   *paths.Host
+	open   map[string]*inbox
 }
 
 var errSecret = errors.New("the other end does not know the secret of this plan: both ends need the same plan file and the same secret")
@@ -252,11 +301,6 @@ func (s *session) hello(o order) (reply, error) {
 	if s.peer = e.conf.Plan.Host(o.Host); s.peer == nil || o.Host == o.As {
 		return reply{}, fmt.Errorf("the plan has no other host %q", o.Host)
 	}
-	if o.Limits != nil {
-		e.conf.Limits = o.Limits.filled(false)
-		e.pace.init(e.conf.Limits)
-	}
-	e.contact = o.Contact
 	if e.conf.Authority != nil {
 		name := s.w.nc.ConnectionState().PeerCertificates[0]
 		if name.VerifyHostname(o.Host) != nil && name.Subject.CommonName != o.Host {
@@ -266,11 +310,34 @@ func (s *session) hello(o order) (reply, error) {
 			return reply{}, errors.New("the other end brought no key for the tokens")
 		}
 		e.setKey(o.Key)
-		return reply{Most: mostPorts()}, nil
+		return reply{Most: mostPorts()}, s.take(o)
+	}
+	if err := s.take(o); err != nil {
+		return reply{}, err
 	}
 	code, err := e.code(s.w.nc, "server")
 	return reply{Code: code, Most: mostPorts()}, err
 }
+
+// take begins the session of whoever has proven itself.
+func (s *session) take(o order) error {
+	e := s.e
+	if !e.serving.TryLock() {
+		return errors.New("another end is being served; try again when it has ended")
+	}
+	s.locked = true
+	if o.Limits != nil {
+		e.conf.Limits = o.Limits.filled(false)
+		e.pace.init(e.conf.Limits)
+	}
+	if len(o.Contact) <= maxContact && !strings.ContainsAny(o.Contact, "\r\n") {
+		e.contact = o.Contact
+	}
+	return nil
+}
+
+// maxContact is the longest contact.
+const maxContact = 100
 
 // do carries out one order.
 func (s *session) do(ctx context.Context, o order) (reply, error) {
@@ -288,8 +355,8 @@ func (s *session) do(ctx context.Context, o order) (reply, error) {
 	}
 	switch o.Do {
 	case "open":
-		if len(s.open)+len(o.Parts) > e.conf.Limits.Open {
-			return reply{}, errors.New("too much is open")
+		if len(s.open)+len(o.Parts) > len(e.flows) {
+			return reply{}, errors.New("more is open than the plan has")
 		}
 		lines := e.openAll(o.Parts, s.open)
 		return reply{Lines: e.told(lines)}, nil
@@ -431,7 +498,7 @@ func (e *End) ControlAddr(peer *paths.Host) (to netip.AddrPort, from netip.Addr)
 func (a *asker) hello() error {
 	e := a.e
 	limits := e.conf.Limits
-	o := order{Do: "hello", Limits: &limits, Contact: e.contact, Protocol: controlProtocol, Host: e.conf.Host.Name, As: a.peer.Name, Digest: e.conf.Plan.Digest(), Offset: e.conf.Offset}
+	o := order{greeting: greeting{Do: "hello", Limits: &limits, Contact: e.contact, Protocol: controlProtocol, Host: e.conf.Host.Name, As: a.peer.Name, Digest: e.conf.Plan.Digest(), Offset: e.conf.Offset}}
 	var err error
 	if e.conf.Authority != nil {
 		if len(e.key) == 0 {
@@ -459,7 +526,7 @@ func (a *asker) clock() (*record.Clock, error) {
 	c := &record.Clock{Peer: a.peer.Name, Within: time.Hour}
 	for range 8 {
 		begin := time.Now()
-		r, err := a.do(order{Do: "time"}, controlWait)
+		r, err := a.do(order{greeting: greeting{Do: "time"}}, controlWait)
 		if err != nil {
 			return nil, err
 		}
@@ -476,16 +543,31 @@ func (a *asker) do(o order, wait time.Duration) (reply, error) {
 	if err := a.w.write(o); err != nil {
 		return r, err
 	}
-	if err := a.w.read(&r, wait, maxMessage); err != nil {
+	most := maxMessage
+	if o.Do == "hello" {
+		most = maxHello // it is not known yet who answers
+	}
+	if err := a.w.read(&r, wait, most); err != nil {
 		return r, err
 	}
 	if r.Error != "" {
-		return r, fmt.Errorf("%s says: %s", a.peer.Name, r.Error)
+		return r, fmt.Errorf("%s says: %s", a.peer.Name, printable(r.Error))
 	}
 	return r, nil
 }
 
+// printable is text of the other end as a terminal may see it.
+func printable(text string) string {
+	const most = 300
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text[:min(len(text), most)])
+}
+
 func (a *asker) close() {
-	_ = a.w.write(order{Do: "bye"})
+	_ = a.w.write(order{greeting: greeting{Do: "bye"}})
 	_ = a.w.nc.Close()
 }

@@ -94,12 +94,21 @@ func isHex(s string) bool {
 	return true
 }
 
+// owner says whose probe a datagram is.
+func (in *inbox) owner(port uint16, b []byte) (*inbox, parsed, bool) {
+	for _, o := range *in.shared.Load() {
+		if p, ok := parse(o.flow, port, wordProbe, b); ok && in.e.mint.good(wordProbe, o.flow, port, p.token) {
+			return o, p, true
+		}
+	}
+	return in, parsed{}, false
+}
+
 // datagram takes what arrived on a UDP port, with its mark (DSCP, -1 where that
 // is not known), and returns its answer: nil for what is no probe of the other
 // end.
 func (in *inbox) datagram(b []byte, port uint16, from netip.AddrPort, dscp int) []byte {
-	p, ok := parse(in.flow, port, wordProbe, b)
-	ok = ok && in.e.mint.good(wordProbe, in.flow, port, p.token)
+	in, p, ok := in.owner(port, b)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !ok {

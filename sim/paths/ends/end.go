@@ -84,6 +84,7 @@ type End struct {
 	facts *profile.Profile
 
 	contact string
+	inboxes map[string]*inbox // of exsim listen --alone, by transport and address
 	pace    pacer
 	busy    time.Duration // that probes took
 	serving sync.Mutex    // held while a control connection is served
@@ -105,7 +106,13 @@ func New(conf Config) (*End, error) {
 	}
 	flows, _ := conf.Plan.Flows()
 	loopback := true
+	if high := 65535 - int(conf.Offset); int(conf.Plan.Control) > high {
+		return nil, fmt.Errorf("ends: with an offset of %d there is no port %d+%d", conf.Offset, conf.Plan.Control, conf.Offset)
+	}
 	for _, f := range flows {
+		if last := f.Ports.Last(); int(last)+int(conf.Offset) > 65535 && !f.IsSampled() {
+			return nil, fmt.Errorf("ends: with an offset of %d there is no port %d+%d (%s)", conf.Offset, last, conf.Offset, f.ID)
+		}
 		e.flows[f.ID] = f
 		loopback = loopback && f.Source.IsLoopback() && f.Target.IsLoopback()
 	}
@@ -174,12 +181,19 @@ func (e *End) say(format string, args ...any) {
 	}
 }
 
-// Ports are those of a flow that are tried.
+// Ports are those of a flow that are tried; of a range, what an offset leaves.
 func (e *End) Ports(f *paths.Flow) paths.PortSet {
+	set := f.Sample()
 	if e.conf.Full {
-		return f.Ports
+		set = f.Ports
 	}
-	return f.Sample()
+	if f.Transport == "tcp" && f.Kind == paths.Unrestricted {
+		set = set.Minus(paths.Ports(e.conf.Plan.Control)) // the control connection is there
+	}
+	if e.conf.Offset > 0 {
+		set = set.And(paths.PortsBetween(1, 65535-e.conf.Offset))
+	}
+	return set
 }
 
 // bound is where a documented port is on this bench.

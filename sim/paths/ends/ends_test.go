@@ -130,7 +130,7 @@ func TestCertificates(t *testing.T) {
 		near.Authority, far.Authority = lab, lab
 	})
 	listen(t, far)
-	require.NoError(t, near.Between(t.Context(), p.Host("ex"), true, func(flow string) bool { return flow != "gw>ex tcp/5060" }))
+	require.NoError(t, near.Between(t.Context(), p.Host("ex"), true, func(f *paths.Flow) bool { return f.ID != "gw>ex tcp/5060" }))
 	stranger, _, _ := twoEnds(t, 125, func(near, far *Config) {
 		near.Secret, near.Authority = nil, other
 	})
@@ -146,11 +146,11 @@ func TestOrders(t *testing.T) {
 	require.NoError(t, err)
 	defer a.close()
 	for want, o := range map[string]order{
-		`no flow "x"`:         {Do: "open", Parts: []part{{Flow: "x"}}},
-		"does not fit":        {Do: "probe", Parts: []part{{Flow: "gw>ex tcp/5060"}}},
-		"has no ports 22":     {Do: "open", Parts: []part{{Flow: "gw>ex tcp/5060", Ports: paths.Ports(22)}}},
-		`order "format"`:      {Do: "format"},
-		`"open" does not fit`: {Do: "open", Parts: []part{{Flow: "ex>gw tcp/5060", Ports: paths.Ports(5060)}}},
+		`no flow "x"`:         {greeting: greeting{Do: "open"}, Parts: []part{{Flow: "x"}}},
+		"does not fit":        {greeting: greeting{Do: "probe"}, Parts: []part{{Flow: "gw>ex tcp/5060"}}},
+		"has no ports 22":     {greeting: greeting{Do: "open"}, Parts: []part{{Flow: "gw>ex tcp/5060", Ports: paths.Ports(22)}}},
+		`order "format"`:      {greeting: greeting{Do: "format"}},
+		`"open" does not fit`: {greeting: greeting{Do: "open"}, Parts: []part{{Flow: "ex>gw tcp/5060", Ports: paths.Ports(5060)}}},
 	} {
 		_, err := a.do(o, controlWait)
 		require.ErrorContains(t, err, want)
@@ -178,7 +178,7 @@ func TestHeld(t *testing.T) {
 		}
 	}()
 	listen(t, far)
-	require.NoError(t, near.Between(t.Context(), p.Host("ex"), true, func(flow string) bool { return flow != "gw>ex tcp/5060" }))
+	require.NoError(t, near.Between(t.Context(), p.Host("ex"), true, func(f *paths.Flow) bool { return f.ID != "gw>ex tcp/5060" }))
 	for _, l := range near.conf.Log.Lines() {
 		if l.Bound != nil {
 			require.Equal(t, "5060", l.Bound.Held.String())
@@ -219,7 +219,7 @@ func TestStrangers(t *testing.T) {
 	require.NoError(t, nc.SetReadDeadline(time.Now().Add(5*time.Second)))
 	n, err := nc.Read(b)
 	require.NoError(t, err)
-	require.Equal(t, answered, far.heard(f, port, b[:n]), "%q", b[:n])
+	require.Equal(t, answered, far.heard(f, port, nonce, b[:n]), "%q", b[:n])
 	require.LessOrEqual(t, n, len(line), "an answer is no longer than its probe")
 	got := in.close()
 	require.Len(t, got.Strange, maxStrange)
@@ -259,7 +259,7 @@ func TestControlHostile(t *testing.T) {
 	n, _ := c.Read(b)
 	require.NotContains(t, string(b[:n]), "code")
 	_ = c.Close()
-	require.NoError(t, near.Between(t.Context(), p.Host("ex"), true, func(flow string) bool { return flow != "gw>ex tcp/5062" }))
+	require.NoError(t, near.Between(t.Context(), p.Host("ex"), true, func(f *paths.Flow) bool { return f.ID != "gw>ex tcp/5062" }))
 }
 
 // A whole range arrives, by one socket where the privileges are there and by
@@ -271,7 +271,7 @@ func TestSweep(t *testing.T) {
 	defer other.Close()
 	listen(t, far)
 	const flow = "gw>ex udp/31000-31499"
-	require.NoError(t, near.Between(t.Context(), p.Host("ex"), true, func(f string) bool { return f != flow }))
+	require.NoError(t, near.Between(t.Context(), p.Host("ex"), true, func(f *paths.Flow) bool { return f.ID != flow }))
 	for _, l := range near.conf.Log.Lines() {
 		switch {
 		case l.Bound != nil:
@@ -313,6 +313,9 @@ func TestMediaHeader(t *testing.T) {
 		}
 		_, ok = parse(f, port+2, wordProbe, b)
 		require.False(t, ok)
+		reply := packet(f, port, nonce, far.mint.line(wordReply, f, port, nonce, ""))
+		require.Equal(t, answered, far.heard(f, port, nonce, reply))
+		require.Equal(t, mangled, far.heard(f, port, newNonce(), reply), "an answer to an earlier probe proves nothing")
 	}
 }
 
@@ -328,4 +331,63 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Two senders to the same ports share what listens there, without a control
+// connection.
+func TestAlone(t *testing.T) {
+	text := `plan: 1
+name: alone
+exchange: "2013"
+zones: [{name: a, kind: internal}, {name: b, kind: internal}]
+hosts:
+  - {name: gw1, zone: a, roles: [voip-gateway], addresses: [127.0.133.2]}
+  - {name: gw2, zone: a, roles: [voip-gateway], addresses: [127.0.133.3]}
+  - {name: ex, zone: b, roles: [client-access, mailbox], addresses: [127.0.133.4]}
+rtp: {low: 31000, high: 31999}
+closed: {sample: 2}
+`
+	p, err := paths.Load("plan.yaml", []byte(text))
+	require.NoError(t, err)
+	conf := func(host string) Config {
+		return Config{Plan: p, Host: p.Host(host), Secret: []byte(secret), Offset: 2000, Log: record.NewLog(nil), Limits: Limits{Timeout: 2 * time.Second}}
+	}
+	far, err := New(conf("ex"))
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- far.Listen(ctx, false, Flows(p, "", "ex"), func([]string) { close(ready) }) }()
+	<-ready
+	for _, name := range []string{"gw1", "gw2"} {
+		e, err := New(conf(name))
+		require.NoError(t, err)
+		require.NoError(t, e.Alone(t.Context(), p.Host("ex"), nil))
+		for _, l := range e.conf.Log.Lines() {
+			if l.Sent != nil {
+				require.Equal(t, l.Sent.Tried.String(), l.Sent.Answered.String(), l.Sent.Flow)
+			}
+		}
+	}
+	cancel()
+	require.NoError(t, <-done)
+	arrived := 0
+	for _, l := range far.conf.Log.Lines() {
+		if l.Bound != nil {
+			require.Empty(t, l.Bound.Held.String(), l.Bound.Flow)
+		}
+		if l.Got != nil && strings.Contains(l.Got.Flow, ">ex ") {
+			arrived++
+			require.Equal(t, far.Ports(far.flows[l.Got.Flow]).String(), l.Got.Arrived.String(), l.Got.Flow)
+			require.Empty(t, l.Got.Strange, l.Got.Flow)
+		}
+	}
+	require.Equal(t, len(Flows(p, "", "ex")), arrived)
+
+	conf1 := conf("ex")
+	conf1.Secret = nil
+	conf1.Authority, err = admit.NewAuthority()
+	require.NoError(t, err)
+	bare, err := New(conf1)
+	require.NoError(t, err)
+	require.ErrorContains(t, bare.Listen(t.Context(), false, Flows(p, "", "ex"), nil), "certificates alone make no tokens")
 }

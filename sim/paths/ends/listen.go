@@ -2,16 +2,19 @@ package ends
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,7 +38,8 @@ type inbox struct {
 	wg   sync.WaitGroup
 
 	closers []io.Closer
-	serve   func(nc net.Conn) // a dialogue, nil for tokens
+	serve   func(nc net.Conn)        // a dialogue, nil for tokens
+	shared  atomic.Pointer[[]*inbox] // this one, and those of other senders to the same ports
 
 	mu      sync.Mutex
 	got     record.Got
@@ -47,15 +51,23 @@ type inbox struct {
 // open listens on some ports of a flow. What cannot be bound is told.
 func (e *End) open(f *paths.Flow, ports paths.PortSet) (*inbox, *record.Bound) {
 	in := &inbox{e: e, flow: f, got: record.Got{Flow: f.ID}, sources: map[netip.Addr]bool{}, conns: map[net.Conn]bool{}}
+	in.shared.Store(&[]*inbox{in})
 	b := &record.Bound{Flow: f.ID}
-	in.equip()
-	if f.Transport == "udp" && ports.Len() >= oneSocketFrom && in.sweep(ports, b) {
+	if e.listening(f.Transport, e.bound(f.Listen, ports.First())) == nil {
+		in.equip()
+	}
+	if f.Transport == "udp" && ports.Len() >= oneSocketFrom && e.listening("udp", e.bound(f.Listen, ports.First())) == nil && in.sweep(ports, b) {
 		return in, b
 	}
 	for p := range ports.All() {
 		in.note(b, p, in.bind(p))
 	}
 	return in, b
+}
+
+// listening is the inbox that listens at an address already, nil if none does.
+func (e *End) listening(transport string, at netip.AddrPort) *inbox {
+	return e.inboxes[transport+" "+at.String()]
 }
 
 // note notes whether a port could be bound.
@@ -99,6 +111,13 @@ func reason(err error) string {
 
 func (in *inbox) bind(port uint16) error {
 	at := in.e.bound(in.flow.Listen, port)
+	if o := in.e.listening(in.flow.Transport, at); o != nil {
+		if all := *o.shared.Load(); !slices.Contains(all, in) {
+			all = append(slices.Clone(all), in)
+			o.shared.Store(&all)
+		}
+		return nil
+	}
 	if in.flow.Transport == "udp" {
 		pc, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
 		if err != nil {
@@ -122,7 +141,7 @@ func (in *inbox) bind(port uint16) error {
 func (in *inbox) close() record.Got {
 	in.mu.Lock()
 	in.closed = true
-	conns := in.conns
+	conns := maps.Clone(in.conns)
 	in.mu.Unlock()
 	for _, c := range in.closers {
 		_ = c.Close()
@@ -163,6 +182,9 @@ func (in *inbox) accept(ln net.Listener, port uint16) {
 			return
 		}
 		if err != nil {
+			in.mu.Lock()
+			in.got.Trouble = reason(err)
+			in.mu.Unlock()
 			time.Sleep(50 * time.Millisecond) // out of descriptors: the listener must survive it
 			continue
 		}
@@ -194,6 +216,11 @@ func (in *inbox) take(nc net.Conn, port uint16) bool {
 	}
 	in.conns[nc] = true
 	in.got.Accepted.Add(port)
+	for _, o := range (*in.shared.Load())[1:] {
+		o.mu.Lock()
+		o.got.Accepted.Add(port)
+		o.mu.Unlock()
+	}
 	return true
 }
 
@@ -245,21 +272,32 @@ func (in *inbox) line(t *tap, port uint16) {
 	if err != nil {
 		return
 	}
-	if nonce, ok := in.e.mint.find(wordProbe, in.flow, port, b); ok {
-		_, _ = t.Write(in.e.mint.line(wordReply, in.flow, port, nonce, ""))
+	if owner, nonce, ok := in.find(port, b); ok {
+		_, _ = t.Write(in.e.mint.line(wordReply, owner.flow, port, nonce, ""))
 	}
+}
+
+// find looks for a good token in what arrived on a port, and whose it is.
+func (in *inbox) find(port uint16, b []byte) (owner *inbox, nonce string, ok bool) {
+	for _, o := range *in.shared.Load() {
+		if nonce, ok := in.e.mint.find(wordProbe, o.flow, port, b); ok {
+			return o, nonce, true
+		}
+	}
+	return in, "", false
 }
 
 // heard takes what a connection said.
 func (in *inbox) heard(t *tap, port uint16, from netip.AddrPort) {
 	stream := t.stream()
-	_, ok := in.e.mint.find(wordProbe, in.flow, port, stream.Received)
+	in, _, ok := in.find(port, stream.Received)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !ok && !in.got.Arrived.Has(port) && (len(stream.Received) > 0 || stream.TLS != nil) {
 		in.strange(port, from, stream.Received)
 	}
 	if ok {
+		in.got.Accepted.Add(port)
 		in.arrived(port, from)
 	}
 	if in.flow.Ports.Len() == 1 && (ok || in.got.Stream == nil) {
@@ -283,7 +321,9 @@ func (in *inbox) arrived(port uint16, from netip.AddrPort) {
 
 // strange notes what bears no good token; the lock is held.
 func (in *inbox) strange(port uint16, from netip.AddrPort, b []byte) {
-	in.got.Other.Add(port)
+	if from.Addr() == in.flow.Source || in.sources[from.Addr()] || bytes.Contains(b, []byte(magic)) {
+		in.got.Other.Add(port) // what anybody else sends says nothing of the path
+	}
 	if len(in.got.Strange) < maxStrange {
 		in.got.Strange = append(in.got.Strange, record.Strange{Port: port, From: from, At: time.Now(), Head: append([]byte(nil), b[:min(len(b), strangeOctets)]...)})
 	}

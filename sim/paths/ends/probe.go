@@ -43,7 +43,9 @@ type attempt struct {
 func (e *End) probe(ctx context.Context, f *paths.Flow, ports, held paths.PortSet) error {
 	begin := time.Now()
 	if f.Transport == "udp" {
-		ports = ports.Minus(held) // nothing that they could answer would prove anything
+		if ports = ports.Minus(held); ports.Len() == 0 { // nothing that they could answer would prove anything
+			return nil
+		}
 	}
 	s := &record.Sent{Flow: f.ID, At: begin, Tried: ports}
 	if isMedia(f) {
@@ -171,7 +173,7 @@ func (e *End) connect(ctx context.Context, f *paths.Flow, port uint16, held bool
 	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.Source, 0))}
 	nc, err := d.DialContext(dial, "tcp", e.bound(f.Target, port).String())
 	if err != nil {
-		return dialFailure(err)
+		return dialFailure(err).unlessRouted(f)
 	}
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(2*e.conf.Limits.Timeout + time.Second))
@@ -180,6 +182,28 @@ func (e *End) connect(ctx context.Context, f *paths.Flow, port uint16, held bool
 	a := e.speak(newTap(nc, nil), f, port, held)
 	a.from, _ = netip.ParseAddrPort(nc.LocalAddr().String())
 	return a
+}
+
+// unlessRouted tells what the network says from what this machine does: without
+// a route nothing was sent.
+func (a attempt) unlessRouted(f *paths.Flow) attempt {
+	if a.outcome != barred {
+		return a
+	}
+	nc, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(f.Source, 0)), net.UDPAddrFromAddrPort(netip.AddrPortFrom(f.Target, 9)))
+	if err == nil { // that only looks up the route
+		_ = nc.Close()
+		return a
+	}
+	return attempt{outcome: failed, why: "no route to " + f.Target.String()}
+}
+
+// unsent is why this machine would not send.
+func unsent(err error) string {
+	if errors.Is(err, syscall.EPERM) {
+		return "a filter of this very machine forbids it"
+	}
+	return reason(err)
 }
 
 // dialFailure says what kept a connection from being made.
@@ -195,7 +219,7 @@ func dialFailure(err error) attempt {
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, syscall.ETIMEDOUT):
 		return attempt{outcome: lost}
 	}
-	return attempt{outcome: failed, why: reason(err)}
+	return attempt{outcome: failed, why: unsent(err)}
 }
 
 // readFailure says how a connection ended that had been made.
@@ -215,7 +239,7 @@ func readFailure(err error) outcome {
 func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16, tries int, patience time.Duration) attempt {
 	nc, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(f.Source, 0)), net.UDPAddrFromAddrPort(e.bound(f.Target, port)))
 	if err != nil {
-		return dialFailure(err)
+		return dialFailure(err).unlessRouted(f)
 	}
 	defer func() { _ = nc.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
@@ -231,14 +255,14 @@ func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16, tries in
 		if _, err := nc.Write(packet(f, port, nonce, e.mint.line(wordProbe, f, port, nonce, e.contact))); err != nil {
 			a.outcome = datagramFailure(err)
 			if a.outcome == failed {
-				a.why = reason(err)
+				a.why = unsent(err)
 			}
 			return a
 		}
 		_ = nc.SetReadDeadline(time.Now().Add(patience))
 		n, err := nc.Read(b)
 		if err == nil {
-			a.outcome = e.heard(f, port, b[:n])
+			a.outcome = e.heard(f, port, nonce, b[:n])
 			return a
 		}
 		if o := datagramFailure(err); o != lost {
@@ -249,17 +273,17 @@ func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16, tries in
 	return a
 }
 
-// answer judges what came back.
-func (e *End) answer(f *paths.Flow, port uint16, b []byte) outcome {
-	if _, ok := e.mint.find(wordReply, f, port, b); !ok || !isLine(b, wordReply) {
+// answer judges what came back: only the answer to this very probe counts.
+func (e *End) answer(f *paths.Flow, port uint16, nonce string, b []byte) outcome {
+	if got, ok := e.mint.find(wordReply, f, port, b); !ok || got != nonce || !isLine(b, wordReply) {
 		return mangled
 	}
 	return answered
 }
 
 // heard judges a datagram that came back.
-func (e *End) heard(f *paths.Flow, port uint16, b []byte) outcome {
-	if p, ok := parse(f, port, wordReply, b); !ok || !e.mint.good(wordReply, f, port, p.token) {
+func (e *End) heard(f *paths.Flow, port uint16, nonce string, b []byte) outcome {
+	if p, ok := parse(f, port, wordReply, b); !ok || p.nonce != nonce || !e.mint.good(wordReply, f, port, p.token) {
 		return mangled
 	}
 	return answered

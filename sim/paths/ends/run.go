@@ -3,8 +3,10 @@ package ends
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/exsim/exsim/sim/paths"
@@ -18,7 +20,7 @@ const maxBatch = 8192
 // Between probes every flow between this end and a listening one, in both
 // directions unless oneWay, and keeps what both record. Flows that skip names
 // are left out.
-func (e *End) Between(ctx context.Context, peer *paths.Host, oneWay bool, skip func(flow string) bool) error {
+func (e *End) Between(ctx context.Context, peer *paths.Host, oneWay bool, skip func(f *paths.Flow) bool) error {
 	a, clock, err := e.ask(ctx, peer)
 	if err != nil {
 		return err
@@ -43,19 +45,19 @@ func (e *End) Between(ctx context.Context, peer *paths.Host, oneWay bool, skip f
 			}
 		}
 	}
-	figures, err := a.do(order{Do: "figures"}, controlWait)
+	figures, err := a.do(order{greeting: greeting{Do: "figures"}}, controlWait)
 	a.keep(figures.Lines)
 	return err
 }
 
 // batches are the flows from one host to another, in lots of so many ports as
 // can be open at once.
-func (e *End) batches(from, to string, most int, skip func(flow string) bool) [][]part {
+func (e *End) batches(from, to string, most int, skip func(f *paths.Flow) bool) [][]part {
 	var list [][]part
 	var lot []part
 	n := 0
 	for _, f := range Flows(e.conf.Plan, from, to) {
-		if skip != nil && skip(f.ID) {
+		if skip != nil && skip(f) {
 			continue
 		}
 		p := part{Flow: f.ID, flow: f}
@@ -78,7 +80,7 @@ func (e *End) batches(from, to string, most int, skip func(flow string) bool) []
 
 // outwards probes from here to there.
 func (a *asker) outwards(ctx context.Context, parts []part) error {
-	opened, err := a.do(order{Do: "open", Parts: parts}, time.Minute)
+	opened, err := a.do(order{greeting: greeting{Do: "open"}, Parts: parts}, time.Minute)
 	if err != nil {
 		return err
 	}
@@ -92,7 +94,7 @@ func (a *asker) outwards(ctx context.Context, parts []part) error {
 	if err := a.e.probeAll(ctx, parts); err != nil {
 		return err
 	}
-	closed, err := a.do(order{Do: "close"}, time.Minute)
+	closed, err := a.do(order{greeting: greeting{Do: "close"}}, time.Minute)
 	a.keep(append(opened.Lines, closed.Lines...))
 	return err
 }
@@ -104,7 +106,7 @@ func (a *asker) inwards(ctx context.Context, parts []part) error {
 	for i, l := range lines {
 		parts[i].Held = l.Bound.Held
 	}
-	r, err := a.do(order{Do: "probe", Parts: parts}, 0)
+	r, err := a.do(order{greeting: greeting{Do: "probe"}, Parts: parts}, 0)
 	lines = append(lines, a.e.closeAll(ctx, open)...)
 	if err != nil {
 		return err
@@ -124,7 +126,10 @@ func (a *asker) keep(lines []record.Line) {
 
 // Alone probes every flow from this end to a host without asking it: what
 // arrives there is in that host's own record.
-func (e *End) Alone(ctx context.Context, peer *paths.Host, skip func(flow string) bool) error {
+func (e *End) Alone(ctx context.Context, peer *paths.Host, skip func(f *paths.Flow) bool) error {
+	if e.key == nil {
+		return errors.New("without a control connection the ends need a secret: certificates alone make no tokens")
+	}
 	e.Begin(nil)
 	list := e.batches(e.conf.Host.Name, peer.Name, 1<<20, skip)
 	for i, parts := range list {
@@ -134,6 +139,19 @@ func (e *End) Alone(ctx context.Context, peer *paths.Host, skip func(flow string
 		}
 	}
 	return nil
+}
+
+// controlAddrs are where this end is asked: its own control address, or its
+// addresses.
+func (e *End) controlAddrs() []netip.AddrPort {
+	if a, err := netip.ParseAddrPort(e.conf.Host.Control); err == nil {
+		return []netip.AddrPort{a}
+	}
+	var list []netip.AddrPort
+	for _, a := range e.conf.Host.Addresses {
+		list = append(list, e.bound(a, e.conf.Plan.Control))
+	}
+	return list
 }
 
 // Listen answers control connections, and with flows open from the start those
@@ -149,8 +167,19 @@ func (e *End) Listen(ctx context.Context, control bool, flows []*paths.Flow, rea
 			e.add(record.Line{Got: &got})
 		}
 	}()
+	if len(flows) > 0 {
+		if e.key == nil {
+			return errors.New("without a control connection the ends need a secret: certificates alone make no tokens")
+		}
+		e.inboxes = map[string]*inbox{}
+	}
 	for _, f := range flows {
 		in, bound := e.open(f, e.Ports(f))
+		for p := range bound.Ports.All() {
+			if key := f.Transport + " " + e.bound(f.Listen, p).String(); e.inboxes[key] == nil {
+				e.inboxes[key] = in
+			}
+		}
 		open = append(open, in)
 		e.add(record.Line{Bound: bound})
 	}
@@ -159,12 +188,12 @@ func (e *End) Listen(ctx context.Context, control bool, flows []*paths.Flow, rea
 		<-ctx.Done()
 		return nil
 	}
-	served := make(chan error, len(e.conf.Host.Addresses))
+	served := make(chan error, len(e.controlAddrs()))
 	n := 0
-	for _, addr := range e.conf.Host.Addresses {
-		ln, err := net.Listen("tcp", e.bound(addr, e.conf.Plan.Control).String())
+	for _, addr := range e.controlAddrs() {
+		ln, err := net.Listen("tcp", addr.String())
 		if err != nil {
-			return fmt.Errorf("the control connection of %s: %s: %s", e.conf.Host.Name, e.bound(addr, e.conf.Plan.Control), reason(err))
+			return fmt.Errorf("the control connection of %s: %s: %s", e.conf.Host.Name, addr, reason(err))
 		}
 		defer ln.Close()
 		at = append(at, ln.Addr().String())
@@ -179,4 +208,28 @@ func (e *End) Listen(ctx context.Context, control bool, flows []*paths.Flow, rea
 		}
 	}
 	return first
+}
+
+// Done says of which flows records tell all that a run of this end would: what
+// was sent, on every port, and, where the far end was asked, what arrived.
+func (e *End) Done(lines []record.Line, asked bool) func(f *paths.Flow) bool {
+	tried, told := map[string]paths.PortSet{}, map[string]int{}
+	for _, l := range lines {
+		switch {
+		case l.Sent != nil:
+			set := tried[l.Sent.Flow]
+			set.AddSet(l.Sent.Tried)
+			tried[l.Sent.Flow] = set
+		case l.Bound != nil:
+			told[l.Bound.Flow] |= 1
+			set := tried[l.Bound.Flow]
+			set.AddSet(l.Bound.Held)
+			tried[l.Bound.Flow] = set
+		case l.Got != nil:
+			told[l.Got.Flow] |= 2
+		}
+	}
+	return func(f *paths.Flow) bool {
+		return e.Ports(f).Minus(tried[f.ID]).Len() == 0 && (!asked || told[f.ID] == 3)
+	}
 }

@@ -27,13 +27,12 @@ func (e *End) shared(ctx context.Context, f *paths.Flow, ports paths.PortSet, sl
 	if isMedia(f) {
 		mark(pc, f.Target.Is6())
 	}
-	w := &window{e: e, f: f, start: time.Now(), size: windowSmall, total: ports.Len(), done: map[uint16]outcome{}, tick: make(chan struct{}, 1)}
+	w := &window{e: e, f: f, nonce: newNonce(), start: time.Now(), size: windowSmall, total: ports.Len(), done: map[uint16]outcome{}, tick: make(chan struct{}, 1)}
 	if forceBuffer(pc, 4<<20) {
 		w.size = windowSize
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { w.read(pc) })
-	nonce := newNonce()
 	left := ports
 	for range e.conf.Limits.Tries {
 		for p := range left.All() {
@@ -41,7 +40,7 @@ func (e *End) shared(ctx context.Context, f *paths.Flow, ports paths.PortSet, sl
 				break
 			}
 			w.sent(p)
-			_, _ = pc.WriteToUDPAddrPort(packet(f, p, nonce, e.mint.line(wordProbe, f, p, nonce, e.contact)), e.bound(f.Target, p))
+			_, _ = pc.WriteToUDPAddrPort(packet(f, p, w.nonce, e.mint.line(wordProbe, f, p, w.nonce, e.contact)), e.bound(f.Target, p))
 		}
 		if left = w.wait(ctx, left, w.patience(e.conf.Limits)); left.Len() == 0 || ctx.Err() != nil {
 			break
@@ -81,9 +80,10 @@ func (e *End) reasons(ctx context.Context, f *paths.Flow, left paths.PortSet, c 
 // window counts what is under way, so that neither this machine's buffers nor
 // the far one's overflow.
 type window struct {
-	e    *End
-	f    *paths.Flow
-	tick chan struct{}
+	e     *End
+	f     *paths.Flow
+	nonce string
+	tick  chan struct{}
 
 	mu      sync.Mutex
 	size    int // of the window
@@ -206,7 +206,7 @@ func (w *window) read(pc *net.UDPConn) {
 			continue
 		}
 		port := from.Port() - w.e.conf.Offset
-		o := w.e.heard(w.f, port, b[:n])
+		o := w.e.heard(w.f, port, w.nonce, b[:n])
 		w.mu.Lock()
 		if _, ok := w.done[port]; !ok {
 			w.done[port] = o

@@ -67,12 +67,12 @@ func (in *inbox) sip() {
 		transportName = "TLS"
 	}
 	in.behind(sip.New(sip.Config{Dialect: um.Dialect(in.e.facts, false), Transport: transportName, Handler: sip.HandlerFunc(func(tx *sip.ServerTx) {
-		nonce, ok := in.e.mint.find(wordProbe, f, port, []byte(tx.CallID()))
+		owner, nonce, ok := in.find(port, []byte(tx.CallID()))
 		if !ok {
 			tx.Respond(sip.Response{Status: 403, Reason: "Forbidden"})
 			return
 		}
-		r := sip.Response{Status: 200, Reason: "OK", Headers: []string{markHeader + ": " + in.e.mint.token(wordReply, f, port, nonce)}}
+		r := sip.Response{Status: 200, Reason: "OK", Headers: []string{markHeader + ": " + in.e.mint.token(wordReply, owner.flow, port, nonce)}}
 		if tx.Method() != "INVITE" {
 			tx.Respond(r)
 			return
@@ -137,8 +137,7 @@ type postOffice struct{ in *inbox }
 
 // Session begins at EHLO, whose name bears the token.
 func (o *postOffice) Session(p smtp.Peer) (gosmtp.Session, error) {
-	in := o.in
-	_, ok := in.e.mint.find(wordProbe, in.flow, in.flow.Ports.First(), []byte(p.Hello))
+	in, nonce, ok := o.in.find(o.in.flow.Ports.First(), []byte(p.Hello))
 	if ok {
 		in.mu.Lock()
 		in.arrived(in.flow.Ports.First(), p.Remote)
@@ -150,19 +149,23 @@ func (o *postOffice) Session(p smtp.Peer) (gosmtp.Session, error) {
 		}
 		in.mu.Unlock()
 	}
-	return &letter{ours: ok}, nil
+	if !ok {
+		return &letter{}, nil
+	}
+	return &letter{reply: in.e.mint.token(wordReply, in.flow, in.flow.Ports.First(), nonce)}, nil
 }
 
 // errStranger refuses whoever is not the other end.
 var errStranger = &smtp.Refusal{Reply: "unable-to-relay", Cause: errors.New("no probe of the other end")}
 
-// letter is the one message that a probe may send.
-type letter struct{ ours bool }
+// letter is the one message that a probe may send; reply proves to whoever sent
+// it that it came here, "" to a stranger.
+type letter struct{ reply string }
 
 func (l *letter) Mail(string, *gosmtp.MailOptions) error { return nil }
 
 func (l *letter) Rcpt(to string, _ *gosmtp.RcptOptions) error {
-	if !l.ours || !strings.HasSuffix(to, "@"+probeDomain) {
+	if l.reply == "" || !strings.HasSuffix(to, "@"+probeDomain) {
 		return errStranger
 	}
 	return nil
@@ -174,7 +177,7 @@ func (l *letter) Data(r io.Reader) error {
 }
 
 func (l *letter) Queued() map[string]string {
-	return map[string]string{"message-id": "<probe@" + probeDomain + ">", "id": "0", "hostname": probeDomain}
+	return map[string]string{"message-id": "<" + l.reply + "@" + probeDomain + ">", "id": "0", "hostname": probeDomain}
 }
 
 func (l *letter) Reset()        {}

@@ -124,7 +124,7 @@ func (d *talk) line() {
 	}
 	b, err := d.reader().ReadSlice('\n')
 	switch {
-	case err == nil && d.e.answer(d.f, d.port, b) == answered:
+	case err == nil && d.e.answer(d.f, d.port, d.nonce, b) == answered:
 		d.outcome = answered
 	case len(b) > 0:
 		d.outcome = served // it speaks, and is not the other end
@@ -136,7 +136,11 @@ func (d *talk) line() {
 // greeting takes what a real service says by itself.
 func (d *talk) greeting() {
 	_ = d.t.SetReadDeadline(time.Now().Add(time.Second))
-	_, _ = d.reader().Peek(1)
+	_, err := d.reader().Peek(1)
+	if err != nil {
+		d.fails("waiting for a greeting", err)
+		return
+	}
 	d.outcome = served
 }
 
@@ -152,7 +156,7 @@ func (d *talk) sip() {
 	}
 	d.stage = "OPTIONS"
 	mark := m.header(markHeader)
-	if !d.e.mint.good(wordReply, d.f, d.port, mark) {
+	if !d.e.mint.good(wordReply, d.f, d.port, mark) || !strings.HasPrefix(mark, d.nonce) {
 		d.outcome = served
 		return
 	}
@@ -262,8 +266,8 @@ func (d *talk) response() (message, error) {
 	return m, err
 }
 
-// smtp greets, begins TLS where it is offered, and sends a message to whoever
-// proves to be the other end.
+// smtp greets, begins TLS where it is offered, and sends a message to nowhere,
+// whose acknowledgement proves the other end.
 func (d *talk) smtp() {
 	if _, ok := d.reply("banner", 220); !ok {
 		return
@@ -290,8 +294,14 @@ func (d *talk) smtp() {
 		}
 	}
 	if d.command("MAIL", 250, "MAIL FROM:<probe@%s>", probeDomain) && d.command("RCPT", 250, "RCPT TO:<%s@%s>", d.nonce, probeDomain) && d.command("DATA", 354, "DATA") &&
-		d.command("end of data", 250, "Subject: exsim path probe\r\nX-Exsim-Probe: %s\r\n\r\n%s\r\n.", d.token(), d.e.contact) {
-		d.outcome = answered
+		d.write("Subject: exsim path probe\r\nX-Exsim-Probe: %s\r\n\r\n%s\r\n.\r\n", d.token(), d.e.contact) {
+		said, ok := d.reply("end of data", 250)
+		if nonce, proven := d.e.mint.find(wordReply, d.f, d.port, []byte(said)); ok && proven && nonce == d.nonce {
+			d.outcome = answered
+		} else if ok {
+			d.outcome = served
+			d.err = fmt.Errorf("the message was taken by something else: %q", strings.TrimSpace(said))
+		}
 		d.quit()
 	}
 }

@@ -54,7 +54,7 @@ func (in *inbox) sweep(ports paths.PortSet, b *record.Bound) bool {
 // mostPorts is how many ports can be open at once: what one socket serves does
 // not count.
 func mostPorts() int {
-	s, err := openSweep(netip.AddrFrom4([4]byte{127, 0, 0, 1}), paths.Ports(1), false)
+	s, err := openSweep(netip.IPv4Unspecified(), paths.Ports(1), false)
 	if err != nil {
 		return maxBatch
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -87,7 +88,8 @@ type Got struct {
 	From     []netip.AddrPort `json:"from,omitempty"`    // of the first few
 	Sources  int              `json:"sources,omitempty"` // different addresses
 	DSCP     []int            `json:"dscp,omitempty"`    // marks of media packets
-	Other    paths.PortSet    `json:"other,omitzero"`    // what bore no good token
+	Other    paths.PortSet    `json:"other,omitzero"`    // bore no good token, and seems to be of the sender
+	Trouble  string           `json:"trouble,omitempty"` // why connections could not be accepted
 	Strange  []Strange        `json:"strange,omitempty"` // the first few of that
 	Stream   *Stream          `json:"stream,omitempty"`
 }
@@ -210,6 +212,9 @@ func Read(name string, r io.Reader) ([]Line, error) {
 		if l.Head != nil && l.Head.Format != Format {
 			return nil, fmt.Errorf("%s:%d: the record has format %d, and %d is read here", name, n, l.Head.Format, Format)
 		}
+		if l.Sent != nil && l.Sent.Tried.Len() == 0 {
+			return nil, fmt.Errorf("%s:%d: a probe of no port", name, n)
+		}
 		lines = append(lines, l)
 	}
 	if err := s.Err(); err != nil {
@@ -219,4 +224,18 @@ func Read(name string, r io.Reader) ([]Line, error) {
 		return nil, errors.Join(fmt.Errorf("%s is no record of exsim listen or exsim probe: its first line is no head", name), bad)
 	}
 	return lines, nil
+}
+
+// Mend cuts off a last line that was not written whole, so that more can be
+// written behind it.
+func Mend(name string) error {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	whole := bytes.LastIndexByte(b, '\n') + 1
+	if whole == len(b) {
+		return nil
+	}
+	return os.Truncate(name, int64(whole))
 }

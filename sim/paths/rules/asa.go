@@ -12,8 +12,15 @@ import (
 func ASA(w io.Writer, title string, list []Rule) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "! %s\n! The interfaces are named after the zones; change nameif or the last lines.\n", title)
-	for _, p := range parties(list) {
-		fmt.Fprintf(&b, "object-group network %s\n", asaName(p.Name))
+	all := parties(list)
+	groups := names("EXSIM-", partyNames(all))
+	var from []string
+	for _, r := range list {
+		from = append(from, r.From.Zone)
+	}
+	interfaces := names("", from)
+	for _, p := range all {
+		fmt.Fprintf(&b, "object-group network %s\n", groups[p.Name])
 		for _, a := range p.Addrs {
 			fmt.Fprintf(&b, " network-object host %s\n", a)
 		}
@@ -23,7 +30,7 @@ func ASA(w io.Writer, title string, list []Rule) error {
 	}
 	var zones []string
 	for _, r := range list {
-		acl := asaName(r.From.Zone) + "-IN"
+		acl := "EXSIM-" + interfaces[r.From.Zone] + "-IN"
 		if !slices.Contains(zones, r.From.Zone) {
 			zones = append(zones, r.From.Zone)
 		}
@@ -33,14 +40,12 @@ func ASA(w io.Writer, title string, list []Rule) error {
 			if low, high, ok := strings.Cut(part, "-"); ok {
 				ports = "range " + low + " " + high
 			}
-			fmt.Fprintf(&b, "access-list %s extended permit %s object-group %s object-group %s %s\n", acl, r.Transport, asaName(r.From.Name), asaName(r.To.Name), ports)
+			fmt.Fprintf(&b, "access-list %s extended permit %s object-group %s object-group %s %s\n", acl, r.Transport, groups[r.From.Name], groups[r.To.Name], ports)
 		}
 	}
 	for _, z := range zones {
-		fmt.Fprintf(&b, "access-list %s-IN extended deny ip any any log\naccess-group %s-IN in interface %s\n", asaName(z), asaName(z), word(z))
+		fmt.Fprintf(&b, "access-list EXSIM-%[1]s-IN extended deny ip any any log\naccess-group EXSIM-%[1]s-IN in interface %[1]s\n", interfaces[z])
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
-
-func asaName(name string) string { return "EXSIM-" + strings.ToUpper(word(name)) }

@@ -11,14 +11,22 @@ import (
 func Nftables(w io.Writer, title string, list []Rule) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n# Load with: nft -f FILE. Flows that are open already stay open.\n", title)
-	for _, p := range parties(list) {
+	all := parties(list)
+	v4, v6 := names("v4_", partyNames(all)), names("v6_", partyNames(all))
+	word := func(p Party, ipv6 bool) string {
+		if ipv6 {
+			return v6[p.Name]
+		}
+		return v4[p.Name]
+	}
+	for _, p := range all {
 		for _, ipv6 := range []bool{false, true} {
 			addrs := p.family(ipv6)
 			if len(p.Addrs) == 0 && !ipv6 {
 				addrs = []string{"192.0.2.1"}
 			}
 			if len(addrs) > 0 {
-				fmt.Fprintf(&b, "define %s = { %s }", p.nft(ipv6), strings.Join(addrs, ", "))
+				fmt.Fprintf(&b, "define %s = { %s }", word(p, ipv6), strings.Join(addrs, ", "))
 				if len(p.Addrs) == 0 {
 					b.WriteString(" # put the addresses here")
 				}
@@ -45,7 +53,7 @@ table inet exsim {
 				family = "ip6"
 			}
 			fmt.Fprintf(&b, "\t\t%s saddr $%s %s daddr $%s %s dport { %s } ct state new accept comment %q\n",
-				family, r.From.nft(ipv6), family, r.To.nft(ipv6), r.Transport, strings.ReplaceAll(r.Ports.String(), ",", ", "), r.comment())
+				family, word(r.From, ipv6), family, word(r.To, ipv6), r.Transport, strings.ReplaceAll(r.Ports.String(), ",", ", "), r.comment())
 		}
 	}
 	b.WriteString("\t}\n}\n")
@@ -68,11 +76,4 @@ func (r Rule) comment() string {
 func (r Rule) has(ipv6 bool) bool {
 	side := func(p Party) bool { return len(p.Addrs) == 0 && !ipv6 || len(p.family(ipv6)) > 0 }
 	return side(r.From) && side(r.To)
-}
-
-func (p Party) nft(ipv6 bool) string {
-	if ipv6 {
-		return word(p.Name) + "_6"
-	}
-	return word(p.Name)
 }

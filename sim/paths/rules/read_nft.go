@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -10,11 +11,12 @@ import (
 	"strings"
 )
 
-// ReadNftables reads what nft -j list ruleset prints. Of it the chains count
-// that forwarded packets pass; what translates addresses does not.
+// ReadNftables reads what nft -j list ruleset prints. Of it the chains of type
+// filter count that forwarded packets pass; what translates addresses does not.
 func ReadNftables(text []byte) (Filter, error) {
 	var file struct {
 		Objects []struct {
+			Table *nftTable `json:"table"`
 			Chain *nftChain `json:"chain"`
 			Rule  *nftRule  `json:"rule"`
 			Set   *nftSet   `json:"set"`
@@ -27,8 +29,11 @@ func ReadNftables(text []byte) (Filter, error) {
 		return nil, fmt.Errorf("no ruleset of nftables in JSON: the key nftables is missing (nft -j list ruleset)")
 	}
 	f := &nftFilter{chains: map[string]*nftChain{}, sets: map[string]*nftSet{}}
+	dormant := map[string]bool{}
 	for _, o := range file.Objects {
 		switch {
+		case o.Table != nil:
+			dormant[o.Table.Family+" "+o.Table.Name] = bytes.Contains(o.Table.Flags, []byte("dormant"))
 		case o.Chain != nil:
 			f.chains[o.Chain.key(o.Chain.Name)] = o.Chain
 		case o.Set != nil:
@@ -44,16 +49,29 @@ func ReadNftables(text []byte) (Filter, error) {
 			c.rules = append(c.rules, o.Rule)
 		}
 	}
+	forwards := false
 	for _, c := range f.chains {
-		if c.Hook == "forward" && c.Type == "filter" {
+		routed := c.Family == "ip" || c.Family == "ip6" || c.Family == "inet"
+		if c.Type == "filter" && slices.Contains(hooks, c.Hook) && routed && !dormant[c.Family+" "+c.Table] {
 			f.base = append(f.base, c)
+			forwards = forwards || c.Hook == "forward"
 		}
 	}
-	if len(f.base) == 0 {
+	if !forwards {
 		return nil, fmt.Errorf("the ruleset has no chain of type filter at the hook forward: nothing that is routed through is filtered")
 	}
-	slices.SortFunc(f.base, func(a, b *nftChain) int { return cmp.Or(cmp.Compare(a.Prio, b.Prio), cmp.Compare(a.Table, b.Table)) })
+	slices.SortFunc(f.base, func(a, b *nftChain) int {
+		return cmp.Or(cmp.Compare(slices.Index(hooks, a.Hook), slices.Index(hooks, b.Hook)), cmp.Compare(a.Prio, b.Prio), cmp.Compare(a.Table, b.Table))
+	})
 	return f, nil
+}
+
+// hooks are those that a forwarded packet passes, in their order.
+var hooks = []string{"prerouting", "forward", "postrouting"}
+
+type nftTable struct {
+	Family, Name string
+	Flags        json.RawMessage
 }
 
 type nftChain struct {
@@ -131,7 +149,8 @@ type outcome struct {
 	by, depends    string
 }
 
-// Decide walks the chains at the hook forward: each must let the packet pass.
+// Decide walks the chains that a forwarded packet passes: each must let it
+// through.
 func (f *nftFilter) Decide(p Packet) Decision {
 	d := Decision{Pass: true}
 	for _, c := range f.base {
@@ -171,6 +190,7 @@ type walk struct {
 
 func (w *walk) chain(c *nftChain, depth int) outcome {
 	var all outcome
+	left := false // it may have left the chain already
 	for _, r := range c.rules {
 		if w.steps++; w.steps > maxSteps || depth > maxJumps {
 			return outcome{pass: true, stop: true, by: "chain " + c.Name, depends: "jumps without end"}
@@ -189,11 +209,13 @@ func (w *walk) chain(c *nftChain, depth int) outcome {
 		}
 		all.depends = cmp.Or(all.depends, depends, o.depends)
 		if depends == "" && !o.on {
+			all.on = left
 			return all
 		}
-		if depends == "" && o.back {
+		if o.back && depends == "" {
 			break
 		}
+		left = left || o.back
 	}
 	all.on = true
 	return all
@@ -231,20 +253,59 @@ func (w *walk) verdict(c *nftChain, r *nftRule, depth int) outcome {
 				}
 				return o
 			case "vmap":
-				return unread("a verdict map, which is not read here")
+				return w.verdictMap(c, r, raw, depth, by)
+			case "xt":
+				return unread("what iptables does there")
 			}
 		}
 	}
 	return outcome{on: true}
 }
 
+// verdictMap looks up what a map says of a packet.
+func (w *walk) verdictMap(c *nftChain, r *nftRule, raw json.RawMessage, depth int, by string) outcome {
+	unread := outcome{pass: true, stop: true, on: true, by: by, depends: "a verdict map that is not read here"}
+	var m struct {
+		Key  json.RawMessage
+		Data struct{ Set [][2]json.RawMessage }
+	}
+	if json.Unmarshal(raw, &m) != nil || m.Data.Set == nil {
+		return unread
+	}
+	value, _, known := w.p.field(m.Key)
+	if !known {
+		return unread
+	}
+	for _, entry := range m.Data.Set {
+		hit, read := w.f.compare(r, "==", value, entry[0])
+		if !read {
+			return unread
+		}
+		var verdict map[string]json.RawMessage
+		if !hit || value == "" {
+			continue
+		}
+		if json.Unmarshal(entry[1], &verdict) != nil {
+			return unread
+		}
+		return w.verdict(c, &nftRule{Family: r.Family, Table: r.Table, Chain: r.Chain, Comment: r.Comment, Handle: r.Handle, Expr: []map[string]json.RawMessage{verdict}}, depth)
+	}
+	return outcome{on: true}
+}
+
+// neutral are the statements that neither match nor stop a packet, and those
+// that verdict reads.
+var neutral = []string{"counter", "log", "comment", "mangle", "notrack", "ct helper", "ct timeout", "flow", "accept", "drop", "reject", "queue", "return", "jump", "goto", "continue", "vmap"}
+
 // matches says whether a rule may match a packet, and on what that depends.
 func (f *nftFilter) matches(r *nftRule, p Packet) (ok bool, depends string) {
 	for _, e := range r.Expr {
 		raw, is := e["match"]
 		if !is {
-			if _, limited := e["limit"]; limited {
-				depends = cmp.Or(depends, "a rate limit")
+			for word := range e {
+				if !slices.Contains(neutral, word) {
+					depends = cmp.Or(depends, word)
+				}
 			}
 			continue
 		}
@@ -298,6 +359,12 @@ func (p Packet) field(raw json.RawMessage) (value, what string, known bool) {
 	switch {
 	case left.Payload != nil:
 		x := *left.Payload
+		switch x.Field {
+		case "saddr", "daddr":
+			if x.Protocol != "ip" && x.Protocol != "ip6" {
+				return "", x.Protocol + " " + x.Field, false
+			}
+		}
 		switch x.Field {
 		case "saddr":
 			return only(x.Protocol == family, p.From.String()), x.Field, true
@@ -372,6 +439,9 @@ func (f *nftFilter) holds(r *nftRule, value string, right any) (hit, read bool) 
 		}
 		if a, err := netip.ParseAddr(x); err == nil {
 			return a.String() == value, true
+		}
+		if prefix, ok := strings.CutSuffix(x, "*"); ok {
+			return strings.HasPrefix(value, prefix), true
 		}
 		return x == value, true
 	case float64:

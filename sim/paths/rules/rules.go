@@ -141,13 +141,30 @@ func parties(list []Rule) []Party {
 	return all
 }
 
-// word makes a name that every filter's language takes, another one for each.
-func word(name string) string {
-	name = strings.NewReplacer("_", "__", "-", "_", ".", "_d_").Replace(name)
-	if name != "" && name[0] >= '0' && name[0] <= '9' {
-		name = "h_" + name
+// names gives each name a word that a filter's language takes, another one for
+// each, also where case does not count.
+func names(prefix string, list []string) map[string]string {
+	words, used := map[string]string{}, map[string]bool{}
+	for _, name := range list {
+		if _, ok := words[name]; ok {
+			continue
+		}
+		word := prefix + strings.NewReplacer("-", "_", ".", "_").Replace(name)
+		for n := 2; used[strings.ToLower(word)]; n++ {
+			word = fmt.Sprintf("%s%s_%d", prefix, strings.NewReplacer("-", "_", ".", "_").Replace(name), n)
+		}
+		used[strings.ToLower(word)] = true
+		words[name] = word
 	}
-	return name
+	return words
+}
+
+func partyNames(list []Party) []string {
+	var out []string
+	for _, p := range list {
+		out = append(out, p.Name)
+	}
+	return out
 }
 
 func (r Rule) says() string {

@@ -40,18 +40,18 @@ func written(t *testing.T, write func(b *bytes.Buffer) error) string {
 func TestWritten(t *testing.T) {
 	p := load(t)
 	nft := written(t, func(b *bytes.Buffer) error { return Nftables(b, "title", Of(p)) })
-	require.Contains(t, nft, "define gw_1 = { 10.77.1.2 }\ndefine gw_1_6 = { fd77:1::2 }\n")
-	require.Contains(t, nft, `ip6 saddr $gw_1_6 ip6 daddr $cas_6 tcp dport { 5060-5061 } ct state new accept comment "gw-1 > cas: SIP"`)
+	require.Contains(t, nft, "define v4_gw_1 = { 10.77.1.2 }\ndefine v6_gw_1 = { fd77:1::2 }\n")
+	require.Contains(t, nft, `ip6 saddr $v6_gw_1 ip6 daddr $v6_cas tcp dport { 5060-5061 } ct state new accept comment "gw-1 > cas: SIP"`)
 	require.Contains(t, nft, `udp dport { 20000-20999 }`)
 	require.NotContains(t, nft, "cas > mbx", "nothing filters within a zone")
 	asa := written(t, func(b *bytes.Buffer) error { return ASA(b, "title", Of(p)) })
-	require.Contains(t, asa, "access-list EXSIM-VOICE-IN extended permit udp object-group EXSIM-GW_1 object-group EXSIM-MBX range 20000 20999\n")
-	require.Contains(t, asa, "access-group EXSIM-VOICE-IN in interface voice\n")
+	require.Contains(t, asa, "access-list EXSIM-voice-IN extended permit udp object-group EXSIM-gw_1 object-group EXSIM-mbx range 20000 20999\n")
+	require.Contains(t, asa, "access-group EXSIM-voice-IN in interface voice\n")
 	windows := written(t, func(b *bytes.Buffer) error { return Windows(b, "title", p.FirewallRules(), Of(p)) })
 	for _, name := range p.FirewallRules() {
 		require.Contains(t, windows, "-DisplayName '"+name+"'")
 	}
-	require.Contains(t, windows, "New-NetFirewallRule -DisplayName 'UMCallRouter (TCP-In), for gw-1' -Group 'exsim cas' -Direction Inbound -Action Allow -Protocol TCP -LocalPort 5060-5061 -RemoteAddress 10.77.1.2,fd77:1::2\n")
+	require.Contains(t, windows, "New-NetFirewallRule -Name 'exsim cas gw-1 tcp documented 5060-5061' -DisplayName 'UMCallRouter (TCP-In), for gw-1' -Group 'exsim cas' -Direction Inbound -Action Allow -Protocol TCP -LocalPort 5060-5061 -RemoteAddress 10.77.1.2,fd77:1::2\n")
 	require.NotContains(t, windows, "'exsim gw-1'", "a gateway is no Windows server")
 }
 
@@ -60,8 +60,8 @@ func TestOfEntries(t *testing.T) {
 	c, err := profile.DataPaths()
 	require.NoError(t, err)
 	nft := written(t, func(b *bytes.Buffer) error { return Nftables(b, "title", OfEntries(c, "2007", c.Of("2007"))) })
-	require.Contains(t, nft, "define hub_transport = { 192.0.2.1 } # put the addresses here\n")
-	require.Contains(t, nft, "ip saddr $hub_transport ip daddr $edge_transport tcp dport { 25, 50389, 50636 }")
+	require.Contains(t, nft, "define v4_hub_transport = { 192.0.2.1 } # put the addresses here\n")
+	require.Contains(t, nft, "ip saddr $v4_hub_transport ip daddr $v4_edge_transport tcp dport { 25, 50389, 50636 }")
 	windows := written(t, func(b *bytes.Buffer) error { return Windows(b, "title", nil, OfEntries(c, "2007", c.Of("2007"))) })
 	require.NotContains(t, windows, "UMCallRouter", "2007 has no such service")
 }

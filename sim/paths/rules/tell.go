@@ -13,9 +13,13 @@ func Tell(w io.Writer, stopped, beside []Finding) (failed bool, err error) {
 	fmt.Fprintf(&b, "stopped by the rules, and needed by the plan: %s\n", count(len(stopped)))
 	for _, f := range stopped {
 		word := "FAIL"
-		if f.Warn || f.Depends != "" {
+		switch {
+		case f.Warn:
 			word = "warn"
-		} else {
+		case f.Depends != "":
+			word = "undecided"
+			failed = true
+		default:
 			failed = true
 		}
 		fmt.Fprintf(&b, "  %s  %s > %s (%s)  %s/%s%s  by %s\n        %s (%s)\n", word, f.From, f.To, f.Target, f.Transport, f.Ports, f.condition(), f.By, f.Flow.Kind, f.Flow.Sources())

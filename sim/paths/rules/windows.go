@@ -47,9 +47,10 @@ func Windows(w io.Writer, title string, names []string, list []Rule) error {
 			if len(r.From.Addrs) > 0 {
 				remote = " -RemoteAddress " + strings.Join(append(r.From.family(false), r.From.family(true)...), ",")
 			}
-			fmt.Fprintf(&b, "\nRemove-NetFirewallRule -DisplayName %s -ErrorAction SilentlyContinue\n", quote(name))
-			fmt.Fprintf(&b, "New-NetFirewallRule -DisplayName %s -Group %s -Direction Inbound -Action Allow -Protocol %s -LocalPort %s%s\n",
-				quote(name), quote("exsim "+r.To.Name), strings.ToUpper(r.Transport), part.ports, remote)
+			key := fmt.Sprintf("exsim %s %s %s %s %s", r.To.Name, r.From.Name, r.Transport, r.Kind, part.ports)
+			fmt.Fprintf(&b, "\nRemove-NetFirewallRule -Name %s -ErrorAction SilentlyContinue\n", quote(key))
+			fmt.Fprintf(&b, "New-NetFirewallRule -Name %s -DisplayName %s -Group %s -Direction Inbound -Action Allow -Protocol %s -LocalPort %s%s\n",
+				quote(key), quote(name), quote("exsim "+r.To.Name), strings.ToUpper(r.Transport), part.ports, remote)
 		}
 	}
 	_, err := io.WriteString(w, b.String())

@@ -23,6 +23,9 @@ func (r *Result) explain(x *facts) {
 		}
 	case IsDropped:
 		r.Cause = "nothing came back" + seenThere(x, f)
+		if len(r.Parts) > 1 {
+			r.Cause = "no port passes" + r.parts()
+		}
 		r.allow()
 	case IsRefused:
 		r.Cause = "refused in the name of " + f.To.Name
@@ -38,6 +41,9 @@ func (r *Result) explain(x *facts) {
 		r.Next = "look for inspection of this protocol on the filter"
 	case OneWay:
 		r.Cause = "the probe reached " + f.To.Name + ", the answer was lost on the way back"
+		if len(r.Parts) > 1 {
+			r.Cause = "no port passes both ways" + r.parts()
+		}
 		r.Next = "let answers of known flows pass (state), and look for another way back"
 		r.Rule = fmt.Sprintf("add: accept %s from %s to %s, state established", f.Transport, f.Target, f.Source)
 	case IsSilent:
@@ -59,12 +65,7 @@ func (r *Result) explain(x *facts) {
 	case Real:
 		r.Cause = "held by a service of " + f.To.Name + ", which answers as it should; judged from one end"
 	case Partly:
-		r.Cause = "not all ports pass"
-		for _, p := range r.Parts {
-			if p.Verdict != IsOpen {
-				r.Cause += fmt.Sprintf("; %s: %s", p.Verdict, p.Ports)
-			}
-		}
+		r.Cause = "not all ports pass" + r.parts()
 		r.allow()
 	case Limited:
 		r.Cause = fmt.Sprintf("ports that were lost at the common rate pass when asked slowly (%s)", ports(x.sent.Slowly))
@@ -73,6 +74,17 @@ func (r *Result) explain(x *facts) {
 		r.unknown(x)
 	}
 	r.evidence(x)
+}
+
+// parts tells what is found of which ports, where that differs.
+func (r *Result) parts() string {
+	text := ""
+	for _, p := range r.Parts {
+		if p.Verdict != IsOpen {
+			text += fmt.Sprintf("; %s: %s", p.Verdict, p.Ports)
+		}
+	}
+	return text
 }
 
 // allow says which rule opens an expected flow.
@@ -104,11 +116,17 @@ func (r *Result) reachedNot() paths.PortSet {
 
 func (r *Result) unknown(x *facts) {
 	r.Side = "bench"
-	switch {
+	switch rest := r.Flow.Sample().Minus(x.sent.Tried); {
+	case x.got != nil && x.got.Trouble != "":
+		r.Cause = fmt.Sprintf("%s could not accept connections: %s", r.Flow.To.Name, x.got.Trouble)
+		r.Next = "raise its limit of open files, or probe fewer ports at once"
 	case x.bound != nil && len(x.bound.Failed) > 0:
 		why := reasons(x.bound.Failed)[0]
 		r.Cause = fmt.Sprintf("%s could not listen on %s: %s", r.Flow.To.Name, x.bound.Failed[why], why)
 		r.Next = "run exsim listen there with the rights that it needs"
+	case x.bound != nil && x.bound.Held.Len() > 0 && r.Flow.Transport == "tcp":
+		r.Cause = fmt.Sprintf("%s is held by another program on %s, which takes connections and says nothing by itself", ports(x.bound.Held), r.Flow.To.Name)
+		r.Next = "stop it for the time of the probe"
 	case x.bound != nil && x.bound.Held.Len() > 0:
 		r.Cause = fmt.Sprintf("%s is held by another program on %s, and UDP is not judged from one end", ports(x.bound.Held), r.Flow.To.Name)
 		r.Next = "stop it for the time of the probe"
@@ -116,6 +134,12 @@ func (r *Result) unknown(x *facts) {
 		why := reasons(x.sent.Failed)[0]
 		r.Cause = fmt.Sprintf("%s could not send: %s", r.Flow.From.Name, why)
 		r.Next = "see that " + r.Flow.Source.String() + " is an address of the machine that probes"
+	case rest.Len() > 0:
+		r.Cause = "the run was cut short: not tried were " + ports(rest)
+		r.Next = "go on with --resume"
+	case x.bound != nil:
+		r.Cause = r.Flow.To.Name + " listened, and did not tell what arrived: its record was cut short"
+		r.Next = "let exsim listen end by Ctrl-C, which writes what arrived"
 	default:
 		r.Cause = "there is no record of " + r.Flow.To.Name + ", and UDP is not judged from one end"
 		r.Next = "join the record of exsim listen: exsim probe --merge"
@@ -123,7 +147,7 @@ func (r *Result) unknown(x *facts) {
 }
 
 func seenThere(x *facts, f *paths.Flow) string {
-	if x.bound == nil {
+	if x.got == nil {
 		return "; there is no record of " + f.To.Name
 	}
 	return ", and nothing arrived at " + f.To.Name + ", which listened"
@@ -139,7 +163,7 @@ func ports(s paths.PortSet) string {
 // evidence tells what both ends saw.
 func (r *Result) evidence(x *facts) {
 	s := x.sent
-	if n := s.Tried.Len(); r.Flow.IsSampled() && n < r.Flow.Ports.Len() {
+	if n := s.Tried.Len(); r.Flow.IsSampled() && n < r.Flow.Ports.Len() && r.Flow.Sample().Minus(s.Tried).Len() == 0 {
 		r.Evidence = append(r.Evidence, fmt.Sprintf("a sample of %d of %d ports: it proves these, and that no rule that opens or closes more than 64 in a row stands otherwise", n, r.Flow.Ports.Len()))
 	}
 	if x.got != nil {

@@ -5,6 +5,7 @@ package truth
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -55,7 +56,14 @@ func join(p *paths.Plan, lines []record.Line) (*run, error) {
 		}
 		return r.flows[flow]
 	}
+	seen := map[string]bool{}
 	for _, l := range lines {
+		if b, err := json.Marshal(l); err == nil && l.Head == nil && l.End == nil {
+			if seen[string(b)] {
+				continue // one record given twice
+			}
+			seen[string(b)] = true
+		}
 		if !slices.Contains(r.hosts, l.Host) {
 			r.hosts = append(r.hosts, l.Host)
 		}
@@ -64,7 +72,9 @@ func join(p *paths.Plan, lines []record.Line) (*run, error) {
 			if l.Head.Digest != p.Digest() {
 				return nil, fmt.Errorf("the record of %s is of another plan than this file (%s)", l.Host, l.Head.Plan)
 			}
-			ended[l.Host] = false
+			if _, known := ended[l.Host]; !known {
+				ended[l.Host] = false
+			}
 			if c := l.Head.Clock; c != nil {
 				r.asked[l.Host], r.asked[c.Peer] = true, true
 				r.clocks = append(r.clocks, Clock{l.Host, c.Peer, c.Offset, c.Within})
@@ -81,7 +91,7 @@ func join(p *paths.Plan, lines []record.Line) (*run, error) {
 		case l.Rate != nil:
 			r.rates = append(r.rates, Rate{l.Host, *l.Rate})
 		case l.End != nil:
-			ended[l.Host] = l.End.How == "done"
+			ended[l.Host] = ended[l.Host] || l.End.How == "done"
 		}
 	}
 	for h, whole := range ended {
@@ -106,17 +116,28 @@ func addBound(a, b *record.Bound) *record.Bound {
 	return a
 }
 
+// addSent takes a later probe of some ports in the place of an earlier one.
 func addSent(a, b *record.Sent) *record.Sent {
 	if a == nil {
 		c := *b
 		c.Failed = addSets(nil, b.Failed)
 		return &c
 	}
+	if b.At.Before(a.At) {
+		c := *b
+		c.Failed = addSets(nil, b.Failed)
+		a, b = &c, a
+	}
 	for _, s := range []struct{ to, from *paths.PortSet }{{&a.Tried, &b.Tried}, {&a.Answered, &b.Answered}, {&a.Served, &b.Served}, {&a.Refused, &b.Refused},
 		{&a.Barred, &b.Barred}, {&a.Reset, &b.Reset}, {&a.Cut, &b.Cut}, {&a.Silent, &b.Silent}, {&a.Mangled, &b.Mangled}, {&a.Slowly, &b.Slowly}} {
+		*s.to = s.to.Minus(b.Tried)
 		s.to.AddSet(*s.from)
 	}
+	for why, set := range a.Failed {
+		a.Failed[why] = set.Minus(b.Tried)
+	}
 	a.Failed = addSets(a.Failed, b.Failed)
+	a.At = b.At
 	a.Took += b.Took
 	a.From = append(a.From, b.From...)
 	if b.Stream != nil {
@@ -133,6 +154,7 @@ func addGot(a, b *record.Got) *record.Got {
 	a.Accepted.AddSet(b.Accepted)
 	a.Arrived.AddSet(b.Arrived)
 	a.Other.AddSet(b.Other)
+	a.Trouble = cmp.Or(a.Trouble, b.Trouble)
 	a.From = append(a.From, b.From...)
 	a.Sources = max(a.Sources, b.Sources)
 	a.Strange = append(a.Strange, b.Strange...)

@@ -98,17 +98,20 @@ func Judge(p *paths.Plan, lines []record.Line) (*Table, error) {
 			t.Results = append(t.Results, Result{Flow: f}.unproven("the control connection broke before "+f.To.Name+" told what arrived", "go on with --resume"))
 			continue
 		}
-		t.Results = append(t.Results, judge(f, facts))
+		t.Results = append(t.Results, judge(f, facts, p.Control))
 	}
 	return t, nil
 }
 
-// judge says what became of one flow.
-func judge(f *paths.Flow, x *facts) Result {
+// judge says what became of one flow; the port of the control connection is in
+// no sweep.
+func judge(f *paths.Flow, x *facts, control uint16) Result {
 	res := Result{Flow: f}
 	switch {
 	case f.Unproven != "":
 		return res.unproven(f.Unproven, "")
+	case x.sent == nil && x.bound != nil && f.Ports.Minus(x.bound.Held).Len() == 0:
+		return res.unproven("held by another program on "+f.To.Name+", and UDP is not judged from one end", "stop it for the time of the probe")
 	case x.sent == nil && x.bound != nil:
 		return res.unproven(f.From.Name+" has not probed it", "run exsim probe --from "+f.From.Name)
 	case x.sent == nil:
@@ -118,14 +121,12 @@ func judge(f *paths.Flow, x *facts) Result {
 	for port := range x.sent.Tried.All() {
 		res.part(verdictOf(f, x, port), port)
 	}
-	if x.bound != nil && f.Transport == "udp" {
-		for port := range x.bound.Held.All() {
-			res.part(Unknown, port)
-			res.Tried++
+	for port := range f.Sample().Minus(x.sent.Tried).All() { // held, or the run was cut short
+		if port == control && f.Kind == paths.Unrestricted {
+			continue
 		}
-	}
-	if len(res.Parts) == 0 {
-		return res.unproven("no port was tried", "")
+		res.part(Unknown, port)
+		res.Tried++
 	}
 	res.whole(x)
 	res.dialogue(x)
@@ -161,7 +162,7 @@ func (r *Result) ports(v Verdict) paths.PortSet {
 
 // verdictOf judges one port by what both ends saw of it.
 func verdictOf(f *paths.Flow, x *facts, port uint16) Verdict {
-	s, far := x.sent, x.got != nil || x.bound != nil
+	s, far := x.sent, x.got != nil // what the far end heard is known only once it told
 	arrived := x.got != nil && x.got.Arrived.Has(port)
 	accepted := x.got != nil && x.got.Accepted.Has(port)
 	strange := x.got != nil && x.got.Other.Has(port)
@@ -169,21 +170,24 @@ func verdictOf(f *paths.Flow, x *facts, port uint16) Verdict {
 	if x.bound != nil && x.bound.Held.Has(port) {
 		return realService(f, s, port)
 	}
-	if far && x.bound != nil && !listening || failedHere(s, port) {
+	if x.bound != nil && !listening || failedHere(s, port) {
 		if f.Expect == paths.Closed && arrived {
 			return IsOpen
 		}
 		return Unknown
 	}
+	if far && x.got.Trouble != "" && !arrived {
+		return Unknown
+	}
 	switch {
+	case s.Answered.Has(port) && far && !arrived:
+		return Intercepted // the far end has not seen what was answered
 	case s.Slowly.Has(port):
 		return Limited
-	case s.Answered.Has(port) && (arrived || !far):
+	case s.Answered.Has(port):
 		return IsOpen
 	case s.Mangled.Has(port) && arrived:
 		return Altered
-	case s.Answered.Has(port): // the answer has the far end's code, so the probe was there
-		return IsOpen
 	case s.Served.Has(port) && arrived:
 		return Altered // the far end has it, and another answer came
 	case strange:
@@ -205,8 +209,8 @@ func verdictOf(f *paths.Flow, x *facts, port uint16) Verdict {
 		return Intercepted // something took the connection that is not the far end
 	case s.Silent.Has(port), s.Cut.Has(port):
 		return IsSilent
-	case f.Transport == "udp" && !far:
-		return Unknown // UDP is never judged from one end
+	case x.bound != nil && !far, f.Transport == "udp" && !far:
+		return Unknown // the far end did not tell, and UDP is never judged from one end
 	}
 	return IsDropped
 }
@@ -235,8 +239,10 @@ func realService(f *paths.Flow, s *record.Sent, port uint16) Verdict {
 		return IsRefused
 	case s.Reset.Has(port):
 		return IsReset
-	case s.Silent.Has(port), s.Cut.Has(port):
+	case s.Cut.Has(port):
 		return IsSilent
+	case s.Silent.Has(port):
+		return Unknown // it takes connections and says nothing by itself
 	}
 	return IsDropped
 }
@@ -275,7 +281,7 @@ func (r *Result) whole(x *facts) {
 			r.Verdict = Limited
 		}
 		if r.ports(Unknown).Len() > 0 && r.ports(IsOpen).Len()+r.ports(Unknown).Len() == r.Tried {
-			r.Verdict = IsOpen // the rest could not be tried, and is told
+			r.Verdict = Unknown // what was tried is open, and the rest is told
 		}
 	case r.ports(IsRefused).Len()+r.ports(IsDropped).Len() == r.Tried:
 		r.Verdict = IsRefused // machines limit how often they say so

@@ -155,6 +155,39 @@ func TestVerdictsUDP(t *testing.T) {
 	require.Contains(t, strings.Join(r.Evidence, "\n"), "NAT: 10.0.0.1 is seen as 192.0.2.1, with other ports")
 }
 
+// A range of which only a part was tried is not proven, and a listener that did
+// not tell what arrived is no proof that nothing did.
+func TestPartOfARun(t *testing.T) {
+	p := plan(t)
+	const flow = "gw>ex udp/20000-20009"
+	part := set(t, "20000-20004")
+	bound := &record.Bound{Flow: flow, Ports: set(t, "20000-20009")}
+	r := result(t, p, flow, &record.Sent{Flow: flow, Tried: part, Answered: part}, &record.Got{Flow: flow, Arrived: part}, bound)
+	require.Equal(t, Unproven, r.Level)
+	require.Contains(t, r.Cause, "cut short: not tried were ports 20005-20009")
+	r = result(t, p, flow, &record.Sent{Flow: flow, Tried: set(t, "20000-20009")}, nil, bound)
+	require.Equal(t, Unproven, r.Level)
+	require.Contains(t, r.Cause, "did not tell what arrived")
+	r = result(t, p, flow, &record.Sent{Flow: flow, Tried: set(t, "20000-20009"), Answered: set(t, "20000-20009")}, &record.Got{Flow: flow}, bound)
+	require.Equal(t, Intercepted, r.Verdict, "answered, and never seen by the far end")
+}
+
+// A later probe of a port counts in the place of an earlier one.
+func TestLaterCounts(t *testing.T) {
+	p := plan(t)
+	const flow = "gw>ex tcp/5060"
+	port := set(t, "5060")
+	old := record.Sent{Flow: flow, At: time.Unix(1, 0), Tried: port, Answered: port}
+	now := record.Sent{Flow: flow, At: time.Unix(2, 0), Tried: port, Refused: port}
+	for _, order := range [][]record.Sent{{old, now}, {now, old}} {
+		list := lines(t, p, &order[0], nil, nil)
+		list = append(list, record.Line{Host: "gw", Sent: &order[1]})
+		table, err := Judge(p, list)
+		require.NoError(t, err)
+		require.Equal(t, IsRefused, table.Results[0].Verdict)
+	}
+}
+
 // A probe that arrives where it must not is a failure even where no answer
 // comes back.
 func TestVerdictsClosed(t *testing.T) {
