@@ -120,6 +120,7 @@ hosts:
 	require.Equal(t, "mutual", f["hub>edge tcp/25"].TLS)
 	require.NotNil(t, f["hub>edge tcp/50636"])
 	require.NotEmpty(t, f["cas>mbx tcp/dynamic of e2007-client-access-to-exchange-2007-mailbox"].Unproven)
+	require.NotNil(t, flowsByID(load(t, string(p.text)+"rpc: {low: 50000, high: 50009}\n"))["cas>mbx tcp/50000-50009"])
 	for id, g := range f {
 		require.False(t, g.Kind == Undocumented && g.From.Name == "cas" && g.To.Name == "mbx", id)
 	}
