@@ -14,6 +14,7 @@ import (
 	"github.com/exsim/exsim/sim"
 	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/paths"
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/yamlfile"
@@ -29,7 +30,7 @@ func checkCommand() *cobra.Command {
 		Use:   "check FILE...",
 		Short: "Check scenario, organisation and facts files without running them",
 		Long: `check reads scenario files (with steps:), organisation files (with servers:) and
-files of facts (with facts:), and prints every mistake with file, line, column and caret. Exit code 2 if there
+files of facts (with facts:) and plans (with zones:), and prints every mistake with file, line, column and caret. Exit code 2 if there
 is one.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
@@ -151,6 +152,8 @@ func check(name string) (kind string, err error) {
 		if err == nil && o.TLS.Authority != "" {
 			_, err = admit.OpenAuthority(o.TLS.Authority)
 		}
+	case "plan":
+		_, err = paths.Load(name, text)
 	case "facts":
 		for _, v := range profile.Versions() {
 			if err == nil {
@@ -173,7 +176,7 @@ func checkFacts(version, name string) error {
 
 // kindOf tells the kinds of files apart by their first level.
 func kindOf(f *yamlfile.File) string {
-	for _, k := range []struct{ key, kind string }{{"steps", "scenario"}, {"servers", "organisation"}, {"facts", "facts"}, {"replies", "facts"}} {
+	for _, k := range []struct{ key, kind string }{{"zones", "plan"}, {"steps", "scenario"}, {"servers", "organisation"}, {"facts", "facts"}, {"replies", "facts"}} {
 		if _, ok := f.Root.Get(k.key); ok {
 			return k.kind
 		}
@@ -187,7 +190,7 @@ func wantKind(name string, text []byte, want string) error {
 	if err != nil {
 		return err
 	}
-	how := map[string]string{"scenario": "exsim run " + name, "organisation": "exsim up -c " + name, "facts": "exsim up --facts " + name}
+	how := map[string]string{"plan": "exsim plan " + name, "scenario": "exsim run " + name, "organisation": "exsim up -c " + name, "facts": "exsim up --facts " + name}
 	if kind := kindOf(f); kind != want {
 		return fmt.Errorf("%s is a file of another kind (%s), not of the kind %s: %s", name, kind, want, how[kind])
 	}

@@ -164,13 +164,13 @@ func (q *portQuery) ofPlan(cmd *cobra.Command) error {
 	}
 	title := fmt.Sprintf("Exchange %s, plan %s", p.Exchange, p.Name)
 	out := cmd.OutOrStdout()
-	switch list := rules.Of(p); q.format {
+	switch list, notes := rules.Of(p), rules.Notes(p); q.format {
 	case "nft":
-		return rules.Nftables(out, title, list)
+		return rules.Nftables(out, title, notes, list)
 	case "windows":
-		return rules.Windows(out, title, p.FirewallRules(), list)
+		return rules.Windows(out, title, notes, p.FirewallRules(), list)
 	case "asa":
-		return rules.ASA(out, title, list)
+		return rules.ASA(out, title, notes, list)
 	}
 	return q.printFlows(cmd, p)
 }

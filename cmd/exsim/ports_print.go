@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,11 +50,11 @@ func (q *portQuery) printEntries(cmd *cobra.Command, c *profile.Catalogue, list 
 	case "json":
 		return printJSON(cmd, map[string]any{"version": q.version, "paths": jsonEntries(list)})
 	case "nft":
-		return rules.Nftables(out, title, rules.OfEntries(c, q.version, list))
+		return rules.Nftables(out, title, nil, rules.OfEntries(c, q.version, list))
 	case "windows":
-		return rules.Windows(out, title, c.FirewallRules(q.version), rules.OfEntries(c, q.version, list))
+		return rules.Windows(out, title, nil, c.FirewallRules(q.version), rules.OfEntries(c, q.version, list))
 	case "asa":
-		return rules.ASA(out, title, rules.OfEntries(c, q.version, list))
+		return rules.ASA(out, title, nil, rules.OfEntries(c, q.version, list))
 	}
 	return printRows(cmd, q.format, entryColumns, entryRows(list))
 }
@@ -78,15 +79,16 @@ func (q *portQuery) printFlows(cmd *cobra.Command, p *paths.Plan) error {
 	if q.format == "json" {
 		return printJSON(cmd, map[string]any{"plan": p.Name, "exchange": p.Exchange, "flows": objects(flowColumns, rows), "unsupported": jsonWarnings(warnings)})
 	}
-	if err := printRows(cmd, q.format, flowColumns, rows); err != nil {
-		return err
+	for _, w := range warnings {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n    %s (%s)\n", w.Text, w.Rule.Rule.Statement, w.Rule.ID)
 	}
-	if q.format == "table" {
-		for _, w := range warnings {
-			fmt.Fprintf(cmd.OutOrStdout(), "\nunsupported: %s\n  %s (%s)\n", w.Text, w.Rule.Rule.Statement, w.Rule.ID)
-		}
+	for _, text := range p.Doubts() {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", text)
 	}
-	return nil
+	if len(rows) == 0 {
+		return input(errors.New("no path of the plan is like that"))
+	}
+	return printRows(cmd, q.format, flowColumns, rows)
 }
 
 func flowRow(f *paths.Flow) []string {

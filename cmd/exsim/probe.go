@@ -234,6 +234,11 @@ func (x *probeFlags) run(cmd *cobra.Command, plan string) error {
 	if len(x.merge) > 0 {
 		return x.joined(cmd, p)
 	}
+	for flag, h := range map[string]string{"--from": x.from, "--to": x.to} {
+		if h == "" {
+			return input(fmt.Errorf("%s is missing; hosts of the plan are %s", flag, strings.Join(p.HostNames(), ", ")))
+		}
+	}
 	for _, h := range []string{x.from, x.to} {
 		if p.Host(h) == nil {
 			return noHost(p, h)
@@ -372,7 +377,7 @@ func (x *probeFlags) print(cmd *cobra.Command, p *paths.Plan, lines []record.Lin
 			return bench(err)
 		}
 	}
-	if t.Failed() {
+	if t.Failed() || t.Proven() == 0 {
 		return &failure{code: exitFailed}
 	}
 	return nil
@@ -392,10 +397,17 @@ func (x *probeFlags) tellDryRun(cmd *cobra.Command, p *paths.Plan) error {
 			set = f.Ports
 		}
 		total += set.Len()
-		fmt.Fprintf(out, "%s  %s -> %s  %s %s  expect %s\n", f.ID, f.Source, f.Target, f.Transport, shifted(set, x.offset), f.Expect)
+		numbers := shifted(set, x.offset).String()
+		if f.IsSampled() && !x.full {
+			numbers = fmt.Sprintf("%d of %s (both ends, usual edges, one in 64)", set.Len(), f.Ports)
+		}
+		fmt.Fprintf(out, "%s  %s -> %s  %s %s  expect %s\n", f.ID, f.Source, f.Target, f.Transport, numbers, f.Expect)
 		fmt.Fprintf(out, "    %s\n", ends.Describe(f))
 	}
 	fmt.Fprintf(out, "%d flows to begin in %d paths, and one control connection to tcp/%d\n", total, len(list), p.Control+x.offset)
+	if rate := cmp.Or(x.limits.Rate, 200); rate > 0 {
+		fmt.Fprintf(out, "at %g new flows a second that takes %s at least\n", rate, (time.Duration(float64(total)/rate) * time.Second).String())
+	}
 	return nil
 }
 

@@ -125,6 +125,9 @@ func (b *builder) rule(d *profile.DataPath, from, to *Host, forth, back bool) {
 	apart := from.Zone != to.Zone
 	switch d.Rule.Check {
 	case "any-any":
+		if apart && (forth || back) && from.Name < to.Name {
+			b.warn(d, fmt.Sprintf("%s (zone %s) and %s (zone %s): whatever filters between these zones must let everything pass, both ways and unaltered", from.Name, from.Zone, to.Name, to.Zone), from.Name, to.Name)
+		}
 		if forth || back {
 			for _, transport := range []string{"tcp", "udp"} {
 				b.add(from, to, Flow{Transport: transport, Ports: anyPort, Kind: Unrestricted, Expect: Open, Rests: []Rest{{d, profile.PathPort{}}}, Why: d.Rule.Statement})
@@ -164,11 +167,11 @@ func (b *builder) port(d *profile.DataPath, port profile.PathPort, from, to *Hos
 			f.Expect, f.Warn = Open, false
 		}
 	}
-	if feature := b.p.catalogue.Optional(d.ID); feature != "" && !b.p.uses(feature) {
+	if feature := b.p.catalogue.Optional(d.ID); feature != nil && !b.p.uses(feature.ID) && (feature.UnlessRole == "" || b.p.hasRole(feature.UnlessRole)) {
 		if from.Zone == to.Zone || !b.mayRestrict(from, to) {
 			return
 		}
-		f.Kind, f.Expect, f.Warn, f.Why = Undocumented, Closed, true, feature+" is not in use"
+		f.Kind, f.Expect, f.Warn, f.Why = Undocumented, Closed, true, feature.ID+" is not in use"
 	}
 	f.Ports, f.Unproven = b.numbers(port, to)
 	if f.Transport == "" {
@@ -327,6 +330,29 @@ func (p *Plan) Ways() []Flow {
 			if i != k {
 				list = append(list, ways(&p.Hosts[i], &p.Hosts[k])...)
 			}
+		}
+	}
+	return list
+}
+
+// Doubts are what a plan seems to have forgotten.
+func (p *Plan) Doubts() []string {
+	var list []string
+	flows, _ := p.Flows()
+	for i := range p.Hosts {
+		h := &p.Hosts[i]
+		if !slices.ContainsFunc(flows, func(f *Flow) bool { return (f.From == h || f.To == h) && f.Expect == Open }) {
+			list = append(list, fmt.Sprintf("no page knows a path from or to %s with the roles of this plan", h.Name))
+		}
+		for _, a := range h.Addresses {
+			if !slices.ContainsFunc(flows, func(f *Flow) bool { return f.Source == a || f.Listen == a }) {
+				list = append(list, fmt.Sprintf("%s of %s has no path: nobody else has an address of its family", a, h.Name))
+			}
+		}
+		if h.Has("voip-gateway") && !slices.ContainsFunc(flows, func(f *Flow) bool {
+			return f.From == h && f.Ports.Has(5060) && f.Transport == "tcp" || f.From == h && f.Ports.Has(5061) && f.Transport == "tcp"
+		}) {
+			list = append(list, h.Name+" has nobody to call: no host has Client Access (2013), Mailbox (2016) or Unified Messaging (2007), or no address of a family is shared")
 		}
 	}
 	return list

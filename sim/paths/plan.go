@@ -141,6 +141,10 @@ func (p *Plan) Interface(h *Host) string { return p.zone(h.Zone).Interface }
 
 func (p *Plan) uses(feature string) bool { return slices.Contains(p.Uses, feature) }
 
+func (p *Plan) hasRole(role string) bool {
+	return slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.Has(role) })
+}
+
 // plays says whether a host is what a page calls role.
 func (p *Plan) plays(h *Host, role string) bool {
 	version := h.Runs

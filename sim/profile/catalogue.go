@@ -47,6 +47,8 @@ type Feature struct {
 	ID    string   `yaml:"id,required"`
 	Means string   `yaml:"means,required"`
 	Paths []string `yaml:"paths"` // that are closed unless it is used
+	// UnlessRole: the paths are closed only where a host has this role.
+	UnlessRole string `yaml:"unless-role"`
 }
 
 // WrongPort is what is classically open by mistake.
@@ -200,14 +202,14 @@ func (c *Catalogue) Plays(version, hostVersion string, roles []string, role stri
 	})
 }
 
-// Optional returns the feature that switches an entry on, "" if it is always on.
-func (c *Catalogue) Optional(id string) string {
-	for _, f := range c.Features {
+// Optional returns the feature that switches an entry on, nil if it is always on.
+func (c *Catalogue) Optional(id string) *Feature {
+	for i, f := range c.Features {
 		if slices.Contains(f.Paths, id) {
-			return f.ID
+			return &c.Features[i]
 		}
 	}
-	return ""
+	return nil
 }
 
 // KnowsRole says whether a page or a plan knows a role.

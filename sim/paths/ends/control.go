@@ -461,7 +461,7 @@ func (e *End) ask(ctx context.Context, peer *paths.Host) (*asker, *record.Clock,
 	}
 	nc, err := d.DialContext(ctx, "tcp", to.String())
 	if err != nil {
-		return nil, nil, fmt.Errorf("no control connection to %s at %s: %w\nIs exsim listen running there, and tcp/%d open? Without one: --record FILE at both ends, then exsim probe --merge", peer.Name, to, err, to.Port())
+		return nil, nil, fmt.Errorf("no control connection to %s at %s: %w\nIs exsim listen running there, and tcp/%d open? Without one: --alone --record FILE at both ends, then exsim probe --merge", peer.Name, to, err, to.Port())
 	}
 	conf, err := e.controlTLS(false)
 	if err != nil {

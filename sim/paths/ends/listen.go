@@ -27,7 +27,7 @@ const (
 	maxStrange    = 8
 	strangeOctets = 128
 	maxSources    = 8
-	maxConns      = 256 // at once, of a flow
+	maxConns      = 256 // at once, of a flow, beside two a port
 	dialogueTime  = 20 * time.Second
 )
 
@@ -211,11 +211,15 @@ func (in *inbox) survive() {
 func (in *inbox) take(nc net.Conn, port uint16) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.closed || len(in.conns) >= maxConns {
+	if in.closed {
+		return false
+	}
+	in.got.Accepted.Add(port)
+	if len(in.conns) >= maxConns+2*in.flow.Ports.Len() {
+		in.got.Trouble = "too many connections at once"
 		return false
 	}
 	in.conns[nc] = true
-	in.got.Accepted.Add(port)
 	for _, o := range (*in.shared.Load())[1:] {
 		o.mu.Lock()
 		o.got.Accepted.Add(port)

@@ -9,9 +9,10 @@ import (
 
 // ASA writes object groups and access lists for Cisco ASA: one list a zone,
 // bound inwards to the interface of its name.
-func ASA(w io.Writer, title string, list []Rule) error {
+func ASA(w io.Writer, title string, notes []string, list []Rule) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "! %s\n! The interfaces are named after the zones; change nameif or the last lines.\n", title)
+	comments(&b, "!", notes)
 	all := parties(list)
 	groups := names("EXSIM-", partyNames(all))
 	var from []string

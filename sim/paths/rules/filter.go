@@ -62,6 +62,9 @@ func Check(p *paths.Plan, f Filter) (stopped, beside []Finding) {
 		all := paths.PortsBetween(1, 65535)
 		for _, transport := range []string{"tcp", "udp"} {
 			needed := pair.open[transport]
+			if transport == "tcp" {
+				needed.AddSet(paths.Ports(p.Control)) // while one probes
+			}
 			for _, g := range sweep(f, edges, packet(p, &pair.way, transport), all.Minus(needed), func(d Decision) bool { return d.Pass }) {
 				g.From, g.To = pair.way.From.Name, pair.way.To.Name
 				beside = append(beside, g)

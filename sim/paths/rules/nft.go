@@ -8,9 +8,11 @@ import (
 
 // Nftables writes a table for nft -f: what is not in the rules is dropped, and
 // the chain takes the place of whatever table exsim wrote before.
-func Nftables(w io.Writer, title string, list []Rule) error {
+func Nftables(w io.Writer, title string, notes []string, list []Rule) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n# Load with: nft -f FILE. Flows that are open already stay open.\n", title)
+	b.WriteString("# CAUTION: policy drop stops everything else that is routed here; to try it, say policy accept and add: log\n")
+	comments(&b, "#", notes)
 	all := parties(list)
 	v4, v6 := names("v4_", partyNames(all)), names("v6_", partyNames(all))
 	word := func(p Party, ipv6 bool) string {

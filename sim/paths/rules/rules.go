@@ -102,6 +102,21 @@ func (r *Rule) say(protocol string) {
 	}
 }
 
+// Notes says what the rules of a plan leave out, and what else to know of them.
+func Notes(p *paths.Plan) []string {
+	var list []string
+	flows, warnings := p.Flows()
+	for _, f := range flows {
+		if f.Unproven != "" && f.Expect == paths.Open && f.From.Zone != f.To.Zone {
+			list = append(list, fmt.Sprintf("NOT WRITTEN: %s > %s, %s: %s", f.From.Name, f.To.Name, f.Rests[0].Path.Name, f.Unproven))
+		}
+	}
+	for _, w := range warnings {
+		list = append(list, "WARNING: "+w.Text+" ("+w.Rule.ID+")")
+	}
+	return append(list, fmt.Sprintf("While you probe, tcp/%d between the ends must pass too (the control connection), or probe with --alone.", p.Control))
+}
+
 func party(p *paths.Plan, h *paths.Host) Party {
 	return Party{Name: h.Name, Zone: h.Zone, Server: p.IsExchange(h)}
 }
@@ -176,4 +191,11 @@ func (r Rule) says() string {
 		text += " (" + string(r.Kind) + ")"
 	}
 	return text
+}
+
+// comments writes lines that a filter's language passes over.
+func comments(b *strings.Builder, mark string, notes []string) {
+	for _, n := range notes {
+		fmt.Fprintf(b, "%s %s\n", mark, n)
+	}
 }

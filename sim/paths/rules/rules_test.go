@@ -39,15 +39,15 @@ func written(t *testing.T, write func(b *bytes.Buffer) error) string {
 
 func TestWritten(t *testing.T) {
 	p := load(t)
-	nft := written(t, func(b *bytes.Buffer) error { return Nftables(b, "title", Of(p)) })
+	nft := written(t, func(b *bytes.Buffer) error { return Nftables(b, "title", nil, Of(p)) })
 	require.Contains(t, nft, "define v4_gw_1 = { 10.77.1.2 }\ndefine v6_gw_1 = { fd77:1::2 }\n")
 	require.Contains(t, nft, `ip6 saddr $v6_gw_1 ip6 daddr $v6_cas tcp dport { 5060-5061 } ct state new accept comment "gw-1 > cas: SIP"`)
 	require.Contains(t, nft, `udp dport { 20000-20999 }`)
 	require.NotContains(t, nft, "cas > mbx", "nothing filters within a zone")
-	asa := written(t, func(b *bytes.Buffer) error { return ASA(b, "title", Of(p)) })
+	asa := written(t, func(b *bytes.Buffer) error { return ASA(b, "title", nil, Of(p)) })
 	require.Contains(t, asa, "access-list EXSIM-voice-IN extended permit udp object-group EXSIM-gw_1 object-group EXSIM-mbx range 20000 20999\n")
 	require.Contains(t, asa, "access-group EXSIM-voice-IN in interface voice\n")
-	windows := written(t, func(b *bytes.Buffer) error { return Windows(b, "title", p.FirewallRules(), Of(p)) })
+	windows := written(t, func(b *bytes.Buffer) error { return Windows(b, "title", nil, p.FirewallRules(), Of(p)) })
 	for _, name := range p.FirewallRules() {
 		require.Contains(t, windows, "-DisplayName '"+name+"'")
 	}
@@ -59,10 +59,10 @@ func TestWritten(t *testing.T) {
 func TestOfEntries(t *testing.T) {
 	c, err := profile.DataPaths()
 	require.NoError(t, err)
-	nft := written(t, func(b *bytes.Buffer) error { return Nftables(b, "title", OfEntries(c, "2007", c.Of("2007"))) })
+	nft := written(t, func(b *bytes.Buffer) error { return Nftables(b, "title", nil, OfEntries(c, "2007", c.Of("2007"))) })
 	require.Contains(t, nft, "define v4_hub_transport = { 192.0.2.1 } # put the addresses here\n")
 	require.Contains(t, nft, "ip saddr $v4_hub_transport ip daddr $v4_edge_transport tcp dport { 25, 50389, 50636 }")
-	windows := written(t, func(b *bytes.Buffer) error { return Windows(b, "title", nil, OfEntries(c, "2007", c.Of("2007"))) })
+	windows := written(t, func(b *bytes.Buffer) error { return Windows(b, "title", nil, nil, OfEntries(c, "2007", c.Of("2007"))) })
 	require.NotContains(t, windows, "UMCallRouter", "2007 has no such service")
 }
 

@@ -23,10 +23,11 @@ var umRules = []struct {
 // Windows writes a PowerShell script for the servers themselves: it looks for
 // the documented rules of Setup, and makes a rule for each port that others
 // connect to. names are those of Setup's rules, none where a version has none.
-func Windows(w io.Writer, title string, names []string, list []Rule) error {
+func Windows(w io.Writer, title string, notes []string, names []string, list []Rule) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n", title)
 	b.WriteString("# Run on the server that a rule names (-Group). Made again, a rule takes the place of its old self.\n")
+	comments(&b, "#", notes)
 	if len(names) > 0 {
 		b.WriteString("\n# Exchange Setup makes these inbound rules, without a limit on TCP ports:\n")
 		for _, n := range names {
@@ -43,7 +44,7 @@ func Windows(w io.Writer, title string, names []string, list []Rule) error {
 			if part.name != "" {
 				name = part.name + ", for " + r.From.Name
 			}
-			remote := ""
+			remote := " -RemoteAddress 192.0.2.1 # put the addresses here"
 			if len(r.From.Addrs) > 0 {
 				remote = " -RemoteAddress " + strings.Join(append(r.From.family(false), r.From.family(true)...), ",")
 			}

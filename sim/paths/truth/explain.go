@@ -17,16 +17,25 @@ func (r *Result) explain(x *facts) {
 	case IsOpen:
 		r.Cause = "each token reached " + f.To.Name + ", and each answer came back"
 		if f.Expect == paths.Closed {
-			r.Cause = f.To.Name + " was reached on " + ports(r.reached()) + ", and " + f.Why
+			r.Cause = f.To.Name + " was reached on " + ports(r.reached()) + "; must be closed: " + f.Why
+			if f.Source.IsLoopback() {
+				r.Cause += " (both ends are on this machine: nothing filters between them)"
+			}
 			r.Next = "close it, or say in the plan what uses it"
 			r.Rule = fmt.Sprintf("remove what lets %s reach %s on %s/%s", f.Source, f.Target, f.Transport, r.reached())
 		}
 	case IsDropped:
 		r.Cause = "nothing came back" + seenThere(x, f)
+		if f.Transport == "tcp" && x.got != nil {
+			r.Cause = "no connection was completed at " + f.To.Name + ", which listened: the SYN or its answer was lost"
+		}
 		if len(r.Parts) > 1 {
 			r.Cause = "no port passes" + r.parts()
 		}
 		r.allow()
+		if r.Rule != "" && f.Transport == "tcp" {
+			r.Rule += "; and let answers pass: state established"
+		}
 	case IsRefused:
 		r.Cause = "refused in the name of " + f.To.Name
 		if x.bound != nil {
@@ -81,10 +90,39 @@ func (r *Result) parts() string {
 	text := ""
 	for _, p := range r.Parts {
 		if p.Verdict != IsOpen {
-			text += fmt.Sprintf("; %s: %s", p.Verdict, p.Ports)
+			text += fmt.Sprintf("; %s: %s", p.Verdict, r.spread(p.Ports))
 		}
 	}
 	return text
+}
+
+// spread tells ports of a sample as the ranges that they stand for: from the
+// first to the last of those that have no other one between them.
+func (r *Result) spread(set paths.PortSet) string {
+	tried := r.Flow.Sample()
+	if !r.Flow.IsSampled() || set.Minus(tried).Len() > 0 {
+		return set.String()
+	}
+	var around paths.PortSet
+	first, last := uint16(0), uint16(0)
+	end := func() {
+		if last != 0 {
+			around.AddSet(paths.PortsBetween(first, last))
+		}
+		first, last = 0, 0
+	}
+	for p := range tried.All() {
+		if !set.Has(p) {
+			end()
+			continue
+		}
+		if last == 0 {
+			first = p
+		}
+		last = p
+	}
+	end()
+	return around.String() + " (by sample: the edges lie within 64 ports)"
 }
 
 // allow says which rule opens an expected flow.
@@ -96,7 +134,11 @@ func (r *Result) allow() {
 	}
 	closed := r.reachedNot()
 	r.Next = "open it on the filter between zone " + f.From.Zone + " and zone " + f.To.Zone
-	r.Rule = fmt.Sprintf("add: accept %s from %s to %s port %s", f.Transport, f.Source, f.Target, closed)
+	numbers := r.spread(closed)
+	if f.IsSampled() {
+		numbers = f.Ports.String() // what the plan needs
+	}
+	r.Rule = fmt.Sprintf("add: accept %s from %s to %s port %s", f.Transport, f.Source, f.Target, numbers)
 }
 
 // reachedNot are the ports that did not pass; of a sample that found none open,
@@ -141,7 +183,7 @@ func (r *Result) unknown(x *facts) {
 		r.Cause = r.Flow.To.Name + " listened, and did not tell what arrived: its record was cut short"
 		r.Next = "let exsim listen end by Ctrl-C, which writes what arrived"
 	default:
-		r.Cause = "there is no record of " + r.Flow.To.Name + ", and UDP is not judged from one end"
+		r.Cause = "there is no record of " + r.Flow.To.Name + ": nobody knows whether it listened"
 		r.Next = "join the record of exsim listen: exsim probe --merge"
 	}
 }

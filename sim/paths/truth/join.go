@@ -29,6 +29,7 @@ type run struct {
 	rates  []Rate
 	// interrupted are the hosts whose record has no end.
 	interrupted []string
+	started     time.Time
 	// asked are the hosts that were asked over a control connection: what they
 	// do not tell was lost with it.
 	asked map[string]bool
@@ -71,6 +72,9 @@ func join(p *paths.Plan, lines []record.Line) (*run, error) {
 		case l.Head != nil:
 			if l.Head.Digest != p.Digest() {
 				return nil, fmt.Errorf("the record of %s is of another plan than this file (%s)", l.Host, l.Head.Plan)
+			}
+			if r.started.IsZero() || l.Head.Started.Before(r.started) {
+				r.started = l.Head.Started
 			}
 			if _, known := ended[l.Host]; !known {
 				ended[l.Host] = false

@@ -1,9 +1,11 @@
 package truth
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/exsim/exsim/sim/paths"
 	"github.com/exsim/exsim/sim/paths/integrity"
@@ -73,6 +75,8 @@ type Table struct {
 	Rates       []Rate
 	Interrupted []string
 	Hosts       []string
+	Started     time.Time
+	Contact     string
 	Untried     int // flows of the plan that no record is about
 }
 
@@ -82,7 +86,10 @@ func Judge(p *paths.Plan, lines []record.Line) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{Plan: p, Clocks: r.clocks, Rates: r.rates, Interrupted: r.interrupted, Hosts: r.hosts}
+	t := &Table{Plan: p, Clocks: r.clocks, Rates: r.rates, Interrupted: r.interrupted, Hosts: r.hosts, Started: r.started, Contact: p.Contact}
+	for _, x := range r.rates {
+		t.Contact = cmp.Or(x.Contact, t.Contact)
+	}
 	flows, warnings := p.Flows()
 	t.Warnings = warnings
 	for _, d := range p.Unported() {
@@ -95,7 +102,7 @@ func Judge(p *paths.Plan, lines []record.Line) (*Table, error) {
 			continue
 		}
 		if facts != nil && facts.bound == nil && r.asked[f.From.Name] && r.asked[f.To.Name] {
-			t.Results = append(t.Results, Result{Flow: f}.unproven("the control connection broke before "+f.To.Name+" told what arrived", "go on with --resume"))
+			t.Results = append(t.Results, Result{Flow: f}.unproven("interrupted, or the control connection broke, before "+f.To.Name+" told what arrived", "run it again; with --record FILE it can go on by --resume"))
 			continue
 		}
 		t.Results = append(t.Results, judge(f, facts, p.Control))
@@ -197,6 +204,8 @@ func verdictOf(f *paths.Flow, x *facts, port uint16) Verdict {
 			return Intercepted
 		}
 		return Wrong
+	case !far:
+		return Unknown // nobody knows whether the far end listened
 	case arrived && (s.Reset.Has(port) || s.Cut.Has(port) || s.Silent.Has(port)):
 		return IsSilent
 	case arrived:
@@ -209,8 +218,6 @@ func verdictOf(f *paths.Flow, x *facts, port uint16) Verdict {
 		return Intercepted // something took the connection that is not the far end
 	case s.Silent.Has(port), s.Cut.Has(port):
 		return IsSilent
-	case x.bound != nil && !far, f.Transport == "udp" && !far:
-		return Unknown // the far end did not tell, and UDP is never judged from one end
 	}
 	return IsDropped
 }
@@ -230,6 +237,8 @@ func realService(f *paths.Flow, s *record.Sent, port uint16) Verdict {
 	switch {
 	case f.Transport == "udp":
 		return Unknown
+	case s.Stream != nil && len(s.Stream.Received) > 0 && !fits(f, s.Stream):
+		return Wrong
 	case s.Served.Has(port):
 		if s.Stream != nil && !fits(f, s.Stream) {
 			return Wrong

@@ -17,6 +17,9 @@ import (
 // Failed says whether a flow was found otherwise than it must be.
 func (t *Table) Failed() bool { return t.count(Fail) > 0 }
 
+// Proven counts the flows of which something is known.
+func (t *Table) Proven() int { return len(t.Results) - t.count(Unproven) }
+
 func (t *Table) count(l Level) int {
 	n := 0
 	for _, r := range t.Results {
@@ -52,6 +55,19 @@ func (r *Result) difference() string {
 	return string(r.Flow.Expect) + " expected"
 }
 
+// found is the verdict as the table shows it: with the part of a range that was
+// tried, and with what is open of what must be closed.
+func (r *Result) found() string {
+	text := string(r.Verdict)
+	if r.Flow.IsSampled() && r.Tried > 0 && r.Tried < r.Flow.Ports.Len() {
+		return fmt.Sprintf("%s (%d of %d ports)", text, r.Tried, r.Flow.Ports.Len())
+	}
+	if set := r.reached(); r.Flow.Expect == paths.Closed && set.Len() > 0 && set.Len() < r.Tried {
+		return text + ": " + set.String()
+	}
+	return text
+}
+
 // portText is what a page prints of a flow's ports, where it numbers none.
 func portText(f *paths.Flow) string {
 	if f.Unproven != "" {
@@ -84,6 +100,13 @@ func (t *Table) Text(w io.Writer) error {
 	if len(t.Hosts) > 0 {
 		fmt.Fprintf(&b, ", records of %s", strings.Join(t.Hosts, " and "))
 	}
+	fmt.Fprintf(&b, "\nplan file %s", t.Plan.Digest())
+	if !t.Started.IsZero() {
+		fmt.Fprintf(&b, ", begun %s", t.Started.Format("2006-01-02 15:04:05 MST"))
+	}
+	if t.Contact != "" {
+		fmt.Fprintf(&b, ", contact: %s", t.Contact)
+	}
 	b.WriteString("\n\n")
 	lines, err := t.rows()
 	if err != nil {
@@ -115,7 +138,7 @@ func (t *Table) rows() ([]string, error) {
 		if len(r.Flow.To.Addresses) > 1 {
 			to += " " + r.Flow.Target.String()
 		}
-		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Level.word(), r.Flow.From.Name, to, r.port(), r.protocol(), r.Flow.Expect, r.Verdict, r.difference())
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Level.word(), r.Flow.From.Name, to, r.port(), r.protocol(), r.Flow.Expect, r.found(), r.difference())
 	}
 	err := tw.Flush()
 	var lines []string

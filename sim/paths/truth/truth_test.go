@@ -180,7 +180,7 @@ func TestLaterCounts(t *testing.T) {
 	old := record.Sent{Flow: flow, At: time.Unix(1, 0), Tried: port, Answered: port}
 	now := record.Sent{Flow: flow, At: time.Unix(2, 0), Tried: port, Refused: port}
 	for _, order := range [][]record.Sent{{old, now}, {now, old}} {
-		list := lines(t, p, &order[0], nil, nil)
+		list := lines(t, p, &order[0], &record.Got{Flow: flow}, &record.Bound{Flow: flow, Ports: port})
 		list = append(list, record.Line{Host: "gw", Sent: &order[1]})
 		table, err := Judge(p, list)
 		require.NoError(t, err)
