@@ -242,15 +242,22 @@ func (e *End) serveOne(ctx context.Context, nc *tls.Conn, proven func()) {
 	}
 	proven()
 	e.say("%s asks", s.peer.Name)
+	s.obey(ctx)
+	e.say("%s has ended", s.peer.Name)
+}
+
+// obey carries out orders until the other end has no more, or is gone: nothing
+// is probed for it any longer then.
+func (s *session) obey(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	orders := make(chan order)
-	go func() { // an end that is gone is probed for no longer
+	go func() {
 		defer cancel()
 		defer close(orders)
 		for {
 			var o order
-			if w.read(&o, 0, maxOrder) != nil || o.Do == "bye" {
+			if s.w.read(&o, 0, maxOrder) != nil || o.Do == "bye" {
 				return
 			}
 			select {
@@ -265,11 +272,10 @@ func (e *End) serveOne(ctx context.Context, nc *tls.Conn, proven func()) {
 		if err != nil {
 			r = reply{Error: err.Error()}
 		}
-		if w.write(r) != nil {
-			break
+		if s.w.write(r) != nil {
+			return
 		}
 	}
-	e.say("%s has ended", s.peer.Name)
 }
 
 // session is one control connection at the asked end.

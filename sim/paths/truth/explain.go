@@ -15,62 +15,24 @@ func (r *Result) explain(x *facts) {
 	r.Side = "network"
 	switch r.Verdict {
 	case IsOpen:
-		r.Cause = "each token reached " + f.To.Name + ", and each answer came back"
-		if f.Expect == paths.Closed {
-			r.Cause = f.To.Name + " was reached on " + ports(r.reached()) + "; must be closed: " + f.Why
-			if f.Source.IsLoopback() {
-				r.Cause += " (both ends are on this machine: nothing filters between them)"
-			}
-			r.Next = "close it, or say in the plan what uses it"
-			r.Rule = fmt.Sprintf("remove what lets %s reach %s on %s/%s", f.Source, f.Target, f.Transport, r.reached())
-		}
+		r.open()
 	case IsDropped:
-		r.Cause = "nothing came back" + seenThere(x, f)
-		if f.Transport == "tcp" && x.got != nil {
-			r.Cause = "no connection was completed at " + f.To.Name + ", which listened: the SYN or its answer was lost"
-		}
-		if len(r.Parts) > 1 {
-			r.Cause = "no port passes" + r.parts()
-		}
-		r.allow()
-		if r.Rule != "" && f.Transport == "tcp" {
-			r.Rule += "; and let answers pass: state established"
-		}
+		r.dropped(x)
 	case IsRefused:
-		r.Cause = "refused in the name of " + f.To.Name
-		if x.bound != nil {
-			r.Cause += ", which listened: a filter rejects it"
-		}
-		if len(x.sent.Barred.String()) > 0 {
-			r.Cause += " (ICMP: no way, or prohibited, on " + x.sent.Barred.String() + ")"
-		}
-		r.allow()
+		r.refused(x)
 	case IsReset:
-		r.Cause = "the connection was made and then reset"
-		r.Next = "look for inspection of this protocol on the filter"
+		r.Cause, r.Next = "the connection was made and then reset", "look for inspection of this protocol on the filter"
 	case OneWay:
-		r.Cause = "the probe reached " + f.To.Name + ", the answer was lost on the way back"
-		if len(r.Parts) > 1 {
-			r.Cause = "no port passes both ways" + r.parts()
-		}
-		r.Next = "let answers of known flows pass (state), and look for another way back"
-		r.Rule = fmt.Sprintf("add: accept %s from %s to %s, state established", f.Transport, f.Target, f.Source)
+		r.oneWay()
 	case IsSilent:
-		r.Cause = "the connection stands, and nothing comes through it"
-		if x.sent.Stream != nil && x.sent.Stream.Stage != "" {
-			r.Cause += " from " + x.sent.Stream.Stage + " on"
-		}
-		r.Next = "look for inspection of this protocol on the filter, and for the size of packets (MTU)"
+		r.silent(x)
 	case Altered:
-		r.Cause = "what arrived is not what was sent"
-		r.Next = "switch the inspection of this protocol off on the way between these hosts"
+		r.Cause, r.Next = "what arrived is not what was sent", "switch the inspection of this protocol off on the way between these hosts"
 	case Intercepted:
-		r.Cause = "something in between answers in the place of " + f.To.Name
-		r.Next = "take these hosts out of the proxy or the TLS inspection"
+		r.Cause, r.Next = "something in between answers in the place of "+f.To.Name, "take these hosts out of the proxy or the TLS inspection"
 	case Wrong:
-		r.Cause = "something answers that is not what the pages put there"
-		r.Next = "see what listens on " + f.To.Name
 		r.Side = "far end"
+		r.Cause, r.Next = "something answers that is not what the pages put there", "see what listens on "+f.To.Name
 	case Real:
 		r.Cause = "held by a service of " + f.To.Name + ", which answers as it should; judged from one end"
 	case Partly:
@@ -83,6 +45,64 @@ func (r *Result) explain(x *facts) {
 		r.unknown(x)
 	}
 	r.evidence(x)
+}
+
+func (r *Result) open() {
+	f := r.Flow
+	if f.Expect == paths.Open {
+		r.Cause = "each token reached " + f.To.Name + ", and each answer came back"
+		return
+	}
+	r.Cause = f.To.Name + " was reached on " + ports(r.reached()) + "; must be closed: " + f.Why
+	if f.Source.IsLoopback() {
+		r.Cause += " (both ends are on this machine: nothing filters between them)"
+	}
+	r.Next = "close it, or say in the plan what uses it"
+	r.Rule = fmt.Sprintf("remove what lets %s reach %s on %s/%s", f.Source, f.Target, f.Transport, r.reached())
+}
+
+func (r *Result) dropped(x *facts) {
+	f := r.Flow
+	r.Cause = "nothing came back" + seenThere(x, f)
+	if f.Transport == "tcp" && x.got != nil {
+		r.Cause = "no connection was completed at " + f.To.Name + ", which listened: the SYN or its answer was lost"
+	}
+	if len(r.Parts) > 1 {
+		r.Cause = "no port passes" + r.parts()
+	}
+	r.allow()
+	if r.Rule != "" && f.Transport == "tcp" {
+		r.Rule += "; and let answers pass: state established"
+	}
+}
+
+func (r *Result) refused(x *facts) {
+	r.Cause = "refused in the name of " + r.Flow.To.Name
+	if x.bound != nil {
+		r.Cause += ", which listened: a filter rejects it"
+	}
+	if x.sent.Barred.Len() > 0 {
+		r.Cause += " (ICMP: no way, or prohibited, on " + x.sent.Barred.String() + ")"
+	}
+	r.allow()
+}
+
+func (r *Result) oneWay() {
+	f := r.Flow
+	r.Cause = "the probe reached " + f.To.Name + ", the answer was lost on the way back"
+	if len(r.Parts) > 1 {
+		r.Cause = "no port passes both ways" + r.parts()
+	}
+	r.Next = "let answers of known flows pass (state), and look for another way back"
+	r.Rule = fmt.Sprintf("add: accept %s from %s to %s, state established", f.Transport, f.Target, f.Source)
+}
+
+func (r *Result) silent(x *facts) {
+	r.Cause = "the connection stands, and nothing comes through it"
+	if x.sent.Stream != nil && x.sent.Stream.Stage != "" {
+		r.Cause += " from " + x.sent.Stream.Stage + " on"
+	}
+	r.Next = "look for inspection of this protocol on the filter, and for the size of packets (MTU)"
 }
 
 // parts tells what is found of which ports, where that differs.
