@@ -190,7 +190,12 @@ func (q *portQuery) checkFilter(cmd *cobra.Command, p *paths.Plan) error {
 		return input(err)
 	}
 	stopped, beside := rules.Check(p, f)
-	failed, err := rules.Tell(cmd.OutOrStdout(), stopped, beside)
+	list, failed := rules.Rows(stopped, beside)
+	if q.format == "json" {
+		err = printJSON(cmd, map[string]any{"plan": p.Name, "failed": failed, "findings": list})
+	} else {
+		err = rules.Tell(cmd.OutOrStdout(), stopped, beside)
+	}
 	if err != nil {
 		return bench(err)
 	}

@@ -104,9 +104,10 @@ func TestCheckNftables(t *testing.T) {
 		"gw-1>mbx tcp/5060-5061 rule 4 of chain f voice (router)",
 	}, lines)
 	var b strings.Builder
-	failed, err := Tell(&b, stopped, beside)
-	require.NoError(t, err)
+	require.NoError(t, Tell(&b, stopped, beside))
+	list, failed := Rows(stopped, beside)
 	require.True(t, failed)
+	require.Len(t, list, len(stopped)+len(beside))
 	require.Contains(t, b.String(), "FAIL  gw-1 > mbx (10.77.2.3)  udp/20500-20999  by policy drop of chain f forward\n        documented (e2013-2016-um-rtp-worker-process, ")
 	require.Contains(t, b.String(), "warn  gw-1 > mbx (10.77.2.3)  tcp/5062  by policy drop")
 }
