@@ -97,8 +97,10 @@ func OfEntries(c *profile.Catalogue, version string, list []*profile.DataPath) [
 
 // say adds a protocol to what a rule is for.
 func (r *Rule) say(protocol string) {
-	if protocol != "" && !slices.Contains(strings.Split(r.Says, ", "), protocol) {
-		r.Says = strings.TrimPrefix(r.Says+", "+protocol, ", ")
+	for part := range strings.SplitSeq(protocol, ", ") {
+		if part != "" && !slices.Contains(strings.Split(r.Says, ", "), part) {
+			r.Says = strings.TrimPrefix(r.Says+", "+part, ", ")
+		}
 	}
 }
 
@@ -109,6 +111,11 @@ func Notes(p *paths.Plan) []string {
 	for _, f := range flows {
 		if f.Unproven != "" && f.Expect == paths.Open && f.From.Zone != f.To.Zone {
 			list = append(list, fmt.Sprintf("NOT WRITTEN: %s > %s, %s: %s", f.From.Name, f.To.Name, f.Rests[0].Path.Name, f.Unproven))
+		}
+	}
+	for _, h := range p.Hosts {
+		for _, t := range h.ReachedAt {
+			list = append(list, fmt.Sprintf("WARNING: for zone %s %s is written as %s, as packets bear it before translation; a filter that itself translates sees its own address", t.From, h.Name, t.Address))
 		}
 	}
 	for _, w := range warnings {
