@@ -88,7 +88,7 @@ func TestCheckAgainstKernel(t *testing.T) {
 					said[key] = "undecided"
 				}
 			}
-			_, rows, errs := n.probe(n.A, plan, "peer", "ex", "--one-way", "--timeout", "300ms")
+			_, rows, errs := n.probe(n.A, plan, "peer", "ex", "--one-way")
 			decided := 0
 			for key, r := range rows {
 				if r.Expected != "open" || r.Found == "not proven" || said[key] == "undecided" {

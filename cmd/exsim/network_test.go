@@ -148,7 +148,10 @@ func (n *network) listen(ns, plan, as string, more ...string) (stop func()) {
 	}
 	n.t.Cleanup(stop)
 	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(n.t, err, errs.String())
+	if err != nil {
+		stop() // then what it said is whole
+		require.NoError(n.t, err, errs.String())
+	}
 	require.Contains(n.t, line, "until interrupted")
 	return stop
 }
@@ -167,7 +170,7 @@ func (n *network) probe(ns, plan, from, to string, more ...string) (code int, ro
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	c := n.in(ctx, ns, append([]string{"probe", plan, "--from", from, "--to", to, "--format", "json", "--rate", "-1", "--timeout", "400ms"}, more...)...)
+	c := n.in(ctx, ns, append([]string{"probe", plan, "--from", from, "--to", to, "--format", "json", "--rate", "-1", "--timeout", "1s"}, more...)...)
 	var out, e bytes.Buffer
 	c.Stdout, c.Stderr = &out, &e
 	_ = c.Run()

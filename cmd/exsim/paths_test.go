@@ -134,7 +134,7 @@ func TestPathsMerged(t *testing.T) {
 	dir := t.TempDir()
 	stop := n.listen(n.B, plan, "mbx", "--alone", "--record", dir+"/mbx.jsonl")
 	n.rules(forward("drop", "ct state established accept", "udp dport 20000-20499 accept", "tcp dport 5060 accept", "udp dport 123 accept"))
-	c := n.in(t.Context(), n.A, "probe", plan, "--from", "gw", "--to", "mbx", "--alone", "--record", dir+"/gw.jsonl", "--rate", "-1", "--timeout", "400ms")
+	c := n.in(t.Context(), n.A, "probe", plan, "--from", "gw", "--to", "mbx", "--alone", "--record", dir+"/gw.jsonl", "--rate", "-1", "--timeout", "1s")
 	out, err := c.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), "--merge")

@@ -121,14 +121,21 @@ func TestPathsEachRow(t *testing.T) {
 				} {
 					runs++
 					n.rules(rules.text)
-					_, rows, errs := n.probe(n.A, file, "x", "y", "--timeout", "200ms")
-					for _, o := range list {
-						want := rules.any
-						if o == f {
-							want = rules.this
+					wrong := func(timeout string) (wrong []string) {
+						_, rows, errs := n.probe(n.A, file, "x", "y", "--timeout", timeout)
+						for _, o := range list {
+							want := rules.any
+							if o == f {
+								want = rules.this
+							}
+							if got := rows[o.From.Name+">"+o.To.Name+" "+o.Transport+"/"+o.Ports.String()]; got.Found != want {
+								wrong = append(wrong, fmt.Sprintf("%s while %s is %s: want %s, got %+v\n%s", o.ID, f.ID, rules.this, want, got, errs))
+							}
 						}
-						got := rows[o.From.Name+">"+o.To.Name+" "+o.Transport+"/"+o.Ports.String()]
-						require.Equal(t, want, got.Found, "%s while %s is %s: %+v\n%s", o.ID, f.ID, rules.this, got, errs)
+						return wrong
+					}
+					if wrong("200ms") != nil { // in a hurry on a busy machine
+						require.Empty(t, wrong("5s"))
 					}
 				}
 			}
