@@ -133,13 +133,13 @@ func boxes(t *testing.T) []box {
 	haproxy := func(port int, bind, server string) func(n *network) ([]string, string) {
 		return func(*network) ([]string, string) {
 			conf := file(fmt.Sprintf("haproxy-%d%d.cfg", port, len(bind)), fmt.Sprintf("defaults\n mode tcp\n timeout connect 2s\n timeout client 10s\n timeout server 10s\nlisten x\n bind 10.77.1.1:1%04d%s\n server s 10.77.2.2:%d%s\n", port, bind, port, server))
-			return []string{peer(t, "haproxy"), "-db", "-f", conf}, fmt.Sprintf("1%04d", port)
+			return []string{needPeer(t, "haproxy"), "-db", "-f", conf}, fmt.Sprintf("1%04d", port)
 		}
 	}
 	nginx := func(port int, more string) func(n *network) ([]string, string) {
 		return func(*network) ([]string, string) {
 			conf := file(fmt.Sprintf("nginx-%d.conf", len(more)), fmt.Sprintf("load_module /usr/lib/nginx/modules/ngx_stream_module.so;\ndaemon off; pid %s/nginx-%d.pid; error_log stderr;\nevents {}\nstream { server { listen 10.77.1.1:1%04d; proxy_pass 10.77.2.2:%d; %s } }\n", dir, len(more), port, port, more))
-			return []string{peer(t, "nginx"), "-p", dir, "-c", conf, "-e", "stderr"}, fmt.Sprintf("1%04d", port)
+			return []string{needPeer(t, "nginx"), "-p", dir, "-c", conf, "-e", "stderr"}, fmt.Sprintf("1%04d", port)
 		}
 	}
 	alg := `table ip alg {
@@ -159,7 +159,7 @@ func boxes(t *testing.T) []box {
 		{name: "nginx stream", rules: redirect(25), run: nginx(25, ""), key: "peer>ex tcp/25", found: "open", level: "pass"},
 		{name: "nginx stream with a PROXY line", rules: redirect(25), run: nginx(25, "proxy_protocol on;"), key: "peer>ex tcp/25", found: "altered", level: "fail", what: []string{"PROXY line"}},
 		{name: "mitmproxy", rules: redirect(5061), run: func(*network) ([]string, string) {
-			return []string{peer(t, "mitmdump"), "-q", "--mode", "reverse:https://10.77.2.2:5061", "--tcp-hosts", ".*", "--listen-host", "10.77.1.1", "-p", "15061", "--set", "ssl_insecure=true", "--set", "confdir=" + dir}, "15061"
+			return []string{needPeer(t, "mitmdump"), "-q", "--mode", "reverse:https://10.77.2.2:5061", "--tcp-hosts", ".*", "--listen-host", "10.77.1.1", "-p", "15061", "--set", "ssl_insecure=true", "--set", "confdir=" + dir}, "15061"
 		}, key: "peer>ex tcp/5061", found: "intercepted", level: "fail", what: []string{"certificate"}},
 		{name: "DSCP cleared", rules: "table ip m {\n chain f {\n  type filter hook forward priority -150\n  udp dport 20000-20099 ip dscp set cs0\n }\n}\n", key: "peer>ex udp/20000-20099", found: "altered", level: "warn", what: []string{"DSCP"}},
 		{name: "RTP payload changed", rules: "table ip m {\n chain f {\n  type filter hook forward priority -150\n  udp dport 20000-20099 @ih,0,8 set 0x90\n }\n}\n", key: "peer>ex udp/20000-20099", found: "altered", level: "fail"},

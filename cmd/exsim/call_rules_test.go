@@ -19,7 +19,7 @@ import (
 // and no other, and its voice message is delivered; without the derived rule, as
 // the page alone would have it, the call does not come through.
 func TestCallThroughOwnRules(t *testing.T) {
-	sipp := peer(t, "sipp")
+	sipp := needPeer(t, "sipp")
 	n := voiceNetwork(t)
 	plan := planFile(t, strings.Replace(voicePlan, `exchange: "2013"`, `exchange: "2016"`, 1))
 	plan16 := strings.Replace(strings.Replace(voicePlan, `exchange: "2013"`, `exchange: "2016"`, 1), "roles: [client-access, mailbox]", "roles: [mailbox]", 1)

@@ -17,21 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// peer finds a real program. Without it the test is skipped by name on a
-// developer's machine and fails where CI is true.
-func peer(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("peer %s is not installed: sudo make peers", name)
-	}
-	t.Skipf("peer %s is not installed: sudo make peers", name)
-	return ""
-}
-
 // network is two zones with a router between them, in network namespaces of
 // its own: A (10.77.1.0/24, fd77:1::/64), the router, B (10.77.2.0/24,
 // fd77:2::/64).
@@ -46,8 +31,8 @@ var networks atomic.Int32
 // zone, beside .1 of the router.
 func newNetwork(t *testing.T, a, b []string) *network {
 	t.Helper()
-	peer(t, "ip")
-	peer(t, "nft")
+	needPeer(t, "ip")
+	needPeer(t, "nft")
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("network namespaces need root")

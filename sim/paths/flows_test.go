@@ -1,6 +1,7 @@
 package paths
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -185,4 +186,38 @@ func TestStarter(t *testing.T) {
 	flows, warnings := p.Flows()
 	require.NotEmpty(t, flows)
 	require.Empty(t, warnings)
+}
+
+// The arithmetic of ranges is that of single ports.
+func TestPortSetArithmetic(t *testing.T) {
+	chance := rand.New(rand.NewPCG(1, 2))
+	draw := func() (set PortSet, all map[uint16]bool) {
+		all = map[uint16]bool{}
+		for range chance.IntN(7) {
+			low := []int{0, 1, 2, 5, 6, 9, 12, 65525, 65530, 65533, 65535}[chance.IntN(11)]
+			high := min(low+chance.IntN(5), 65535)
+			set.AddSet(PortsBetween(uint16(low), uint16(high)))
+			for p := low; p <= high; p++ {
+				all[uint16(p)] = true
+			}
+		}
+		return set, all
+	}
+	for range 2000 {
+		a, inA := draw()
+		b, inB := draw()
+		before := a.String()
+		both, minus, and := a, a.Minus(b), a.And(b)
+		both.AddSet(b)
+		for n := range 40 {
+			p := uint16(n)
+			if n >= 20 {
+				p = uint16(65536 - 40 + n)
+			}
+			x, y := inA[p], inB[p]
+			require.Equal(t, []bool{x, x || y, x && !y, x && y}, []bool{a.Has(p), both.Has(p), minus.Has(p), and.Has(p)}, "port %d: a %s, b %s, both %s, minus %s, and %s", p, a, b, both, minus, and)
+		}
+		require.Equal(t, before, a.String(), "an operand stays as it is")
+		require.Equal(t, len(inA), a.Len())
+	}
 }

@@ -1,6 +1,7 @@
 package paths
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"slices"
@@ -9,7 +10,8 @@ import (
 )
 
 // PortSet is a set of ports, kept as ranges in order that neither touch nor
-// overlap. The zero PortSet is empty.
+// overlap. The zero PortSet is empty. A copy shares its ranges with the
+// original: only one of them may be added to, port by port.
 type PortSet struct{ ranges []span }
 
 type span struct{ low, high uint16 }
@@ -33,15 +35,7 @@ func PortsBetween(low, high uint16) PortSet {
 
 // Add puts a port into the set.
 func (s *PortSet) Add(p uint16) {
-	i, found := slices.BinarySearchFunc(s.ranges, p, func(r span, p uint16) int {
-		switch {
-		case r.high < p:
-			return -1
-		case r.low > p:
-			return 1
-		}
-		return 0
-	})
+	i, found := s.find(p)
 	if found {
 		return
 	}
@@ -62,14 +56,36 @@ func (s *PortSet) Add(p uint16) {
 
 // AddSet puts all ports of another set into this one.
 func (s *PortSet) AddSet(o PortSet) {
-	for p := range o.All() {
-		s.Add(p)
+	switch {
+	case len(o.ranges) == 0:
+		return
+	case len(s.ranges) == 0:
+		s.ranges = slices.Clone(o.ranges)
+		return
 	}
+	all := slices.Concat(s.ranges, o.ranges)
+	slices.SortFunc(all, func(a, b span) int { return cmp.Compare(a.low, b.low) })
+	joined := all[:1]
+	for _, r := range all[1:] {
+		last := &joined[len(joined)-1]
+		if int(r.low) <= int(last.high)+1 {
+			last.high = max(last.high, r.high)
+			continue
+		}
+		joined = append(joined, r)
+	}
+	s.ranges = joined
 }
 
 // Has says whether a port is in the set.
 func (s PortSet) Has(p uint16) bool {
-	_, found := slices.BinarySearchFunc(s.ranges, p, func(r span, p uint16) int {
+	_, found := s.find(p)
+	return found
+}
+
+// find is the range that holds a port, or the place where it would be.
+func (s PortSet) find(p uint16) (at int, found bool) {
+	return slices.BinarySearchFunc(s.ranges, p, func(r span, p uint16) int {
 		switch {
 		case r.high < p:
 			return -1
@@ -78,7 +94,6 @@ func (s PortSet) Has(p uint16) bool {
 		}
 		return 0
 	})
-	return found
 }
 
 // Len counts the ports.
@@ -106,24 +121,27 @@ func (s PortSet) All() iter.Seq[uint16] {
 // Minus is what is in this set and not in the other.
 func (s PortSet) Minus(o PortSet) PortSet {
 	var d PortSet
-	for p := range s.All() {
-		if !o.Has(p) {
-			d.Add(p)
+	k := 0
+	for _, r := range s.ranges {
+		low := int(r.low)
+		for k < len(o.ranges) && o.ranges[k].high < r.low {
+			k++
+		}
+		for n := k; n < len(o.ranges) && o.ranges[n].low <= r.high; n++ {
+			if low < int(o.ranges[n].low) {
+				d.ranges = append(d.ranges, span{uint16(low), o.ranges[n].low - 1})
+			}
+			low = int(o.ranges[n].high) + 1
+		}
+		if low <= int(r.high) {
+			d.ranges = append(d.ranges, span{uint16(low), r.high})
 		}
 	}
 	return d
 }
 
 // And is what is in both sets.
-func (s PortSet) And(o PortSet) PortSet {
-	var d PortSet
-	for p := range s.All() {
-		if o.Has(p) {
-			d.Add(p)
-		}
-	}
-	return d
-}
+func (s PortSet) And(o PortSet) PortSet { return s.Minus(s.Minus(o)) }
 
 // First is the lowest port, 0 of an empty set.
 func (s PortSet) First() uint16 {
@@ -167,9 +185,7 @@ func (s *PortSet) UnmarshalText(b []byte) error {
 		if err1 != nil || err2 != nil || l > h {
 			return fmt.Errorf("%q is no port and no range LOW-HIGH", part)
 		}
-		for p := l; p <= h; p++ {
-			s.Add(uint16(p))
-		}
+		s.AddSet(PortsBetween(uint16(l), uint16(h)))
 	}
 	return nil
 }

@@ -315,8 +315,11 @@ func (s *session) hello(o order) (reply, error) {
 		if len(o.Key) < MinSecret {
 			return reply{}, errors.New("the other end brought no key for the tokens")
 		}
+		if err := s.take(o); err != nil {
+			return reply{}, err
+		}
 		e.setKey(o.Key)
-		return reply{Most: mostPorts()}, s.take(o)
+		return reply{Most: mostPorts()}, nil
 	}
 	if err := s.take(o); err != nil {
 		return reply{}, err

@@ -127,11 +127,24 @@ func (c *collector) put(port uint16, a attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.sent
-	if set := map[outcome]*paths.PortSet{answered: &s.Answered, served: &s.Served, refused: &s.Refused, barred: &s.Barred, reset: &s.Reset,
-		cut: &s.Cut, silent: &s.Silent, mangled: &s.Mangled}[a.outcome]; set != nil {
-		set.Add(port)
-	}
-	if a.outcome == failed {
+	switch a.outcome {
+	case answered:
+		s.Answered.Add(port)
+	case served:
+		s.Served.Add(port)
+	case refused:
+		s.Refused.Add(port)
+	case barred:
+		s.Barred.Add(port)
+	case reset:
+		s.Reset.Add(port)
+	case cut:
+		s.Cut.Add(port)
+	case silent:
+		s.Silent.Add(port)
+	case mangled:
+		s.Mangled.Add(port)
+	case failed:
 		if s.Failed == nil {
 			s.Failed = map[string]paths.PortSet{}
 		}
@@ -151,19 +164,7 @@ func (c *collector) put(port uint16, a attempt) {
 func (c *collector) lost() paths.PortSet {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Lost(c.sent)
-}
-
-// Lost are the ports of a record from which nothing came back.
-func Lost(s *record.Sent) paths.PortSet {
-	rest := s.Tried
-	for _, set := range []paths.PortSet{s.Answered, s.Served, s.Refused, s.Barred, s.Reset, s.Cut, s.Silent, s.Mangled} {
-		rest = rest.Minus(set)
-	}
-	for _, set := range s.Failed {
-		rest = rest.Minus(set)
-	}
-	return rest
+	return c.sent.Lost()
 }
 
 // connect probes a TCP port.

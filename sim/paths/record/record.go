@@ -239,3 +239,15 @@ func Mend(name string) error {
 	}
 	return os.Truncate(name, int64(whole))
 }
+
+// Lost are the ports from which nothing came back.
+func (s *Sent) Lost() paths.PortSet {
+	rest := s.Tried
+	for _, set := range []paths.PortSet{s.Answered, s.Served, s.Refused, s.Barred, s.Reset, s.Cut, s.Silent, s.Mangled} {
+		rest = rest.Minus(set)
+	}
+	for _, set := range s.Failed {
+		rest = rest.Minus(set)
+	}
+	return rest
+}

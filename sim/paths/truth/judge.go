@@ -237,12 +237,9 @@ func realService(f *paths.Flow, s *record.Sent, port uint16) Verdict {
 	switch {
 	case f.Transport == "udp":
 		return Unknown
-	case s.Stream != nil && len(s.Stream.Received) > 0 && !fits(f, s.Stream):
+	case s.Stream != nil && (s.Served.Has(port) || len(s.Stream.Received) > 0) && !fits(f, s.Stream):
 		return Wrong
 	case s.Served.Has(port):
-		if s.Stream != nil && !fits(f, s.Stream) {
-			return Wrong
-		}
 		return Real
 	case s.Refused.Has(port), s.Barred.Has(port):
 		return IsRefused
@@ -286,7 +283,7 @@ func (r *Result) whole(x *facts) {
 		r.Verdict = Limited
 	case r.ports(IsOpen).Len() > 0:
 		r.Verdict = Partly
-		if r.ports(Limited).Len() > 0 && Lost(x.sent).Len() > againSeen {
+		if r.ports(Limited).Len() > 0 && x.sent.Lost().Len() > againSeen {
 			r.Verdict = Limited
 		}
 		if r.ports(Unknown).Len() > 0 && r.ports(IsOpen).Len()+r.ports(Unknown).Len() == r.Tried {
@@ -306,15 +303,6 @@ func (r *Result) whole(x *facts) {
 
 // againSeen is how many lost ports make a limit out of some that passed slowly.
 const againSeen = 8
-
-// Lost are the ports from which nothing came back.
-func Lost(s *record.Sent) paths.PortSet {
-	rest := s.Tried
-	for _, set := range []paths.PortSet{s.Answered, s.Served, s.Refused, s.Barred, s.Reset, s.Cut, s.Silent, s.Mangled} {
-		rest = rest.Minus(set)
-	}
-	return rest
-}
 
 // reached are the ports on which the far end was reached, or something that
 // speaks in its place.
