@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"sim/trace":    nil,
 	"sim/yamlfile": nil,
 	"sip/sdp":      nil,
+	"sim/junit":    nil,
 
 	"sim/profile": {"sim/yamlfile"},
 	"sim/org":     {"sim/profile", "sim/yamlfile"},
@@ -54,13 +55,13 @@ var mayImport = map[string][]string{
 	"sim/paths/record":    {"sim/paths"},
 	"sim/paths/ends":      {"sim/paths", "sim/paths/record", "sim/admit", "sim/profile", "sim/transport", "sim/um", "sip", "smtp"},
 	"sim/paths/integrity": {"sim/paths/record"},
-	"sim/paths/truth":     {"sim/paths", "sim/paths/record", "sim/paths/integrity"},
+	"sim/paths/truth":     {"sim/paths", "sim/paths/record", "sim/paths/integrity", "sim/junit"},
 
 	"sim/simtest": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/gateway", "scenarios", "scenarios/report"},
 
 	"scenarios": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um", "sim/transport",
 		"sim/faults", "sim/gateway", "sim/mailhost"},
-	"scenarios/report": {"sim/trace"},
+	"scenarios/report": {"sim/junit", "sim/trace"},
 
 	"cmd/exsim": {"sim", "sim/paths", "sim/paths/rules", "sim/paths/record", "sim/paths/ends", "sim/paths/truth", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},
 	"cmd/bench": {"sim", "sim/admit", "sim/trace", "sim/org"},

@@ -2,12 +2,12 @@ package report
 
 import (
 	"bytes"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
+	"github.com/exsim/exsim/sim/junit"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -22,70 +22,25 @@ type Run struct {
 	Events  []trace.Event
 }
 
-type junitSuites struct {
-	XMLName  xml.Name     `xml:"testsuites"`
-	Tests    int          `xml:"tests,attr"`
-	Failures int          `xml:"failures,attr"`
-	Suites   []junitSuite `xml:"testsuite"`
-}
-
-type junitSuite struct {
-	Name      string      `xml:"name,attr"`
-	Tests     int         `xml:"tests,attr"`
-	Failures  int         `xml:"failures,attr"`
-	Errors    int         `xml:"errors,attr"`
-	Skipped   int         `xml:"skipped,attr"`
-	Time      string      `xml:"time,attr"`
-	Timestamp string      `xml:"timestamp,attr,omitempty"`
-	Cases     []junitCase `xml:"testcase"`
-	Out       string      `xml:"system-out"`
-}
-
-type junitCase struct {
-	Name    string        `xml:"name,attr"`
-	Class   string        `xml:"classname,attr"`
-	Time    string        `xml:"time,attr"`
-	Skipped *junitMessage `xml:"skipped"`
-	Failure *junitMessage `xml:"failure"`
-	Error   *junitMessage `xml:"error"`
-}
-
-type junitMessage struct {
-	Message string `xml:"message,attr"`
-	Type    string `xml:"type,attr"`
-	Text    string `xml:",chardata"`
-}
-
 // JUnit writes runs as JUnit XML: a suite for a run, a case for a step, the
 // whole report in system-out.
 func JUnit(w io.Writer, runs []Run) error {
-	var all junitSuites
+	var suites []junit.Suite
 	for _, r := range runs {
 		s, err := r.suite()
 		if err != nil {
 			return err
 		}
-		all.Tests += s.Tests
-		all.Failures += s.Failures
-		all.Suites = append(all.Suites, s)
+		suites = append(suites, s)
 	}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
-	}
-	e := xml.NewEncoder(w)
-	e.Indent("", "  ")
-	if err := e.Encode(all); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n")
-	return err
+	return junit.Write(w, suites)
 }
 
-func (r *Run) suite() (junitSuite, error) {
-	s := junitSuite{Name: r.Name, Time: seconds(length(r.Events))}
+func (r *Run) suite() (junit.Suite, error) {
+	s := junit.Suite{Name: r.Name, Time: seconds(length(r.Events))}
 	if r.Broken != "" {
 		s.Tests, s.Errors = 1, 1
-		s.Cases = []junitCase{{Name: "exsim itself", Class: r.Name, Time: s.Time, Error: &junitMessage{Message: r.Broken, Type: "bench"}}}
+		s.Cases = []junit.Case{{Name: "exsim itself", Class: r.Name, Time: s.Time, Error: &junit.Message{Message: r.Broken, Type: "bench"}}}
 		return s, nil
 	}
 	if r.Variant != "" {
@@ -102,35 +57,24 @@ func (r *Run) suite() (junitSuite, error) {
 	s.Out = out.String()
 	if r.Planted != "" {
 		s.Name += " with the fault " + r.Planted
-		c := junitCase{Name: "the fault " + r.Planted + " is caught", Class: r.Name, Time: s.Time}
+		c := junit.Case{Name: "the fault " + r.Planted + " is caught", Class: r.Name, Time: s.Time}
 		if !r.Good {
-			c.Failure = &junitMessage{Message: r.Why, Type: "not caught"}
+			c.Failure = &junit.Message{Message: r.Why, Type: "not caught"}
 		}
-		s.add(c)
+		s.Add(c)
 		return s, nil
 	}
 	took := stepTimes(r.Events)
 	for i := range r.Events {
 		if e := &r.Events[i]; e.Name == "scenario.verdict" {
-			s.add(verdictCase(e, r.Name, took[e.Int("step")]))
+			s.Add(verdictCase(e, r.Name, took[e.Int("step")]))
 		}
 	}
 	return s, nil
 }
 
-func (s *junitSuite) add(c junitCase) {
-	s.Tests++
-	if c.Failure != nil {
-		s.Failures++
-	}
-	if c.Skipped != nil {
-		s.Skipped++
-	}
-	s.Cases = append(s.Cases, c)
-}
-
-func verdictCase(e *trace.Event, class string, took time.Duration) junitCase {
-	c := junitCase{Name: clean(e.Text("text")), Class: class, Time: seconds(took)}
+func verdictCase(e *trace.Event, class string, took time.Duration) junit.Case {
+	c := junit.Case{Name: clean(e.Text("text")), Class: class, Time: seconds(took)}
 	if n := e.Int("step"); n > 0 {
 		c.Name = fmt.Sprintf("%d %s", n, c.Name)
 	}
@@ -142,9 +86,9 @@ func verdictCase(e *trace.Event, class string, took time.Duration) junitCase {
 				lines = append(lines, key+": "+clean(v))
 			}
 		}
-		c.Failure = &junitMessage{Message: got, Type: "failed", Text: strings.Join(lines, "\n")}
+		c.Failure = &junit.Message{Message: got, Type: "failed", Text: strings.Join(lines, "\n")}
 	case "not run":
-		c.Skipped = &junitMessage{Message: "a step before it failed", Type: "not run"}
+		c.Skipped = &junit.Message{Message: "a step before it failed", Type: "not run"}
 	}
 	return c
 }

@@ -55,6 +55,7 @@ type Result struct {
 	// Parts are the verdicts on parts of the ports, where they differ.
 	Parts    []Part
 	Tried    int
+	Took     time.Duration
 	Evidence []string
 	Changes  []integrity.Change
 }
@@ -124,7 +125,7 @@ func judge(f *paths.Flow, x *facts, control uint16) Result {
 	case x.sent == nil:
 		return res.unproven("there is no record of it", "")
 	}
-	res.Tried = x.sent.Tried.Len()
+	res.Tried, res.Took = x.sent.Tried.Len(), x.sent.Took
 	for port := range x.sent.Tried.All() {
 		res.part(verdictOf(f, x, port), port)
 	}
