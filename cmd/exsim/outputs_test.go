@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/exsim/exsim/scenarios"
+	"github.com/exsim/exsim/sim/paths"
 )
 
 func needPeer(t *testing.T, name string) string {
@@ -80,10 +81,14 @@ func TestResultsNeedAPlace(t *testing.T) {
 func TestSchema(t *testing.T) {
 	python := needPeer(t, "python3")
 	dir := t.TempDir()
-	schema := filepath.Join(dir, "schema.json")
-	text, err := json.Marshal(scenarios.Schema())
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(schema, text, 0o600))
+	schema := ""
+	use := func(name string, s map[string]any) {
+		schema = filepath.Join(dir, name+".schema.json")
+		text, err := json.Marshal(s)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(schema, text, 0o600))
+	}
+	use("scenario", scenarios.Schema())
 	validate := func(name string, text []byte) (string, error) {
 		var v any
 		require.NoError(t, yaml.Unmarshal(text, &v))
@@ -111,6 +116,20 @@ func TestSchema(t *testing.T) {
 		"two-verbs":    `{version: 1, name: x, actors: {}, steps: [{call: {id: c, from: g, dial: "1"}, hangup: {call: c}}]}`,
 		"unknown-word": `{version: 1, name: x, actors: {}, steps: [{call: {id: c, from: g, dial: "1", outcome: maybe}}]}`,
 		"bad-time":     `{version: 1, name: x, actors: {}, steps: [{talk: {call: c, for: 5}}]}`,
+	} {
+		out, err := validate(name, []byte(bad))
+		require.Error(t, err, "%s: %s", name, out)
+	}
+
+	use("plan", paths.Schema())
+	for _, text := range []string{string(paths.Starter()), voicePlan, mailPlan} {
+		out, err := validate("plan", []byte(text))
+		require.NoError(t, err, out)
+	}
+	for name, bad := range map[string]string{
+		"plan-key":   voicePlan + "uzes: []\n",
+		"plan-zone":  strings.Replace(voicePlan, "kind: internal", "kind: inside", 1),
+		"plan-ports": voicePlan + "extra: [{from: gw, to: mbx, ports: \"80-x\"}]\n",
 	} {
 		out, err := validate(name, []byte(bad))
 		require.Error(t, err, "%s: %s", name, out)

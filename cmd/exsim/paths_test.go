@@ -66,26 +66,32 @@ func TestPathsClosed(t *testing.T) {
 		"udp dport 20100-20199 ip version 4 drop",
 		"udp sport 20250-20349 ip version 4 drop",
 		"udp dport 30000-30019 ip version 4 reject",
+		"tcp dport 5067 ip version 4 tcp flags & psh == psh reject with tcp reset",
+		"udp dport 20000-20499 ip6 version 6 @th,16,16 & 1 == 1 drop",
 		"tcp sport 5065 tcp flags & (syn | rst) == 0 ip version 4 drop",
 	))
 	code, rows, _ := n.probe(n.A, plan, "gw", "mbx")
 	require.Equal(t, 1, code)
 	for key, want := range map[string]string{
 		"gw>mbx tcp/5060": "dropped", "gw>mbx tcp/5061": "refused", "gw>mbx tcp/5062": "refused", "gw>mbx tcp/5063": "open",
-		"gw>mbx tcp/5065": "silent at the protocol level", "gw>mbx udp/20000-20499": "partly open", "mbx>gw udp/30000-30019": "refused",
-		"gw>mbx tcp/5060 v6": "open", "gw>mbx udp/20000-20499 v6": "open", "mbx>gw udp/30000-30019 v6": "open",
+		"gw>mbx tcp/5067": "reset", "gw>mbx tcp/5065": "silent at the protocol level", "gw>mbx udp/20000-20499": "partly open", "mbx>gw udp/30000-30019": "refused",
+		"gw>mbx tcp/5060 v6": "open", "gw>mbx udp/20000-20499 v6": "partly open", "mbx>gw udp/30000-30019 v6": "open",
 	} {
 		require.Equal(t, want, rows[key].Found, "%s: %+v", key, rows[key])
 		require.Equal(t, "network", rows[key].Side)
 	}
 	require.Equal(t, "add: accept tcp from 10.77.1.2 to 10.77.2.2 port 5060; and let answers pass: state established", rows["gw>mbx tcp/5060"].Rule)
 	require.Contains(t, rows["gw>mbx tcp/5060"].Cause, "no connection was completed at mbx, which listened")
+	require.Contains(t, rows["gw>mbx udp/20000-20499 v6"].Cause, "dropped: the odd ports of 20000-20499")
 	parts := map[string]string{}
 	for _, p := range rows["gw>mbx udp/20000-20499"].Parts {
 		parts[p.Found] = p.Ports
 	}
 	require.NotEmpty(t, parts["dropped in one direction"])
-	code, rows, _ = n.probe(n.A, plan, "gw", "mbx", "--full")
+	junit := t.TempDir() + "/junit.xml"
+	code, rows, _ = n.probe(n.A, plan, "gw", "mbx", "--full", "--junit", junit)
+	out, err := exec.Command(needPeer(t, "xmllint"), "--noout", "--schema", "../../scenarios/report/testdata/junit-10.xsd", junit).CombinedOutput()
+	require.NoError(t, err, "%s", out)
 	require.Equal(t, 1, code)
 	for _, p := range rows["gw>mbx udp/20000-20499"].Parts {
 		parts[p.Found] = p.Ports
@@ -193,4 +199,23 @@ func TestPathsStrangers(t *testing.T) {
 	out, err = n.in(ctx, n.A, "probe", other, "--from", "gw", "--to", "mbx").CombinedOutput()
 	require.Error(t, err)
 	require.Contains(t, string(out), "does not know the secret", "the key is of the plan")
+}
+
+// Certificates of the lab's authority serve in place of a secret.
+func TestPathsCertificates(t *testing.T) {
+	n := voiceNetwork(t)
+	plan := planFile(t, voicePlan)
+	dir := t.TempDir() + "/lab"
+	code, out, errs := runExsim(t, "pki", "init", "--dir", dir)
+	require.Zero(t, code, out+errs)
+	n.rules("")
+	n.listen(n.B, plan, "mbx", "--pki", dir)
+	_, rows, errs := n.probe(n.A, plan, "gw", "mbx", "--pki", dir, "--one-way")
+	require.Equal(t, "open", rows["gw>mbx tcp/5060"].Found, errs)
+	other := t.TempDir() + "/other"
+	code, out, errs = runExsim(t, "pki", "init", "--dir", other)
+	require.Zero(t, code, out+errs)
+	said, err := n.in(t.Context(), n.A, "probe", plan, "--from", "gw", "--to", "mbx", "--pki", other).CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(said), "certificate signed by unknown authority")
 }

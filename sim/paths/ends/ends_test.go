@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -86,6 +87,9 @@ func TestBetween(t *testing.T) {
 		}
 		if l.Got != nil {
 			got[l.Got.Flow] = l.Got
+		}
+		if l.Head != nil { // one machine has one clock
+			require.LessOrEqual(t, l.Head.Clock.Offset.Abs(), l.Head.Clock.Within+time.Microsecond)
 		}
 	}
 	flows := append(Flows(p, "gw", "ex"), Flows(p, "ex", "gw")...)
@@ -390,4 +394,31 @@ closed: {sample: 2}
 	bare, err := New(conf1)
 	require.NoError(t, err)
 	require.ErrorContains(t, bare.Listen(t.Context(), false, Flows(p, "", "ex"), nil), "certificates alone make no tokens")
+}
+
+// Outside the loopback 200 new flows a second, 2,000 open at most; a slower
+// pace is kept, too.
+func TestPace(t *testing.T) {
+	require.Equal(t, Limits{Rate: 200, Open: 2000, Timeout: 3 * time.Second, Tries: 3}, Limits{}.filled(false))
+	require.Negative(t, Limits{}.filled(true).Rate)
+	synctest.Test(t, func(t *testing.T) {
+		var p pacer
+		p.init(Limits{Rate: 200, Open: 3})
+		begin := time.Now()
+		for range 401 {
+			require.NoError(t, p.begin(t.Context(), 0))
+			p.end()
+		}
+		require.Equal(t, 2*time.Second, time.Since(begin))
+		for range 3 {
+			require.NoError(t, p.begin(t.Context(), 50*time.Millisecond))
+		}
+		require.Equal(t, 2*time.Second+105*time.Millisecond, time.Since(begin))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Error(t, p.begin(ctx, 0), "three are open")
+		flows, most := p.figures()
+		require.Equal(t, 404, flows)
+		require.Equal(t, 3, most)
+	})
 }

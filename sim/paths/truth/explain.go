@@ -120,6 +120,9 @@ func (r *Result) parts() string {
 // first to the last of those that have no other one between them.
 func (r *Result) spread(set paths.PortSet) string {
 	tried := r.Flow.Sample()
+	if word := parity(set, r.tried()); word != "" {
+		return fmt.Sprintf("the %s ports of %s", word, r.Flow.Ports)
+	}
 	if !r.Flow.IsSampled() || set.Minus(tried).Len() > 0 {
 		return set.String()
 	}
@@ -143,6 +146,36 @@ func (r *Result) spread(set paths.PortSet) string {
 	}
 	end()
 	return around.String() + " (by sample: the edges lie within 64 ports)"
+}
+
+// parity says whether a set is all the even, or all the odd, ports that were
+// tried: RTP without RTCP, or the other way round.
+func parity(set, tried paths.PortSet) string {
+	var even, odd paths.PortSet
+	for p := range tried.All() {
+		if p%2 == 0 {
+			even.Add(p)
+		} else {
+			odd.Add(p)
+		}
+	}
+	switch few := even.Len() < 4 || odd.Len() < 4; {
+	case few:
+	case set.String() == even.String():
+		return "even"
+	case set.String() == odd.String():
+		return "odd"
+	}
+	return ""
+}
+
+// tried are the ports that something is known of.
+func (r *Result) tried() paths.PortSet {
+	var set paths.PortSet
+	for _, p := range r.Parts {
+		set.AddSet(p.Ports)
+	}
+	return set
 }
 
 // allow says which rule opens an expected flow.

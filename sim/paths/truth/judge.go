@@ -332,7 +332,7 @@ func (r *Result) dialogue(x *facts) {
 	switch {
 	case cert:
 		r.Verdict = Intercepted
-	case r.Verdict == IsSilent && (len(near.Received) == 0 || len(far.Received) == 0):
+	case (r.Verdict == IsSilent || r.Verdict == IsReset) && (len(near.Received) == 0 || len(far.Received) == 0):
 		// all of a direction is lost: nothing was altered
 	case len(r.Changes) > 0 && worst != integrity.Harmless:
 		r.Verdict = Altered

@@ -153,6 +153,8 @@ func TestVerdictsUDP(t *testing.T) {
 	r = result(t, p, flow, &record.Sent{Flow: flow, Tried: all, Answered: all, From: addrs("10.0.0.1:5")}, &record.Got{Flow: flow, Arrived: all, From: addrs("192.0.2.1:9"), Sources: 1}, bound)
 	require.Equal(t, Pass, r.Level)
 	require.Contains(t, strings.Join(r.Evidence, "\n"), "NAT: 10.0.0.1 is seen as 192.0.2.1, with other ports")
+	r = result(t, p, flow, &record.Sent{Flow: flow, Tried: all, Answered: all, From: addrs("10.0.0.1:5")}, &record.Got{Flow: flow, Arrived: all, From: addrs("192.0.2.1:5", "192.0.2.2:5"), Sources: 2}, bound)
+	require.Contains(t, strings.Join(r.Evidence, "\n"), "NAT: 10.0.0.1 is seen as 192.0.2.1, 192.0.2.2, which is not stable")
 }
 
 // A range of which only a part was tried is not proven, and a listener that did
