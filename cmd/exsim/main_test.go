@@ -134,6 +134,7 @@ steps:
 		{"plan", []string{"plan", file("plan.yaml", string(paths.Starter()))}, 0, "derived-um-gateway-to-um-service"},
 		{"probe dry", []string{"probe", file("plan.yaml", string(paths.Starter())), "--from", "gw", "--to", "mbx", "--dry-run"}, 0, "gw>mbx tcp/5060  192.0.2.10 -> 198.51.100.20  tcp 5060  expect open"},
 		{"probe whom", []string{"probe", file("plan.yaml", string(paths.Starter())), "--from", "gw", "--to", "mbz"}, 2, "did you mean \"mbx\"?"},
+		{"plan kind", []string{"plan", file("plan.yaml", string(paths.Starter())), "--kind", "foo"}, 2, "known are [documented derived contradictory unrestricted extra undocumented]"},
 		{"listen secret", []string{"listen", file("plan.yaml", string(paths.Starter())), "--as", "mbx"}, 2, "share no secret: set EXSIM_SECRET"},
 		{"version", []string{"version"}, 0, "exsim"},
 	} {

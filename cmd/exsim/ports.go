@@ -106,6 +106,9 @@ func (q *portQuery) entries(c *profile.Catalogue) ([]*profile.DataPath, error) {
 	is := func(of, role string) bool {
 		return of == "" || role == of || c.Plays(q.version, q.version, []string{of}, role)
 	}
+	if kinds := []string{"row", "note", "rule", "derived"}; q.kind != "" && !slices.Contains(kinds, q.kind) {
+		return nil, fmt.Errorf("--kind %q is not known; known are %s", q.kind, strings.Join(kinds, ", "))
+	}
 	a, b, zoned := strings.Cut(q.zones, ":")
 	if zoned == (q.zones == "") {
 		return nil, fmt.Errorf("--zones %q is not A:B", q.zones)

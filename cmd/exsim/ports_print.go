@@ -62,6 +62,9 @@ func (q *portQuery) printEntries(cmd *cobra.Command, c *profile.Catalogue, list 
 var flowColumns = []string{"from", "to", "source", "target", "port", "protocol", "tls", "expect", "kind", "rests on"}
 
 func (q *portQuery) printFlows(cmd *cobra.Command, p *paths.Plan) error {
+	if kinds := paths.FlowKinds(); q.kind != "" && !slices.Contains(kinds, paths.FlowKind(q.kind)) {
+		return input(fmt.Errorf("--kind %q is not known in a plan; known are %v", q.kind, kinds))
+	}
 	flows, warnings := p.Flows()
 	a, b, _ := strings.Cut(q.zones, ":")
 	var rows [][]string

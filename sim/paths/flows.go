@@ -43,6 +43,9 @@ const (
 	Undocumented  FlowKind = "undocumented" // must be closed
 )
 
+// FlowKinds lists the kinds in that order.
+func FlowKinds() []FlowKind { return slices.Clone(kindOrder) }
+
 var kindOrder = []FlowKind{Documented, Derived, Contradictory, Unrestricted, OwnPath, Undocumented}
 
 // Rest is an entry of the catalogue that a flow rests on.

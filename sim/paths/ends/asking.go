@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -31,6 +33,9 @@ func (e *End) ask(ctx context.Context, peer *paths.Host) (*asker, *record.Clock,
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
 	nc, err := d.DialContext(ctx, "tcp", to.String())
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return nil, nil, fmt.Errorf("%s of %s is no address of this machine: run it there, or change addresses in the plan", from, e.conf.Host.Name)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("no control connection to %s at %s: %w\nIs exsim listen running there, and tcp/%d open? Without one: --alone --record FILE at both ends, then exsim probe --merge", peer.Name, to, err, to.Port())
 	}

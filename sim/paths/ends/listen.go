@@ -98,7 +98,7 @@ func reason(err error) string {
 	case errors.Is(err, os.ErrPermission):
 		return "no privilege for ports below 1024 (run as root, or once: sudo setcap cap_net_bind_service=+ep PATH-OF-EXSIM)"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "the address is none of this machine"
+		return "the address is none of this machine: run it there, or change addresses in the plan"
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return "no more open files (ulimit -n)"
 	}
