@@ -25,6 +25,7 @@ func respond(name string) error {
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: ipv4, Ifindex: ifi.Index}); err != nil {
 		return err
 	}
+	fmt.Println("ready")
 	to := &unix.SockaddrLinklayer{Ifindex: ifi.Index, Halen: 6}
 	b := make([]byte, 2048)
 	swap := func(i, k, n int) {

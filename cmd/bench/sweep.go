@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -137,10 +138,16 @@ func (s *sweep) filter(ctx context.Context, rules string) error {
 
 // timed runs a far end, and times the near one once the far one is ready.
 func timed(far, near *exec.Cmd) (swept, error) {
+	said, err := far.StdoutPipe()
+	if err != nil {
+		return swept{}, err
+	}
 	if err := far.Start(); err != nil {
 		return swept{}, err
 	}
-	time.Sleep(300 * time.Millisecond) // both print nothing that both would print
+	if _, err := bufio.NewReader(said).ReadString('\n'); err != nil { // it says when it is ready
+		return swept{}, fmt.Errorf("the far end: %w", err)
+	}
 	begin := time.Now()
 	out, err := near.CombinedOutput()
 	r := swept{seconds: time.Since(begin).Seconds()}

@@ -98,6 +98,7 @@ func TestPathsClosed(t *testing.T) {
 	}
 	require.Equal(t, map[string]string{"open": "20000-20099,20200-20249,20350-20499", "dropped": "20100-20199", "dropped in one direction": "20250-20349"}, parts)
 	require.Equal(t, "open", rows["gw>mbx tcp/5062 v6"].Found)
+	require.Contains(t, rows["gw>mbx udp/20000-20499 v6"].Cause, "dropped: the odd ports of 20000-20499", "every port, by one socket")
 }
 
 // A path that must be closed and is open fails, and so does nothing else.

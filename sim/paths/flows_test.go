@@ -98,6 +98,43 @@ func TestUses(t *testing.T) {
 	require.Equal(t, "mutual", f["gw>mbx tcp/5065"].TLS)
 }
 
+// What is classically open by mistake must be closed.
+func TestClassicMistakes(t *testing.T) {
+	f := flowsByID(load(t, plan2013+"  - {name: pc, zone: voice, roles: [client], addresses: [10.77.1.9]}\n"))
+	require.Equal(t, Closed, f["pc>cas tcp/25"].Expect, "clients submit on 587")
+	require.Equal(t, Open, f["pc>cas tcp/587"].Expect)
+	f = flowsByID(load(t, `plan: 1
+name: edge
+exchange: "2007"
+zones: [{name: dmz, kind: perimeter}, {name: outside, kind: internet}]
+hosts:
+  - {name: world, zone: outside, roles: [internet], addresses: [10.0.0.1]}
+  - {name: edge, zone: dmz, roles: [edge-transport], addresses: [10.0.0.2]}
+`))
+	require.Equal(t, Closed, f["world>edge tcp/50389"].Expect)
+	require.Equal(t, Derived, f["world>edge tcp/25"].Kind)
+	require.Equal(t, Open, f["edge>world tcp/25"].Expect)
+}
+
+// With an Edge Transport server mail goes by it alone, unless the plan says so.
+func TestMailByTheEdge(t *testing.T) {
+	const text = `plan: 1
+name: edge
+exchange: "2016"
+zones: [{name: inside, kind: internal}, {name: dmz, kind: perimeter}, {name: outside, kind: internet}]
+hosts:
+  - {name: world, zone: outside, roles: [internet], addresses: [10.0.0.1]}
+  - {name: edge, zone: dmz, roles: [edge-transport], addresses: [10.0.0.2]}
+  - {name: mbx, zone: inside, roles: [mailbox], addresses: [10.0.0.3]}
+`
+	f := flowsByID(load(t, text))
+	require.Equal(t, Closed, f["world>mbx tcp/25"].Expect)
+	require.Equal(t, Open, f["world>edge tcp/25"].Expect)
+	require.Equal(t, Open, f["edge>mbx tcp/25"].Expect)
+	f = flowsByID(load(t, text+"uses: [direct-mail]\n"))
+	require.Equal(t, Open, f["world>mbx tcp/25"].Expect)
+}
+
 // The unsupported topologies of 2007 are named, and its pairs of servers may be
 // restricted.
 func TestTopology2007(t *testing.T) {
