@@ -24,13 +24,15 @@ func (r *run) parties(conf *lab.Config) {
 				Name: name, Address: a.Address, Faults: func(f mailhost.Fault) bool { return r.wrongs.has(name, string(f)) },
 			})
 		case roleBox:
-			conf.Boxes = append(conf.Boxes, lab.Box{
-				Name: name, Address: a.Address, Behind: a.Between, Faults: r.wrongs.ofActor(name), NAT: func() bool { return r.wrongs.has(name, nat) },
-			})
+			conf.Boxes = append(conf.Boxes, *r.labBox(name, a))
 		default:
 			conf.Gateways = append(conf.Gateways, r.gateway(name, a))
 		}
 	}
+}
+
+func (r *run) labBox(name string, a Actor) *lab.Box {
+	return &lab.Box{Name: name, Address: a.Address, Behind: a.Between, Faults: r.wrongs.ofActor(name), NAT: func() bool { return r.wrongs.has(name, nat) }}
 }
 
 // gateway is an actor with the faults that it has from the start.

@@ -10,6 +10,9 @@ import (
 	"github.com/exsim/exsim/sim/faults"
 	"github.com/exsim/exsim/sim/gateway"
 	"github.com/exsim/exsim/sim/mailhost"
+	"github.com/exsim/exsim/sim/paths"
+	"github.com/exsim/exsim/sim/paths/integrity"
+	"github.com/exsim/exsim/sim/paths/truth"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -107,6 +110,66 @@ func (e exactEvent) AppendTo(f *trace.Fields) {
 	f.Int("unread", int64(e.unread))
 }
 
+// probedEvent ends the proof of the paths between two.
+type probedEvent struct {
+	actor, server string
+	err           error
+}
+
+func (probedEvent) EventName() string { return "path.probed" }
+func (e probedEvent) AppendTo(f *trace.Fields) {
+	f.Text("actor", e.actor)
+	f.Text("server", e.server)
+	why := ""
+	if e.err != nil {
+		why = e.err.Error()
+	}
+	f.Text("failed", why)
+}
+
+// pathEvent is what the network did to a path.
+type pathEvent struct{ *truth.Result }
+
+func (pathEvent) EventName() string { return "path.result" }
+func (e pathEvent) AppendTo(f *trace.Fields) {
+	f.Text("path", e.Flow.ID)
+	f.Text("from", e.Flow.From.Name)
+	f.Text("to", e.Flow.To.Name)
+	f.Text("kind", string(e.Flow.Kind))
+	f.Text("protocol", e.Flow.Protocol)
+	f.Text("tls", e.Flow.TLS)
+	f.Text("expected", string(e.Flow.Expect))
+	f.Text("found", string(e.Verdict))
+	f.Text("level", string(e.Level))
+	f.Int("tried", int64(e.Tried))
+	f.Bool("provable", e.Flow.Unproven == "")
+	f.Bool("compared", e.Compared)
+	f.Text("translated", e.Translated)
+	f.Text("side", e.Side)
+	f.Text("cause", e.Cause)
+	f.Text("next", strings.Trim(e.Next+"; "+e.Rule, "; "))
+	f.Text("evidence", strings.Join(e.Evidence, "; "))
+}
+
+// changedEvent is something that the network changed.
+type changedEvent struct {
+	flow *paths.Flow
+	integrity.Change
+}
+
+func (changedEvent) EventName() string { return "path.changed" }
+func (e changedEvent) AppendTo(f *trace.Fields) {
+	f.Text("path", e.flow.ID)
+	f.Text("protocol", protocolOf(e.flow, e.What))
+	f.Text("what", e.What)
+	f.Text("way", e.Way)
+	f.Text("sent", e.Sent)
+	f.Text("got", e.Got)
+	f.Text("rating", string(e.Rating))
+	f.Text("means", e.Means)
+	f.Text("by", e.By)
+}
+
 type externalEvent struct{ actor string }
 
 func (externalEvent) EventName() string          { return "scenario.external" }
@@ -143,6 +206,20 @@ func Events() []trace.EventType {
 		{Name: "scenario.now", Means: "a person is told what to do at an external device", Fields: []trace.FieldType{
 			step, {Key: "text", Means: "what to do"}}},
 		{Name: "scenario.external", Means: "an actor is a device of its own, not simulated", Fields: []trace.FieldType{{Key: "actor", Means: "the actor"}}},
+		{Name: "path.probed", Means: "the paths between an actor and a server were tried", Fields: []trace.FieldType{
+			{Key: "actor", Means: "the actor"}, {Key: "server", Means: "the server"}, {Key: "failed", Means: "why they could not be, empty if they could"}}},
+		{Name: "path.result", Means: "what the network did to a path", Fields: []trace.FieldType{
+			{Key: "path", Means: "its name, such as gw>MBX1 tcp/5062"}, {Key: "from", Means: "who connects"}, {Key: "to", Means: "who is connected to"},
+			{Key: "kind", Means: "documented, derived, contradictory, extra or undocumented"}, {Key: "protocol", Means: "what is spoken there"}, {Key: "tls", Means: "none, starttls, implicit, mutual or optional"},
+			{Key: "expected", Means: "open or closed"}, {Key: "found", Means: "open, dropped, altered and so on"},
+			{Key: "level", Means: "pass, warn, fail or unproven"}, {Key: "tried", Means: "ports that were tried"},
+			{Key: "provable", Means: "false where the pages name no port"}, {Key: "compared", Means: "whether what left was compared with what came"},
+			{Key: "translated", Means: "how addresses were translated"}, {Key: "side", Means: "of a failure: network, bench, far end, unknown"},
+			{Key: "cause", Means: "why"}, {Key: "next", Means: "what to do, and the rule"}, {Key: "evidence", Means: "what was seen"}}},
+		{Name: "path.changed", Means: "the network changed what passed on a path", Fields: []trace.FieldType{
+			{Key: "path", Means: "its name"}, {Key: "protocol", Means: "sip, sdp, smtp, tls or rtp"}, {Key: "what", Means: "what was changed"},
+			{Key: "way", Means: "out, from who connects, or back"}, {Key: "sent", Means: "as it left"}, {Key: "got", Means: "as it came, empty if it is gone"},
+			{Key: "rating", Means: "harmless, risky or breaking"}, {Key: "means", Means: "what that does"}, {Key: "by", Means: "what usually does it"}}},
 		{Name: "bench.exactness", Means: "what exsim itself added to jitter and loss", Fields: []trace.FieldType{
 			{Key: "who", Means: "organisation, or an actor"}, {Key: "sends", Means: "RTP packets that were due"},
 			{Key: "late", Means: "of them, more than 10 ms late"}, {Key: "worst", Means: "the longest delay"},

@@ -44,7 +44,9 @@ func (s *Scenario) Explain() (string, error) {
 	var b strings.Builder
 	b.WriteString(x.Print(s, nil, 0))
 	b.WriteString("organisation:\n" + x.Print(s.Organisation, []string{"organisation"}, 1))
-	b.WriteString("steps:\n")
+	if len(s.Steps) > 0 {
+		b.WriteString("steps:\n")
+	}
 	for i := range s.Steps {
 		step := &s.Steps[i]
 		indent := 1

@@ -43,7 +43,7 @@ func Judge(s *Scenario, events []trace.Event) []Verdict {
 	for i := range events {
 		j.index(i)
 	}
-	var verdicts []Verdict
+	verdicts := j.paths()
 	anchor := -1
 	for n, step := range s.Steps {
 		at, ran := j.step[n+1]

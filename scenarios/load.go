@@ -61,9 +61,10 @@ func (l *loader) check() {
 	for i := range l.s.Never {
 		l.matcher(&l.s.Never[i])
 	}
-	if len(l.s.Steps) == 0 && l.unread == nil {
+	l.pathRules()
+	if len(l.s.Steps) == 0 && l.unread == nil && !l.s.ForPaths() {
 		v, _ := l.f.Root.Get("steps")
-		l.f.Report(v.Pos, "", "no step: nothing would be proven")
+		l.f.Report(v.Pos, "steps: or path:", "no step: nothing would be proven")
 	}
 	l.faults(l.s.Faults)
 	for i := range l.s.Faults {
@@ -272,6 +273,9 @@ func causeIDs() []string {
 	var ids []string
 	for _, c := range Causes() {
 		ids = append(ids, c.ID)
+	}
+	for _, c := range pathCauses {
+		ids = append(ids, c.id)
 	}
 	return ids
 }

@@ -29,7 +29,8 @@ type Scenario struct {
 
 	OrganisationValue yamlfile.Value   `yaml:"organisation" doc:"what differs from the default organisation of its version (2013 if not said); a list replaces the whole list"`
 	Actors            map[string]Actor `yaml:"actors,required" doc:"the parties beside the organisation, by name"`
-	StepValues        []yamlfile.Value `yaml:"steps,required" doc:"what is done and expected, in this order; behind a step that fails the others are not run. parallel: [...] does some at the same time"`
+	Path              PathRules        `yaml:"path" doc:"what the network between the actors and the organisation must let through unaltered, and what not; it is proven before the organisation is up"`
+	StepValues        []yamlfile.Value `yaml:"steps" doc:"what is done and expected, in this order; behind a step that fails the others are not run. parallel: [...] does some at the same time"`
 	Goals             []Goal           `yaml:"goals" doc:"what holds for every event that it names, of which there is at least one: figures of media, and the like"`
 	Never             []Matcher        `yaml:"never" doc:"events that must not happen in the whole run"`
 	Faults            []PlantedFault   `yaml:"faults" doc:"what actors, or servers of the organisation, do wrong in every run"`

@@ -19,6 +19,11 @@ func Reference() string {
 	settings(&b, reflect.TypeFor[secret]())
 	b.WriteString("\n## Actors\n\n")
 	settings(&b, reflect.TypeFor[Actor]())
+	b.WriteString("\n## Paths\n\nOf `path`. What is proven, and how, is told in [paths](paths.md).\n\n")
+	settings(&b, reflect.TypeFor[PathRules]())
+	b.WriteString("\nOf its `hosts`:\n\n")
+	settings(&b, reflect.TypeFor[PathHost]())
+	b.WriteString("\n`rtp` is a range, and `extra` a list, as in the [plan reference](plan-reference.md).\n")
 	b.WriteString("\n## Verbs\n\nA step is one of these with its settings. `parallel:` in their place holds a list: each entry, a step or a list of steps, is done at the same time as the others.\n")
 	for _, v := range verbs {
 		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", v.name, v.usage)
@@ -42,6 +47,9 @@ func Reference() string {
 	b.WriteString("\n## Causes\n\nWhat a failed step is put down to, from the narrowest to the widest; what fits none is called unknown.\n\n| cause | side | what is wrong | what to do |\n|---|---|---|---|\n")
 	for _, c := range Causes() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.ID, c.Side, c.Text, c.Next)
+	}
+	for _, c := range pathCauses {
+		fmt.Fprintf(&b, "| `%s` | network, bench | of `path`: %s | as the verdict says |\n", c.id, c.usage)
 	}
 	b.WriteString("\n## The organisation\n")
 	for _, part := range organisationParts {

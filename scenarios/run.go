@@ -31,6 +31,8 @@ type Options struct {
 	// how long that may take; 2m if zero.
 	Now      func(n int, text string)
 	Patience time.Duration
+	// Secret is shared with exsim listen, for paths to an external device.
+	Secret []byte
 	// Ready is told when the organisation is up.
 	Ready func(x *sim.Exchange)
 }
@@ -69,7 +71,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 	}
 	log := trace.New(trace.Config{Dir: o.Dir, Header: header, Mask: s.Secrets})
 	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), state: &state{calls: map[string]*gateway.Call{}, sessions: calls{}}, wrongs: &wrongs{}}
-	err := r.start()
+	err := r.start(ctx)
 	if err == nil {
 		r.steps(ctx)
 	}
@@ -165,10 +167,13 @@ func (r *run) sessions() calls {
 	return maps.Clone(r.state.sessions)
 }
 
-func (r *run) start() error {
+func (r *run) start(ctx context.Context) error {
 	err := r.openFaults()
 	if err == nil {
 		err = r.plantEarly(false)
+	}
+	if err == nil {
+		err = r.paths(ctx)
 	}
 	if err != nil {
 		return err

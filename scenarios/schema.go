@@ -12,6 +12,7 @@ func Schema() map[string]any {
 	s := yamlfile.Schema(reflect.TypeFor[Scenario](), false)
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	s["title"] = "exsim scenario"
+	s["anyOf"] = []any{map[string]any{"required": []string{"steps"}}, map[string]any{"required": []string{"path"}}}
 	properties, _ := s["properties"].(map[string]any)
 	fill := func(key string, with map[string]any) {
 		if p, ok := properties[key].(map[string]any); ok {

@@ -66,9 +66,20 @@ func (t *setupSheet) device(name string, a Actor) {
 	t.redirects(a)
 	t.media(a)
 	t.switches(name, object)
+	t.paths(name)
 	t.purpose()
 	t.todo(name)
 	fmt.Fprintln(&t.b)
+}
+
+// paths is who stands in the device's place while its paths are proven.
+func (t *setupSheet) paths(actor string) {
+	if !t.s.ForPaths() {
+		return
+	}
+	fmt.Fprintln(&t.b, "\nPaths, before the first call")
+	t.line("in the device's place", "exsim listen %s --as %s, on a machine with its address, with the same EXSIM_SECRET", t.s.File, actor)
+	t.line("the filter lets pass", "what exsim plan %s lists, and meanwhile tcp/7800 to that machine", t.s.File)
 }
 
 func transportOf(a Actor) string { return string(cmp.Or(a.Transport, TCP)) }
@@ -224,6 +235,7 @@ func (t *setupSheet) mailHost(name string, a Actor) {
 	t.line("mail goes to", "the domain %s", t.s.Organisation.Domain)
 	fmt.Fprintln(&t.b, "\nTLS")
 	t.line("STARTTLS", "is offered; the certificate names the server and is of the lab's authority: for a host that verifies it, tls: {authority: FOLDER} in the organisation, and exsim pki export > ca.pem")
+	t.paths(name)
 	t.purpose()
 	t.todo(name)
 	fmt.Fprintln(&t.b)

@@ -60,7 +60,7 @@ var mayImport = map[string][]string{
 	"sim/simtest": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/gateway", "scenarios", "scenarios/report"},
 
 	"scenarios": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um", "sim/transport",
-		"sim/faults", "sim/gateway", "sim/mailhost"},
+		"sim/faults", "sim/gateway", "sim/mailhost", "sim/middlebox", "sim/paths", "sim/paths/ends", "sim/paths/record", "sim/paths/truth", "sim/paths/integrity"},
 	"scenarios/report": {"sim/junit", "sim/trace"},
 
 	"cmd/exsim": {"sim", "sim/paths", "sim/paths/rules", "sim/paths/record", "sim/paths/ends", "sim/paths/truth", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},

@@ -176,7 +176,7 @@ func checkFacts(version, name string) error {
 
 // kindOf tells the kinds of files apart by their first level.
 func kindOf(f *yamlfile.File) string {
-	for _, k := range []struct{ key, kind string }{{"zones", "plan"}, {"steps", "scenario"}, {"servers", "organisation"}, {"facts", "facts"}, {"replies", "facts"}} {
+	for _, k := range []struct{ key, kind string }{{"zones", "plan"}, {"steps", "scenario"}, {"path", "scenario"}, {"servers", "organisation"}, {"facts", "facts"}, {"replies", "facts"}} {
 		if _, ok := f.Root.Get(k.key); ok {
 			return k.kind
 		}

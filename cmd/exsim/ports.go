@@ -23,6 +23,7 @@ type portQuery struct {
 	port                                         uint16
 	plan, check                                  string
 	asJSON, roles, listeners                     bool
+	addresses                                    map[string]string // of a scenario's parties
 }
 
 var portFormats = []string{"table", "json", "csv", "md", "nft", "windows", "asa"}
@@ -56,7 +57,7 @@ what else it leaves open; exit code 1 if there is any.`,
 	f.StringVar(&q.kind, "kind", "", "only entries of a `KIND`: row, note, rule, derived")
 	f.StringVar(&q.format, "format", "table", "`FORMAT`: "+strings.Join(portFormats, ", "))
 	f.BoolVar(&q.asJSON, "json", false, "the same as --format json")
-	f.StringVar(&q.plan, "plan", "", "list what a plan `FILE` needs")
+	f.StringVar(&q.plan, "plan", "", "list what a plan `FILE` needs, or a scenario with path:")
 	f.StringVar(&q.check, "check", "", "hold a `FILE` of rules against the plan: nft -j list ruleset, or CSV with action,transport,from,to,ports")
 	f.BoolVar(&q.roles, "roles", false, "list the roles that hosts of a plan can have")
 	f.BoolVar(&q.listeners, "listeners", false, "list the rows that exsim up listens on")
@@ -144,21 +145,9 @@ func rolesTable(cmd *cobra.Command, c *profile.Catalogue, version string) error 
 	return w.Flush()
 }
 
-func loadPlan(name string) (*paths.Plan, error) {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, input(err)
-	}
-	p, err := paths.Load(name, text)
-	if err != nil {
-		return nil, input(err)
-	}
-	return p, nil
-}
-
 // ofPlan tells the paths of a plan, or holds a filter against them.
 func (q *portQuery) ofPlan(cmd *cobra.Command) error {
-	p, err := loadPlan(q.plan)
+	p, err := loadPlan(q.plan, q.addresses)
 	if err != nil {
 		return err
 	}

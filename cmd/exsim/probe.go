@@ -127,7 +127,7 @@ this host, and writes its record for exsim probe --merge.`,
 }
 
 func (x *endFlags) listen(cmd *cobra.Command, plan, as string, alone bool) error {
-	p, err := loadPlan(plan)
+	p, err := loadPlan(plan, nil)
 	if err != nil {
 		return err
 	}
@@ -224,7 +224,7 @@ var tableFormats = map[string]func(t *truth.Table, w io.Writer) error{
 }
 
 func (x *probeFlags) run(cmd *cobra.Command, plan string) error {
-	p, err := loadPlan(plan)
+	p, err := loadPlan(plan, nil)
 	if err != nil {
 		return err
 	}

@@ -259,9 +259,13 @@ func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *sce
 	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{
 		Dir: dir, Ports: o.ports, Seed: o.seed, Plant: plant,
 		Progress: func(n int, text string, ok *bool) { progress(s, n, text, ok) },
-		Patience: o.patience, Ready: whereToCall(cmd, s),
+		Secret:   []byte(os.Getenv(secretVariable)), Patience: o.patience, Ready: whereToCall(cmd, s),
 		Now: func(n int, text string) {
 			clearProgress()
+			if n == 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s, paths. NOW: %s\n", s.Name, text)
+				return
+			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s, step %d of %d. NOW: %s\n", s.Name, n, len(s.Steps), text)
 		},
 	})

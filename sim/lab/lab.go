@@ -80,7 +80,7 @@ func (l *Lab) start() error {
 	}
 	rnd := sim.Chance(l.conf.Seed ^ 0x6757)
 	for i := range l.conf.Boxes {
-		l.startBox(&l.conf.Boxes[i])
+		l.boxes[l.conf.Boxes[i].Behind] = NewBox(&l.conf.Boxes[i])
 	}
 	for i := range l.conf.Gateways {
 		if err := l.startGateway(&l.conf.Gateways[i], rnd); err != nil {

@@ -62,8 +62,9 @@ func listenPacket(at netip.AddrPort) (net.PacketConn, error) {
 	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
 }
 
-func (l *Lab) startBox(b *Box) {
-	l.boxes[b.Behind] = middlebox.New(middlebox.Config{
+// NewBox makes a middlebox without a lab.
+func NewBox(b *Box) *middlebox.Box {
+	return middlebox.New(middlebox.Config{
 		Address: b.Address, Faults: b.Faults, NAT: b.NAT, Dial: sim.Dial, ListenPacket: listenPacket,
 		Listen: func(at netip.AddrPort) (net.Listener, error) { return net.Listen("tcp", at.String()) },
 	})

@@ -46,6 +46,9 @@ func Load(name string, text []byte) (*Plan, error) {
 	return p, nil
 }
 
+// Text is the file.
+func (p *Plan) Text() []byte { return slices.Clone(p.text) }
+
 // Digest tells two plans apart: the ends of a probe must have the same.
 func (p *Plan) Digest() string {
 	sum := sha256.Sum256(p.text)

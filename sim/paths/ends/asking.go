@@ -37,7 +37,7 @@ func (e *End) ask(ctx context.Context, peer *paths.Host) (*asker, *record.Clock,
 		return nil, nil, fmt.Errorf("%s of %s is no address of this machine: run it there, or change addresses in the plan", from, e.conf.Host.Name)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("no control connection to %s at %s: %w\nIs exsim listen running there, and tcp/%d open? Without one: --alone --record FILE at both ends, then exsim probe --merge", peer.Name, to, err, to.Port())
+		return nil, nil, &NobodyError{peer.Name, to, err}
 	}
 	conf, err := e.controlTLS(false)
 	if err != nil {
@@ -70,6 +70,19 @@ func (e *End) ControlAddr(peer *paths.Host) (to netip.AddrPort, from netip.Addr)
 	}
 	return e.bound(peer.Addresses[0], e.conf.Plan.Control), netip.Addr{}
 }
+
+// NobodyError says that nobody listens where a host would be asked.
+type NobodyError struct {
+	Host string
+	At   netip.AddrPort
+	Err  error
+}
+
+func (e *NobodyError) Error() string {
+	return fmt.Sprintf("no control connection to %s at %s: %v\nIs exsim listen running there, and tcp/%d open? Without one: --alone --record FILE at both ends, then exsim probe --merge", e.Host, e.At, e.Err, e.At.Port())
+}
+
+func (e *NobodyError) Unwrap() error { return e.Err }
 
 func (a *asker) hello() error {
 	e := a.e

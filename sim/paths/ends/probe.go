@@ -48,7 +48,7 @@ func (e *End) probe(ctx context.Context, f *paths.Flow, ports, held paths.PortSe
 		}
 	}
 	s := &record.Sent{Flow: f.ID, At: begin, Tried: ports}
-	if isMedia(f) {
+	if isMedia(f) && e.conf.ListenPacket == nil {
 		s.DSCP = marking
 	}
 	c := &collector{sent: s, tries: e.conf.Limits.Tries, patience: e.conf.Limits.Timeout / time.Duration(e.conf.Limits.Tries)}
@@ -66,7 +66,7 @@ func (e *End) probe(ctx context.Context, f *paths.Flow, ports, held paths.PortSe
 
 // pass probes ports once, at the common pace or a slower one.
 func (e *End) pass(ctx context.Context, f *paths.Flow, ports, held paths.PortSet, slower time.Duration, c *collector) {
-	if f.Transport == "udp" && ports.Len() >= sharedFrom {
+	if f.Transport == "udp" && ports.Len() >= sharedFrom && e.conf.ListenPacket == nil {
 		e.shared(ctx, f, ports, slower, c)
 		return
 	}
@@ -171,8 +171,7 @@ func (c *collector) lost() paths.PortSet {
 func (e *End) connect(ctx context.Context, f *paths.Flow, port uint16, held bool) attempt {
 	dial, cancel := context.WithTimeout(ctx, e.conf.Limits.Timeout)
 	defer cancel()
-	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.Source, 0))}
-	nc, err := d.DialContext(dial, "tcp", e.bound(f.Target, port).String())
+	nc, err := e.dial(dial, f, e.bound(f.Target, port))
 	if err != nil {
 		return dialFailure(err).unlessRouted(f)
 	}
@@ -183,6 +182,47 @@ func (e *End) connect(ctx context.Context, f *paths.Flow, port uint16, held bool
 	a := e.speak(newTap(nc, nil), f, port, held)
 	a.from, _ = netip.ParseAddrPort(nc.LocalAddr().String())
 	return a
+}
+
+func (e *End) dial(ctx context.Context, f *paths.Flow, to netip.AddrPort) (net.Conn, error) {
+	if e.conf.Dial != nil {
+		return e.conf.Dial(ctx, f, to)
+	}
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.Source, 0))}
+	return d.DialContext(ctx, "tcp", to.String())
+}
+
+// dialUDP makes a socket that hears one peer alone.
+func (e *End) dialUDP(f *paths.Flow, to netip.AddrPort) (net.Conn, error) {
+	if e.conf.ListenPacket == nil {
+		nc, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(f.Source, 0)), net.UDPAddrFromAddrPort(to))
+		if err == nil && isMedia(f) {
+			mark(nc, f.Target.Is6())
+		}
+		return nc, err
+	}
+	pc, err := e.conf.ListenPacket(netip.AddrPortFrom(f.Source, 0))
+	if err != nil {
+		return nil, err
+	}
+	return &ofOne{pc, net.UDPAddrFromAddrPort(to)}, nil
+}
+
+// ofOne is a packet socket that talks to one peer.
+type ofOne struct {
+	net.PacketConn
+	peer *net.UDPAddr
+}
+
+func (o *ofOne) RemoteAddr() net.Addr        { return o.peer }
+func (o *ofOne) Write(b []byte) (int, error) { return o.WriteTo(b, o.peer) }
+func (o *ofOne) Read(b []byte) (n int, err error) {
+	for {
+		n, from, err := o.ReadFrom(b)
+		if err != nil || from.String() == o.peer.String() {
+			return n, err
+		}
+	}
 }
 
 // unlessRouted tells what the network says from what this machine does: without
@@ -238,16 +278,13 @@ func readFailure(err error) outcome {
 // datagram probes a UDP port with a socket of its own, which learns of ICMP
 // errors.
 func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16, tries int, patience time.Duration) attempt {
-	nc, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(f.Source, 0)), net.UDPAddrFromAddrPort(e.bound(f.Target, port)))
+	nc, err := e.dialUDP(f, e.bound(f.Target, port))
 	if err != nil {
 		return dialFailure(err).unlessRouted(f)
 	}
 	defer func() { _ = nc.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
 	defer stop()
-	if isMedia(f) {
-		mark(nc, f.Target.Is6())
-	}
 	a := attempt{}
 	a.from, _ = netip.ParseAddrPort(nc.LocalAddr().String())
 	b := make([]byte, 1500)

@@ -10,7 +10,7 @@ import (
 )
 
 const invite = "INVITE sip:probe@10.0.0.2:5060 SIP/2.0\r\nVia: SIP/2.0/TCP 10.0.0.1:40000;branch=z9hG4bK-1\r\nMax-Forwards: 70\r\nFrom: <sip:a@10.0.0.1>;tag=1\r\n" +
-	"To: <sip:b@10.0.0.2>\r\nCall-ID: c1\r\nCSeq: 2 INVITE\r\nDiversion: <sip:1001@x>\r\nContact: <sip:a@10.0.0.1:40000>\r\nContent-Type: application/sdp\r\nContent-Length: 42\r\n\r\n" +
+	"To: <sip:b@10.0.0.2>\r\nCall-ID: c1\r\nCSeq: 2 INVITE\r\nDiversion: <sip:1001@x>\r\nContact: <sip:a@10.0.0.1:40000>\r\nContent-Type: application/sdp\r\nContent-Length: 43\r\n\r\n" +
 	"v=0\r\nc=IN IP4 10.0.0.1\r\nm=audio 40000 RTP\r\n"
 
 func named(list []Change) []string {
@@ -41,7 +41,8 @@ func TestSIP(t *testing.T) {
 		{[]string{"CSeq: 2 INVITE\r\n", "CSeq: 2 INVITE\r\nRecord-Route: <sip:x;lr>\r\n"}, []string{"risky out Record-Route of INVITE"}},
 		{[]string{"c=IN IP4 10.0.0.1", "c=IN IP4 10.0.0.9"}, []string{"breaking out SDP c= of INVITE"}},
 		{[]string{"m=audio 40000", "m=audio 40002"}, []string{"breaking out SDP m= of INVITE"}},
-		{[]string{"Content-Length: 42", "Content-Length: 41"}, []string{"breaking out Content-Length of INVITE", "breaking out SDP m= of INVITE"}},
+		{[]string{"Content-Length: 43", "Content-Length: 40"}, []string{"breaking out Content-Length of INVITE", "breaking out SDP m= of INVITE", "risky out P"}}, // the rest of the body is taken for a message
+		{[]string{"c=IN IP4 10.0.0.1", "c=IN IP4 192.0.2.10", "Content-Length: 43", "Content-Length: 45"}, []string{"breaking out SDP c= of INVITE"}},
 		{[]string{"sip:probe@10.0.0.2", "sip:probe@10.0.0.3"}, []string{"breaking out first line of INVITE"}},
 		{[]string{invite, ""}, []string{"breaking out INVITE"}},
 		{[]string{invite, "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n" + invite}, []string{"breaking out PROXY line"}},

@@ -298,12 +298,12 @@ func (r *Result) translated(x *facts) {
 	if len(others) == 0 {
 		return
 	}
-	text := fmt.Sprintf("NAT: %s is seen as %s", r.Flow.Source, strings.Join(others, ", "))
+	r.Translated = fmt.Sprintf("%s is seen as %s", r.Flow.Source, strings.Join(others, ", "))
 	if len(others) > 1 {
-		text += ", which is not stable"
+		r.Translated += ", which is not stable"
 	}
 	if ports > 0 {
-		text += ", with other ports"
+		r.Translated += ", with other ports"
 	}
-	r.Evidence = append(r.Evidence, text)
+	r.Evidence = append(r.Evidence, "NAT: "+r.Translated)
 }

@@ -58,6 +58,9 @@ type Result struct {
 	Took     time.Duration
 	Evidence []string
 	Changes  []integrity.Change
+	// Compared is whether what left one end was held against what came.
+	Compared   bool
+	Translated string // how addresses were, "" if they were not
 }
 
 // Part is a set of ports with one verdict.
@@ -321,6 +324,7 @@ func (r *Result) dialogue(x *facts) {
 		return
 	}
 	near, far := x.sent.Stream, x.got.Stream
+	r.Compared = true
 	r.Changes = integrity.Compare(r.Flow.Protocol, near, far)
 	worst := integrity.Harmless
 	for _, c := range r.Changes {
@@ -347,6 +351,7 @@ func (r *Result) marks(x *facts) {
 	if x.got == nil || x.sent.DSCP == 0 {
 		return
 	}
+	r.Compared = len(x.got.DSCP) > 0
 	for _, d := range x.got.DSCP {
 		if d != x.sent.DSCP {
 			r.Changes = append(r.Changes, integrity.Change{What: "DSCP", Way: "out", Sent: fmt.Sprint(x.sent.DSCP), Got: fmt.Sprint(d), Rating: integrity.Risky,
