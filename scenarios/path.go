@@ -24,6 +24,7 @@ type PathRules struct {
 	Sweep     string              `yaml:"sweep" default:"sample" enum:"sample,all,none" doc:"how many ports of media, and of other large ranges, are tried"`
 	Intact    []string            `yaml:"intact" doc:"what arrives as it left: sip, sdp, smtp, tls, rtp (its marking), addresses (without NAT); what is altered so that it breaks fails in any case"`
 	MayChange []string            `yaml:"may_change" doc:"what may be changed all the same, by the names that the report uses: a header, such as Via; a line of the session description, such as SDP c=; DSCP, banner, EHLO CHUNKING, certificate and the like"`
+	Media     paths.Media         `yaml:"media" default:"static" enum:"static,signalled" doc:"how a filter opens media: by rules for the range, or for each call by the SIP that it reads"`
 	Uses      []string            `yaml:"uses" doc:"features that are in use, whose derived paths must be open, such as play-on-phone; um-calls is, where an actor calls"`
 	Hosts     map[string]PathHost `yaml:"hosts" doc:"what the file does not say elsewhere of an actor, by its name"`
 	Extra     []paths.Extra       `yaml:"extra" doc:"more paths, between an actor and a server by their names"`
@@ -129,6 +130,9 @@ func (s *Scenario) PathPlanText() string {
 	}
 	if s.Path.Closed != "undocumented" {
 		b.WriteString("closed: {sample: 0}\n")
+	}
+	if s.Path.Media == paths.Signalled {
+		b.WriteString("media: signalled\n")
 	}
 	b.WriteString("zones:\n" + zones.String() + "hosts:\n" + hosts.String())
 	if len(s.Path.Extra) > 0 {

@@ -91,7 +91,44 @@ func (q *portQuery) printFlows(cmd *cobra.Command, p *paths.Plan) error {
 	if len(rows) == 0 {
 		return input(errors.New("no path of the plan is like that"))
 	}
+	if q.format == "table" {
+		return flowTable(cmd, rows)
+	}
 	return printRows(cmd, q.format, flowColumns, rows)
+}
+
+// flowTable prints flows as wide as a terminal: what takes a sentence stands
+// below.
+func flowTable(cmd *cobra.Command, rows [][]string) error {
+	out := cmd.OutOrStdout()
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FROM\tTO\tTARGET\tPORT\tPROTOCOL\tTLS\tEXPECT\tKIND\tNOTE")
+	var notes []string
+	note := func(text string) string {
+		if text == "" {
+			return ""
+		}
+		if !slices.Contains(notes, text) {
+			notes = append(notes, text)
+		}
+		return fmt.Sprintf("[%d]", slices.Index(notes, text)+1)
+	}
+	for _, r := range rows {
+		expect, why, _ := strings.Cut(r[7], ": ")
+		if why == "" && r[8] != string(paths.Documented) {
+			why = r[9]
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r[0], r[1], r[3], r[4], r[5], r[6], expect, r[8], note(why))
+	}
+	if err := w.Flush(); err != nil {
+		return bench(err)
+	}
+	fmt.Fprintln(out)
+	for i, text := range notes {
+		fmt.Fprintf(out, "[%d] %s\n", i+1, text)
+	}
+	fmt.Fprintln(out, "What each rests on: --format md, csv or json.")
+	return nil
 }
 
 func flowRow(f *paths.Flow) []string {
@@ -100,6 +137,9 @@ func flowRow(f *paths.Flow) []string {
 		expect = "not provable: " + f.Unproven
 	} else if f.Warn {
 		expect += " (warning)"
+	}
+	if f.By != nil {
+		expect += " in calls over tcp/" + f.By.Ports.String()
 	}
 	rests := f.Sources()
 	if f.Why != "" && f.Kind != paths.Documented {

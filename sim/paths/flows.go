@@ -28,6 +28,7 @@ type Flow struct {
 	Why       string // of what no page prints
 	Unproven  string // why it cannot be probed, "" if it can
 	Rests     []Rest // entries of the catalogue
+	By        *Flow  // of media: the calls by which a filter opens it; nil where rules do
 }
 
 // FlowKind says why a flow is in the plan.
@@ -77,6 +78,7 @@ func (p *Plan) Flows() ([]*Flow, []Warning) {
 	b.extra()
 	b.undocumented()
 	b.disjoint()
+	b.signalled()
 	slices.SortStableFunc(b.flows, func(x, y *Flow) int {
 		return cmp.Or(
 			cmp.Compare(slices.Index(kindOrder, x.Kind), slices.Index(kindOrder, y.Kind)),

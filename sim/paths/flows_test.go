@@ -258,3 +258,19 @@ func TestPortSetArithmetic(t *testing.T) {
 		require.Equal(t, len(inA), a.Len())
 	}
 }
+
+// Where a filter opens media by the SIP that it reads, the calls that do so are
+// those of the same sender, in clear, to where they are answered.
+func TestSignalled(t *testing.T) {
+	f := flowsByID(load(t, plan2013+"media: signalled\n"))
+	require.Equal(t, "gw>mbx tcp/5065", f["gw>mbx udp/1024-65535"].By.ID)
+	require.Less(t, f["gw>mbx udp/1024-65535"].Sample().Len(), 100)
+	require.Nil(t, f["gw>cas udp/5060"].By)
+	both := flowsByID(load(t, strings.Replace(plan2013, "[10.77.1.2]}", "[10.77.1.2], rtp: {low: 30000, high: 30009}}", 1)+"media: signalled\n"))
+	require.Equal(t, "mbx>gw tcp/5060", both["mbx>gw udp/30000-30009"].By.ID)
+	for id, x := range flowsByID(load(t, plan2013+"media: signalled\nsip: tls\n")) {
+		if x.Protocol == "RTP" && strings.HasPrefix(id, "gw>mbx") {
+			require.Contains(t, x.Unproven, "gw places no call in clear to mbx")
+		}
+	}
+}

@@ -27,6 +27,7 @@ type Plan struct {
 	SIP       string     `yaml:"sip" default:"dual" enum:"dual,tcp,tls" doc:"transports of Unified Messaging that are in use, by its start-up mode"`
 	RTP       Range      `yaml:"rtp" doc:"media ports of UM servers, where they were narrowed; 1024 to 65535 as documented if left out"`
 	RPC       Range      `yaml:"rpc" doc:"dynamic RPC ports, where the range was fixed; without it paths over dynamic ports cannot be proven"`
+	Media     Media      `yaml:"media" default:"static" enum:"static,signalled" doc:"how the filter opens media: by rules for the range, or for each call by the SIP that it reads"`
 	ProxyPort uint16     `yaml:"proxy-port" doc:"of the proxy server that sender reputation uses; no page names one"`
 	Uses      []string   `yaml:"uses" doc:"features that are in use: what is off by default, such as pop3, and those whose derived paths must then be open, such as play-on-phone"`
 	Closed    ClosedRule `yaml:"closed" doc:"what must be closed, between zones that the pages allow to be restricted"`

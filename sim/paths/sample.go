@@ -6,10 +6,11 @@ import (
 )
 
 // sampledFrom is the size from which a flow is tried by a sample; one port in
-// sampleStep is in it.
+// sampleStep is in it, or one in callStep where each costs a call.
 const (
 	sampledFrom = 128
 	sampleStep  = 64
+	callStep    = 1024
 )
 
 // edges are ports at which filters often begin or end a range.
@@ -35,13 +36,17 @@ func (f *Flow) Sample() PortSet {
 		}
 	}
 	h := sha256.Sum256([]byte(f.ID))
-	n := int(binary.BigEndian.Uint32(h[:4]) % sampleStep)
+	step := sampleStep
+	if f.By != nil {
+		step = callStep
+	}
+	n := int(binary.BigEndian.Uint32(h[:4])) % step
 	parity := uint16(h[4] & 1)
 	for p := range f.Ports.All() {
 		if n--; n < 0 && p&1 == parity {
 			s.Add(p)
 			parity ^= 1
-			n = sampleStep - 1
+			n = step - 1
 		}
 	}
 	return s

@@ -59,6 +59,7 @@ type part struct {
 	Flow  string        `json:"flow"`
 	Ports paths.PortSet `json:"ports,omitzero"`
 	Held  paths.PortSet `json:"held,omitzero"`
+	Aside bool          `json:"aside,omitempty"` // only for calls by which media is opened
 
 	flow *paths.Flow
 }

@@ -239,6 +239,9 @@ func Describe(f *paths.Flow) string {
 	case "SMTP":
 		return what + "EHLO, STARTTLS where offered, one message to " + probeDomain + ", QUIT"
 	}
+	if f.By != nil {
+		return "for each port a call over tcp/" + f.By.Ports.String() + " that names it (INVITE, ACK, BYE), and inside one datagram with a token, again up to twice while it is not answered"
+	}
 	if f.Transport == "udp" {
 		return "one datagram with a token, again up to twice while it is not answered"
 	}

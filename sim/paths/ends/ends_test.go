@@ -27,6 +27,12 @@ const secret = "the secret of both ends"
 // twoEnds are the ends of a plan on addresses of their own, 127.0.<net>.x.
 func twoEnds(t *testing.T, n int, change func(near, far *Config)) (near, far *End, p *paths.Plan) {
 	t.Helper()
+	return planEnds(t, n, "", change)
+}
+
+// planEnds are those with more in their plan.
+func planEnds(t *testing.T, n int, more string, change func(near, far *Config)) (near, far *End, p *paths.Plan) {
+	t.Helper()
 	text := fmt.Sprintf(`plan: 1
 name: two
 exchange: "2013"
@@ -37,7 +43,7 @@ hosts:
   - {name: ex, zone: b, roles: [client-access, mailbox], addresses: [127.0.%[1]d.3]}
 rtp: {low: 31000, high: 31499}
 closed: {sample: 2}
-`, n)
+%[2]s`, n, more)
 	load := func() *paths.Plan {
 		p, err := paths.Load("plan.yaml", []byte(text))
 		require.NoError(t, err)

@@ -304,7 +304,8 @@ func (in *inbox) heard(t *tap, port uint16, from netip.AddrPort) {
 		in.got.Accepted.Add(port)
 		in.arrived(port, from)
 	}
-	if in.flow.Ports.Len() == 1 && (ok || in.got.Stream == nil) {
+	opensMedia := bytes.Contains(stream.Received, []byte(mediaHeader))
+	if in.flow.Ports.Len() == 1 && !opensMedia && (ok || in.got.Stream == nil) {
 		if in.got.Stream != nil && stream.TLS == nil {
 			stream.TLS = in.got.Stream.TLS
 		}

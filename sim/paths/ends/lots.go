@@ -50,7 +50,9 @@ func (e *End) probeAll(ctx context.Context, parts []part) error {
 	errs := make([]error, len(parts))
 	var wg sync.WaitGroup
 	for i, p := range parts {
-		wg.Go(func() { errs[i] = e.probe(ctx, p.flow, p.Ports, p.Held) })
+		if !p.Aside {
+			wg.Go(func() { errs[i] = e.probe(ctx, p.flow, p.Ports, p.Held) })
+		}
 	}
 	wg.Wait()
 	return errors.Join(errs...)

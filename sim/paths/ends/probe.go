@@ -66,6 +66,10 @@ func (e *End) probe(ctx context.Context, f *paths.Flow, ports, held paths.PortSe
 
 // pass probes ports once, at the common pace or a slower one.
 func (e *End) pass(ctx context.Context, f *paths.Flow, ports, held paths.PortSet, slower time.Duration, c *collector) {
+	if f.By != nil {
+		e.inCalls(ctx, f, ports, slower, c)
+		return
+	}
 	if f.Transport == "udp" && ports.Len() >= sharedFrom && e.conf.ListenPacket == nil {
 		e.shared(ctx, f, ports, slower, c)
 		return
@@ -283,6 +287,11 @@ func (e *End) datagram(ctx context.Context, f *paths.Flow, port uint16, tries in
 		return dialFailure(err).unlessRouted(f)
 	}
 	defer func() { _ = nc.Close() }()
+	return e.exchange(ctx, nc, f, port, tries, patience)
+}
+
+// exchange sends a port's token, and again while it is not answered.
+func (e *End) exchange(ctx context.Context, nc net.Conn, f *paths.Flow, port uint16, tries int, patience time.Duration) attempt {
 	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
 	defer stop()
 	a := attempt{}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/exsim/exsim/sim/paths"
@@ -75,7 +76,21 @@ func (e *End) batches(from, to string, most int, skip func(f *paths.Flow) bool) 
 	if len(lot) > 0 {
 		list = append(list, lot)
 	}
+	for i := range list {
+		list[i] = e.withSignalling(list[i])
+	}
 	return list
+}
+
+// withSignalling adds to a lot the paths of the calls that open its media.
+func (e *End) withSignalling(lot []part) []part {
+	for _, p := range lot {
+		by := p.flow.By
+		if by != nil && !slices.ContainsFunc(lot, func(o part) bool { return o.flow == by }) {
+			lot = append(lot, part{Flow: by.ID, Ports: by.Ports, Aside: true, flow: by})
+		}
+	}
+	return lot
 }
 
 // outwards probes from here to there.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,8 +57,12 @@ func description(addr netip.Addr, port uint16) []byte {
 // mediaPort is named in session descriptions of probes; no media follows.
 const mediaPort = 40000
 
-// markHeader carries the answer's token.
-const markHeader = "X-Exsim-Probe"
+// markHeader carries the answer's token, mediaHeader the port that an answer is to
+// name.
+const (
+	markHeader  = "X-Exsim-Probe"
+	mediaHeader = "X-Exsim-Media"
+)
 
 // sip answers OPTIONS and INVITE of the other end, and refuses all others.
 func (in *inbox) sip() {
@@ -78,9 +83,19 @@ func (in *inbox) sip() {
 			return
 		}
 		r.Contact = fmt.Sprintf("<sip:%s;transport=%s>", in.e.bound(f.Listen, port), strings.ToLower(transportName))
-		r.Body = description(f.Listen, mediaPort)
+		r.Body = description(f.Listen, wantedMedia(tx.Header(mediaHeader)))
 		tx.Accept(r, nobody{})
 	})}))
+}
+
+// wantedMedia is the port that a caller wants to be named.
+func wantedMedia(header []string) uint16 {
+	if len(header) == 1 {
+		if n, err := strconv.ParseUint(header[0], 10, 16); err == nil && n > 0 {
+			return uint16(n)
+		}
+	}
+	return mediaPort
 }
 
 // nobody is in a probe's dialog.

@@ -40,6 +40,8 @@ type talk struct {
 	port  uint16
 	held  bool
 	nonce string
+	media uint16 // that the answer to INVITE is to name, 0 for any
+	to    string // of the dialog
 
 	outer   *tap // of STARTTLS: what was said in clear before it
 	r       *bufio.Reader
@@ -165,12 +167,9 @@ func (d *talk) sip() {
 	if d.held || !d.request("INVITE", 2, "", body) {
 		return
 	}
-	d.stage = "INVITE"
-	for m.status = 100; m.status < 200; {
-		if m, err = d.response(); err != nil {
-			d.fails(d.stage, err)
-			return
-		}
+	if m, err = d.final("INVITE"); err != nil {
+		d.fails(d.stage, err)
+		return
 	}
 	if m.status != 200 {
 		d.err = fmt.Errorf("INVITE was answered %d", m.status)
@@ -183,6 +182,15 @@ func (d *talk) sip() {
 			d.stage = "call"
 		}
 	}
+}
+
+// final reads the final response.
+func (d *talk) final(stage string) (m message, err error) {
+	d.stage = stage
+	for m.status = 100; m.status < 200 && err == nil; {
+		m, err = d.response()
+	}
+	return m, err
 }
 
 // request sends a request of the dialogue: its headers are those that something
@@ -205,6 +213,9 @@ func (d *talk) request(method string, seq int, to, body string) bool {
 	fmt.Fprintf(&b, "From: <sip:exsim@%s>;tag=%s\r\nTo: %s\r\nCall-ID: %s@%s\r\nCSeq: %d %s\r\n", from, d.nonce[:8], to, d.token(), d.f.Source, seq, method)
 	if method == "INVITE" {
 		fmt.Fprintf(&b, "Diversion: <sip:1001@%s>;reason=no-answer\r\nSupported: replaces, 100rel\r\nAllow: INVITE, ACK, CANCEL, BYE, OPTIONS\r\n", from)
+		if d.media != 0 {
+			fmt.Fprintf(&b, "%s: %d\r\n", mediaHeader, d.media)
+		}
 	}
 	if method == "INVITE" || method == "OPTIONS" {
 		fmt.Fprintf(&b, "Contact: <sip:exsim@%s;transport=%s>\r\nUser-Agent: exsim path probe; %s\r\n%s: %s\r\n", from, strings.ToLower(transport), d.e.contact, markHeader, d.token())
@@ -220,6 +231,7 @@ func (d *talk) request(method string, seq int, to, body string) bool {
 type message struct {
 	status int
 	head   []string
+	body   []byte
 }
 
 func (m message) header(name string) string {
@@ -262,7 +274,8 @@ func (d *talk) response() (message, error) {
 	if n < 0 || n > mostBody {
 		return m, fmt.Errorf("a body of %d octets", n)
 	}
-	_, err := io.CopyN(io.Discard, d.reader(), int64(n))
+	m.body = make([]byte, n)
+	_, err := io.ReadFull(d.reader(), m.body)
 	return m, err
 }
 

@@ -185,6 +185,10 @@ func (r *Result) allow() {
 		r.Next = ""
 		return
 	}
+	if f.By != nil {
+		r.Next = fmt.Sprintf("let the filter read SIP on tcp/%s, not on 5060 alone, and open the ports that a session description names; or open the range by a rule, and say media: static", f.By.Ports)
+		return
+	}
 	closed := r.reachedNot()
 	r.Next = "open it on the filter between zone " + f.From.Zone + " and zone " + f.To.Zone
 	numbers := r.spread(closed)
@@ -258,7 +262,9 @@ func ports(s paths.PortSet) string {
 // evidence tells what both ends saw.
 func (r *Result) evidence(x *facts) {
 	s := x.sent
-	if n := s.Tried.Len(); r.Flow.IsSampled() && n < r.Flow.Ports.Len() && r.Flow.Sample().Minus(s.Tried).Len() == 0 {
+	if by := r.Flow.By; by != nil {
+		r.Evidence = append(r.Evidence, fmt.Sprintf("each port was tried inside a call over tcp/%s that named it; %d of %d ports", by.Ports, s.Tried.Len(), r.Flow.Ports.Len()))
+	} else if n := s.Tried.Len(); r.Flow.IsSampled() && n < r.Flow.Ports.Len() && r.Flow.Sample().Minus(s.Tried).Len() == 0 {
 		r.Evidence = append(r.Evidence, fmt.Sprintf("a sample of %d of %d ports: it proves these, and that no rule that opens or closes more than 64 in a row stands otherwise", n, r.Flow.Ports.Len()))
 	}
 	if x.got != nil {
