@@ -34,6 +34,8 @@ func main() {
 	at := flag.String("targets", "", "of -hold")
 	bare := flag.String("bare-tls", "", "be the bare listener of the TLS part, with the authority of this folder")
 	device := flag.String("respond", "", "be the responder of the sweep part: answer UDP that arrives at this interface")
+	ports := flag.String("echo", "", "be the far end of the naive sweep: answer UDP on ADDRESS:LOW-HIGH")
+	target := flag.String("ask", "", "be the near end of the naive sweep: ask every media port of this address")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -43,6 +45,10 @@ func main() {
 		err = holdCalls(ctx, *hold, *at)
 	case *device != "":
 		err = respond(*device)
+	case *ports != "":
+		err = echo(*ports)
+	case *target != "":
+		err = ask(*target)
 	case *bare != "":
 		err = bareTLS(ctx, *bare)
 	default:

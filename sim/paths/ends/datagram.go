@@ -40,23 +40,32 @@ func header(port uint16, nonce string, n int) (h [rtpHeader]byte) {
 	return h
 }
 
-// packet is what is sent to a UDP port for a line. RTCP is filled up to words of
-// four octets.
-func packet(f *paths.Flow, port uint16, nonce string, line []byte) []byte {
+// packet is what is sent to a UDP port.
+func (m *mint) packet(word string, f *paths.Flow, port uint16, nonce, contact string) []byte {
+	c := m.codes(f, port, nonce)
+	return c.appendPacket(make([]byte, 0, 112+len(contact)), word, f, port, nonce, contact)
+}
+
+// appendPacket appends it. RTCP is filled up to words of four octets.
+func (c *codes) appendPacket(b []byte, word string, f *paths.Flow, port uint16, nonce, contact string) []byte {
 	if !isMedia(f) {
-		return line
+		return c.appendLine(b, word, port, nonce, contact)
 	}
-	for port%2 == 1 && len(line)%4 != 0 {
-		line = append(line[:len(line)-1], ' ', '\n')
+	at := len(b)
+	var h [rtpHeader]byte
+	b = c.appendLine(append(b, h[:]...), word, port, nonce, contact)
+	for port%2 == 1 && (len(b)-at)%4 != 0 {
+		b = append(b[:len(b)-1], ' ', '\n')
 	}
-	h := header(port, nonce, len(line))
-	return append(h[:], line...)
+	h = header(port, nonce, len(b)-at-rtpHeader)
+	copy(b[at:], h[:])
+	return b
 }
 
 // parsed is a datagram that bears a line of a word.
 type parsed struct {
 	nonce string
-	token string
+	code  []byte
 }
 
 // parse finds the nonce and the token of a datagram; false if it is no such
@@ -74,9 +83,9 @@ func parse(f *paths.Flow, port uint16, word string, b []byte) (parsed, bool) {
 	if len(line) < start+digits+2 || string(line[:start]) != magic+" "+word+" " || line[len(line)-1] != '\n' {
 		return parsed{}, false
 	}
-	p := parsed{nonce: string(line[start : start+nonceDigits]), token: string(line[start : start+digits])}
+	p := parsed{nonce: string(line[start : start+nonceDigits]), code: line[start+nonceDigits+1 : start+digits]}
 	rest, _, _ := bytes.Cut(bytes.TrimRight(line[start+digits+1:], "\n"), []byte(" "))
-	if string(rest) != strconv.Itoa(int(port)) || !isHex(p.nonce) {
+	if string(rest) != strconv.Itoa(int(port)) || !isHex(p.nonce) || line[start+nonceDigits] != '-' {
 		return parsed{}, false
 	}
 	if isMedia(f) && header(port, p.nonce, len(line)) != [rtpHeader]byte(b) {
@@ -94,30 +103,32 @@ func isHex(s string) bool {
 	return true
 }
 
-// owner says whose probe a datagram is.
-func (in *inbox) owner(port uint16, b []byte) (*inbox, parsed, bool) {
+// owner says whose probe a datagram is, and knows the codes of its nonce.
+func (in *inbox) owner(port uint16, b []byte) (owner *inbox, nonce string, c codes, ok bool) {
 	for _, o := range *in.shared.Load() {
-		if p, ok := parse(o.flow, port, wordProbe, b); ok && in.e.mint.good(wordProbe, o.flow, port, p.token) {
-			return o, p, true
+		if p, ok := parse(o.flow, port, wordProbe, b); ok {
+			if c = in.e.mint.codes(o.flow, port, p.nonce); c.is(wordProbe, p.code) {
+				return o, p.nonce, c, true
+			}
 		}
 	}
-	return in, parsed{}, false
+	return in, "", c, false
 }
 
 // datagram takes what arrived on a UDP port, with its mark (DSCP, -1 where that
-// is not known), and returns its answer: nil for what is no probe of the other
-// end.
-func (in *inbox) datagram(b []byte, port uint16, from netip.AddrPort, dscp int) []byte {
-	in, p, ok := in.owner(port, b)
+// is not known), and appends its answer: nothing for what is no probe of the
+// other end.
+func (in *inbox) datagram(to, b []byte, port uint16, from netip.AddrPort, dscp int) []byte {
+	in, nonce, c, ok := in.owner(port, b)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !ok {
 		in.strange(port, from, b)
-		return nil
+		return to
 	}
 	in.arrived(port, from)
 	if isMedia(in.flow) && dscp >= 0 && len(in.got.DSCP) < maxSources && !slices.Contains(in.got.DSCP, dscp) {
 		in.got.DSCP = append(in.got.DSCP, dscp)
 	}
-	return packet(in.flow, port, p.nonce, in.e.mint.line(wordReply, in.flow, port, p.nonce, ""))
+	return c.appendPacket(to, wordReply, in.flow, port, nonce, "")
 }

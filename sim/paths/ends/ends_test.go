@@ -218,18 +218,18 @@ func TestStrangers(t *testing.T) {
 	require.NoError(t, err)
 	defer nc.Close()
 	nonce := newNonce()
-	line := packet(f, port, nonce, newMint([]byte("another key")).line(wordProbe, f, port, nonce, "x"))
+	line := newMint([]byte("another key")).packet(wordProbe, f, port, nonce, "x")
 	for range 100 {
 		_, err = nc.Write(slices.Concat(line, bytes.Repeat([]byte("x"), 1000)))
 		require.NoError(t, err)
 	}
-	_, err = nc.Write(packet(f, port, nonce, far.mint.line(wordProbe, f, port, nonce, "x")))
+	_, err = nc.Write(far.mint.packet(wordProbe, f, port, nonce, "x"))
 	require.NoError(t, err)
 	b := make([]byte, 1500)
 	require.NoError(t, nc.SetReadDeadline(time.Now().Add(5*time.Second)))
 	n, err := nc.Read(b)
 	require.NoError(t, err)
-	require.Equal(t, answered, far.heard(f, port, nonce, b[:n]), "%q", b[:n])
+	require.Equal(t, answered, heard(f, port, nonce, far.mint.codes(f, port, nonce), b[:n]), "%q", b[:n])
 	require.LessOrEqual(t, n, len(line), "an answer is no longer than its probe")
 	got := in.close()
 	require.Len(t, got.Strange, maxStrange)
@@ -308,7 +308,7 @@ func TestMediaHeader(t *testing.T) {
 	f := Flows(p, "gw", "ex")[i]
 	for _, port := range []uint16{31000, 31001} {
 		nonce := newNonce()
-		b := packet(f, port, nonce, far.mint.line(wordProbe, f, port, nonce, "c"))
+		b := far.mint.packet(wordProbe, f, port, nonce, "c")
 		if port%2 == 1 {
 			require.Zero(t, len(b)%4, "RTCP is in words of four octets")
 		}
@@ -323,9 +323,10 @@ func TestMediaHeader(t *testing.T) {
 		}
 		_, ok = parse(f, port+2, wordProbe, b)
 		require.False(t, ok)
-		reply := packet(f, port, nonce, far.mint.line(wordReply, f, port, nonce, ""))
-		require.Equal(t, answered, far.heard(f, port, nonce, reply))
-		require.Equal(t, mangled, far.heard(f, port, newNonce(), reply), "an answer to an earlier probe proves nothing")
+		reply := far.mint.packet(wordReply, f, port, nonce, "")
+		require.Equal(t, answered, heard(f, port, nonce, far.mint.codes(f, port, nonce), reply))
+		other := newNonce()
+		require.Equal(t, mangled, heard(f, port, other, far.mint.codes(f, port, other), reply), "an answer to an earlier probe proves nothing")
 	}
 }
 
@@ -336,7 +337,10 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("EXSIM1 PROBE 0123456789abcdef0123456789abcdef-0123456789abcdef 5060 x\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, x := range flows {
-			if y, ok := parse(x, 5060, wordProbe, b); ok && newMint([]byte("key")).good(wordProbe, x, 5060, y.token) {
+			if y, ok := parse(x, 5060, wordProbe, b); ok {
+				if c := newMint([]byte("key")).codes(x, 5060, y.nonce); !c.is(wordProbe, y.code) {
+					continue
+				}
 				t.Fatalf("%q passes for a probe", b)
 			}
 		}

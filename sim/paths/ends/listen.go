@@ -27,7 +27,8 @@ const (
 	maxStrange    = 8
 	strangeOctets = 128
 	maxSources    = 8
-	maxConns      = 256 // at once, of a flow, beside two a port
+	mostDatagram  = 1500 // octets that are read of one
+	maxConns      = 256  // at once, of a flow, beside two a port
 	dialogueTime  = 20 * time.Second
 )
 
@@ -336,7 +337,7 @@ func (in *inbox) strange(port uint16, from netip.AddrPort, b []byte) {
 
 // datagrams answers probes on one port; nothing else is answered.
 func (in *inbox) datagrams(pc *net.UDPConn, port uint16) {
-	b, oob := make([]byte, 1500), make([]byte, 128)
+	b, oob, out := make([]byte, mostDatagram), make([]byte, 128), make([]byte, 0, mostDatagram)
 	for {
 		n, on, _, from, err := pc.ReadMsgUDPAddrPort(b, oob)
 		if errors.Is(err, net.ErrClosed) {
@@ -347,7 +348,7 @@ func (in *inbox) datagrams(pc *net.UDPConn, port uint16) {
 		}
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 		_, dscp := control(oob[:on])
-		if out := in.datagram(b[:n], port, from, dscp); out != nil {
+		if out = in.datagram(out[:0], b[:n], port, from, dscp); len(out) > 0 {
 			_, _ = pc.WriteToUDPAddrPort(out, from)
 		}
 	}

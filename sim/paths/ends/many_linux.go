@@ -69,7 +69,7 @@ func (s *manySockets) open(at netip.AddrPort, port uint16) error {
 // serve answers until Close.
 func (s *manySockets) serve(in *inbox) {
 	events := make([]unix.EpollEvent, 256)
-	b, oob := make([]byte, 1500), make([]byte, 128)
+	b, oob, out := make([]byte, mostDatagram), make([]byte, 128), make([]byte, 0, mostDatagram)
 	for {
 		n, err := unix.EpollWait(s.epoll, events, -1)
 		if err != nil && !errors.Is(err, unix.EINTR) {
@@ -85,7 +85,7 @@ func (s *manySockets) serve(in *inbox) {
 				continue
 			}
 			_, dscp := control(oob[:on])
-			if out := in.datagram(b[:n], s.ports[fd], addrPortOf(from), dscp); out != nil {
+			if out = in.datagram(out[:0], b[:n], s.ports[fd], addrPortOf(from), dscp); len(out) > 0 {
 				_ = unix.Sendto(fd, out, 0, from)
 			}
 		}

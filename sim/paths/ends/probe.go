@@ -299,7 +299,7 @@ func (e *End) exchange(ctx context.Context, nc net.Conn, f *paths.Flow, port uin
 	b := make([]byte, 1500)
 	for range tries {
 		nonce := newNonce()
-		if _, err := nc.Write(packet(f, port, nonce, e.mint.line(wordProbe, f, port, nonce, e.contact))); err != nil {
+		if _, err := nc.Write(e.mint.packet(wordProbe, f, port, nonce, e.contact)); err != nil {
 			a.outcome = datagramFailure(err)
 			if a.outcome == failed {
 				a.why = unsent(err)
@@ -309,7 +309,7 @@ func (e *End) exchange(ctx context.Context, nc net.Conn, f *paths.Flow, port uin
 		_ = nc.SetReadDeadline(time.Now().Add(patience))
 		n, err := nc.Read(b)
 		if err == nil {
-			a.outcome = e.heard(f, port, nonce, b[:n])
+			a.outcome = heard(f, port, nonce, e.mint.codes(f, port, nonce), b[:n])
 			return a
 		}
 		if o := datagramFailure(err); o != lost {
@@ -329,8 +329,8 @@ func (e *End) answer(f *paths.Flow, port uint16, nonce string, b []byte) outcome
 }
 
 // heard judges a datagram that came back.
-func (e *End) heard(f *paths.Flow, port uint16, nonce string, b []byte) outcome {
-	if p, ok := parse(f, port, wordReply, b); !ok || p.nonce != nonce || !e.mint.good(wordReply, f, port, p.token) {
+func heard(f *paths.Flow, port uint16, nonce string, c codes, b []byte) outcome {
+	if p, ok := parse(f, port, wordReply, b); !ok || p.nonce != nonce || !c.is(wordReply, p.code) {
 		return mangled
 	}
 	return answered

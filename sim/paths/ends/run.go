@@ -15,7 +15,7 @@ import (
 )
 
 // maxBatch is how many ports a receiver opens at once that needs a socket for
-// each: it stays under the usual limit of open files.
+// each, where it is not known how many it may have.
 const maxBatch = 8192
 
 // Between probes every flow between this end and a listening one, in both

@@ -2,7 +2,6 @@ package ends
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -24,36 +23,30 @@ func (e *End) shared(ctx context.Context, f *paths.Flow, ports paths.PortSet, sl
 		}
 		return
 	}
+	from, _ := netip.ParseAddrPort(pc.LocalAddr().String())
 	if isMedia(f) {
 		mark(pc, f.Target.Is6())
 	}
-	w := &window{e: e, f: f, nonce: newNonce(), start: time.Now(), size: windowSmall, total: ports.Len(), done: map[uint16]outcome{}, tick: make(chan struct{}, 1)}
-	if forceBuffer(pc, 4<<20) {
-		w.size = windowSize
+	w := &window{e: e, f: f, nonce: newNonce(), start: time.Now(), slower: slower, total: ports.Len(), size: min(receiveBuffer(pc, wantBuffer)/datagramCost, windowMost)}
+	if w.socket, err = quiet(pc); err != nil {
+		for p := range ports.All() {
+			c.put(p, attempt{outcome: failed, why: reason(err)})
+		}
+		return
 	}
-	var wg sync.WaitGroup
-	wg.Go(func() { w.read(pc) })
+	defer func() { _ = w.socket.Close() }()
 	left := ports
 	for range e.conf.Limits.Tries {
-		for p := range left.All() {
-			if e.pace.wait(ctx, slower) != nil || w.room(ctx, e.conf.Limits) != nil {
-				break
-			}
-			w.sent(p)
-			_, _ = pc.WriteToUDPAddrPort(packet(f, p, w.nonce, e.mint.line(wordProbe, f, p, w.nonce, e.contact)), e.bound(f.Target, p))
-		}
-		if left = w.wait(ctx, left, w.patience(e.conf.Limits)); left.Len() == 0 || ctx.Err() != nil {
+		w.send(ctx, left)
+		if left = w.wait(ctx, left); left.Len() == 0 || ctx.Err() != nil {
 			break
 		}
 	}
-	_ = pc.Close()
-	wg.Wait()
-	from, _ := netip.ParseAddrPort(pc.LocalAddr().String())
 	for p := range ports.Minus(left).All() {
-		c.put(p, attempt{outcome: w.done[p], from: from})
+		c.put(p, attempt{outcome: w.done[p].outcome, from: from})
 		from = netip.AddrPort{}
 	}
-	c.tries, c.patience = 1, w.patience(e.conf.Limits)
+	c.tries, c.patience = 1, w.patience()
 	e.reasons(ctx, f, left, c)
 }
 
@@ -77,43 +70,112 @@ func (e *End) reasons(ctx context.Context, f *paths.Flow, left paths.PortSet, c 
 	wg.Wait()
 }
 
-// window counts what is under way, so that neither this machine's buffers nor
-// the far one's overflow.
+// window is one socket's probes: so many are under way at once that neither this
+// machine's buffers nor the far one's overflow. What arrives is looked for now
+// and then: to be woken for each answer costs more than all else.
 type window struct {
-	e     *End
-	f     *paths.Flow
-	nonce string
-	tick  chan struct{}
+	e      *End
+	f      *paths.Flow
+	socket *quietSocket
+	nonce  string
+	slower time.Duration
+	size   int
+	total  int // ports
+	start  time.Time
 
-	mu      sync.Mutex
-	size    int // of the window
-	total   int // ports in all
-	done    map[uint16]outcome
-	waiting int
-	begun   [65536]time.Duration // when a port was sent to, since start
-	start   time.Time
+	done     [65536]state
+	answered int
+	waiting  int
 	// How long an answer takes, smoothed, and its variation (RFC 6298 §2).
 	smoothed, variation time.Duration
 }
 
-// How many datagrams may be unanswered at once: what the buffers hold where they
-// can be enlarged, and where not.
-const (
-	windowSize  = 512
-	windowSmall = 96
-)
-
-func (w *window) sent(port uint16) {
-	w.mu.Lock()
-	w.waiting++
-	w.begun[port] = time.Since(w.start)
-	w.mu.Unlock()
+// state is that of a port.
+type state struct {
+	heard   bool
+	outcome outcome
+	begun   time.Duration // since the window's start
+	codes   codes
 }
 
-// enough answers are known to tell how long one takes.
-const enough = 16
+const (
+	wantBuffer   = 8 << 20
+	datagramCost = 2560 // of a buffer as the kernel counts it, with room to spare
+	windowMost   = 1024
+	lookEvery    = 32 // datagrams sent
+	nap          = 100 * time.Microsecond
+	enough       = 16 // answers that tell how long one takes
+)
 
-// took learns how long an answer took; the lock is held.
+// send sends to each port once, as far as there is room.
+func (w *window) send(ctx context.Context, ports paths.PortSet) {
+	slow := w.slower > 0 || w.e.pace.every > 0
+	n := 0
+	for p := range ports.All() {
+		if w.room(ctx) != nil || w.e.pace.wait(ctx, w.slower) != nil {
+			return
+		}
+		s := &w.done[p]
+		s.begun, s.codes = time.Since(w.start), w.e.mint.codes(w.f, p, w.nonce)
+		w.waiting++
+		w.socket.send(s.codes.appendPacket(w.socket.room(), wordProbe, w.f, p, w.nonce, w.e.contact), w.e.bound(w.f.Target, p))
+		if n++; slow || n%lookEvery == 0 {
+			w.look()
+		}
+	}
+}
+
+// room waits until there is room for one more; what is unanswered for long is
+// given up.
+func (w *window) room(ctx context.Context) error {
+	full := min(w.size, w.e.conf.Limits.Open)
+	for since := time.Now(); w.waiting >= full && ctx.Err() == nil; {
+		switch {
+		case w.look() > 0:
+			since = time.Now()
+		case time.Since(since) > w.patience()/4:
+			w.waiting = 0
+		default:
+			pause(nap)
+		}
+	}
+	return ctx.Err()
+}
+
+// wait takes answers until all are there, or for as long as one may take, and
+// returns the ports without.
+func (w *window) wait(ctx context.Context, ports paths.PortSet) (left paths.PortSet) {
+	for until := time.Now().Add(w.patience()); w.answered < w.total && time.Now().Before(until) && ctx.Err() == nil; {
+		if w.look() == 0 {
+			pause(nap)
+		}
+	}
+	w.waiting = 0
+	for p := range ports.All() {
+		if !w.done[p].heard {
+			left.Add(p)
+		}
+	}
+	return left
+}
+
+// look takes what has arrived, without waiting.
+func (w *window) look() int {
+	w.socket.flush()
+	return w.socket.drain(func(b []byte, from netip.AddrPort) {
+		port := from.Port() - w.e.conf.Offset
+		s := &w.done[port]
+		if s.heard {
+			return
+		}
+		s.heard, s.outcome = true, heard(w.f, port, w.nonce, s.codes, b)
+		w.answered++
+		w.waiting = max(w.waiting-1, 0)
+		w.took(time.Since(w.start) - s.begun)
+	})
+}
+
+// took learns how long an answer took.
 func (w *window) took(d time.Duration) {
 	if w.smoothed == 0 {
 		w.smoothed, w.variation = d, d/2
@@ -125,98 +187,10 @@ func (w *window) took(d time.Duration) {
 
 // patience is how long an answer is waited for: as RFC 6298 §2.3 has it, with a
 // floor, or as the limits say while too few are known.
-func (w *window) patience(l Limits) time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	long := l.Timeout / time.Duration(l.Tries)
-	if len(w.done) < enough {
+func (w *window) patience() time.Duration {
+	long := w.e.conf.Limits.Timeout / time.Duration(w.e.conf.Limits.Tries)
+	if w.answered < enough {
 		return long
 	}
 	return min(long, w.smoothed+4*w.variation+100*time.Millisecond)
-}
-
-// room waits until there is room for one more; what is unanswered for long is
-// given up.
-func (w *window) room(ctx context.Context, l Limits) error {
-	for {
-		w.mu.Lock()
-		full := w.waiting >= min(w.size, l.Open)
-		w.mu.Unlock()
-		if !full {
-			return ctx.Err()
-		}
-		t := time.NewTimer(w.patience(l) / 4)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-w.tick:
-			t.Stop()
-		case <-t.C:
-			w.mu.Lock()
-			w.waiting = 0
-			w.mu.Unlock()
-		}
-	}
-}
-
-// wait returns what is still unanswered, at the latest so long after the last
-// was sent.
-func (w *window) wait(ctx context.Context, ports paths.PortSet, long time.Duration) paths.PortSet {
-	t := time.NewTimer(long)
-	defer t.Stop()
-	for {
-		w.mu.Lock()
-		all := len(w.done) == w.total
-		w.waiting = 0
-		w.mu.Unlock()
-		if all {
-			return paths.PortSet{}
-		}
-		select {
-		case <-ctx.Done():
-			return w.left(ports)
-		case <-t.C:
-			return w.left(ports)
-		case <-w.tick:
-		}
-	}
-}
-
-func (w *window) left(ports paths.PortSet) paths.PortSet {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var left paths.PortSet
-	for p := range ports.All() {
-		if _, ok := w.done[p]; !ok {
-			left.Add(p)
-		}
-	}
-	return left
-}
-
-func (w *window) read(pc *net.UDPConn) {
-	b := make([]byte, 1500)
-	for {
-		n, from, err := pc.ReadFromUDPAddrPort(b)
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			continue
-		}
-		port := from.Port() - w.e.conf.Offset
-		o := w.e.heard(w.f, port, w.nonce, b[:n])
-		w.mu.Lock()
-		if _, ok := w.done[port]; !ok {
-			w.done[port] = o
-			w.took(time.Since(w.start) - w.begun[port])
-			w.waiting = max(w.waiting-1, 0)
-		}
-		w.mu.Unlock()
-		select {
-		case w.tick <- struct{}{}:
-		default:
-		}
-	}
 }

@@ -2,8 +2,11 @@ package ends
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
+	"net/netip"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,6 +64,79 @@ func control(oob []byte) (port uint16, dscp int) {
 		}
 	}
 	return port, dscp
+}
+
+// receiveBuffer asks for a buffer of what is received, beyond the usual limit
+// where that is allowed, and returns how large it is.
+func receiveBuffer(pc *net.UDPConn, n int) (size int) {
+	if !forceBuffer(pc, n) {
+		_ = pc.SetReadBuffer(n)
+	}
+	raw, err := pc.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF) })
+	}
+	return max(size, leastBuffer)
+}
+
+// leastBuffer is what every machine has.
+const leastBuffer = 200 << 10
+
+// quietSocket is a UDP socket that wakes nobody for what arrives: the runtime's
+// poller does not know it.
+type quietSocket struct {
+	fd      int
+	in, out *batch
+}
+
+// quiet takes a socket over.
+func quiet(pc *net.UDPConn) (*quietSocket, error) {
+	defer func() { _ = pc.Close() }()
+	raw, err := pc.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	s := &quietSocket{-1, newBatch(), newBatch()}
+	var dup error
+	err = raw.Control(func(fd uintptr) { s.fd, dup = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	return s, errors.Join(err, dup)
+}
+
+// Close gives it back.
+func (s *quietSocket) Close() error { return unix.Close(s.fd) }
+
+// room is where a datagram is to be written.
+func (s *quietSocket) room() []byte {
+	if s.out.room() == nil {
+		s.flush()
+	}
+	return s.out.room()
+}
+
+// send sends what was written to room, with the next flush at the latest.
+func (s *quietSocket) send(b []byte, to netip.AddrPort) { s.out.add(b, to) }
+
+func (s *quietSocket) flush() { s.out.send(s.fd) }
+
+// drain takes what has arrived, without waiting, and returns how many datagrams
+// that were.
+func (s *quietSocket) drain(take func(b []byte, from netip.AddrPort)) (n int) {
+	for {
+		got := s.in.receive(s.fd)
+		for i := range got {
+			b, from, _ := s.in.datagram(i)
+			take(b, from)
+		}
+		if n += got; got < batchSize {
+			return n
+		}
+	}
+}
+
+// pause sleeps for less than the runtime's timers can.
+func pause(d time.Duration) {
+	t := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&t, nil)
 }
 
 // forceBuffer enlarges the buffer of what is received; false where the machine

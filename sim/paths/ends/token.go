@@ -51,9 +51,11 @@ func newMint(key []byte) *mint {
 	return m
 }
 
-// token makes a token of a nonce. The codes of both words are parts of one sum:
-// whoever sees the probe does not know the reply.
-func (m *mint) token(word string, f *paths.Flow, port uint16, nonce string) string {
+// codes are those of both words for a nonce and a place. They are parts of one
+// sum: whoever sees the probe does not know the reply.
+type codes [codeDigits]byte
+
+func (m *mint) codes(f *paths.Flow, port uint16, nonce string) (c codes) {
 	h := m.macs.Get().(hash.Hash)
 	h.Reset()
 	var in [128]byte
@@ -61,29 +63,57 @@ func (m *mint) token(word string, f *paths.Flow, port uint16, nonce string) stri
 	var sum [sha256.Size]byte
 	h.Sum(sum[:0])
 	m.macs.Put(h)
-	code := sum[:codeDigits/2]
+	copy(c[:], sum[:])
+	return c
+}
+
+// of is the code of a word, as it is written.
+func (c *codes) of(word string) (text [codeDigits]byte) {
+	part := c[:codeDigits/2]
 	if word == wordReply {
-		code = sum[codeDigits/2 : codeDigits]
+		part = c[codeDigits/2:]
 	}
-	var text [nonceDigits + 1 + codeDigits]byte
-	copy(text[:], nonce)
-	text[nonceDigits] = '-'
-	hex.Encode(text[nonceDigits+1:], code)
-	return string(text[:])
+	hex.Encode(text[:], part)
+	return text
+}
+
+// is says whether a text is the code of a word.
+func (c *codes) is(word string, text []byte) bool {
+	want := c.of(word)
+	return hmac.Equal(text, want[:])
+}
+
+// token makes a token of a nonce.
+func (m *mint) token(word string, f *paths.Flow, port uint16, nonce string) string {
+	c := m.codes(f, port, nonce)
+	return string(c.appendToken(nil, word, nonce))
+}
+
+func (c *codes) appendToken(b []byte, word, nonce string) []byte {
+	code := c.of(word)
+	return append(append(append(b, nonce...), '-'), code[:]...)
 }
 
 // good says whether a token was made by the other end for this place.
 func (m *mint) good(word string, f *paths.Flow, port uint16, text string) bool {
-	nonce, _, ok := strings.Cut(text, "-")
-	return ok && len(nonce) == nonceDigits && hmac.Equal([]byte(text), []byte(m.token(word, f, port, nonce)))
+	nonce, code, ok := strings.Cut(text, "-")
+	if !ok || len(nonce) != nonceDigits {
+		return false
+	}
+	c := m.codes(f, port, nonce)
+	return c.is(word, []byte(code))
 }
 
 // line is what is sent to a port, or the answer to it; the answer has no
 // contact.
 func (m *mint) line(word string, f *paths.Flow, port uint16, nonce, contact string) []byte {
-	b := make([]byte, 0, 96+len(contact))
+	c := m.codes(f, port, nonce)
+	return c.appendLine(make([]byte, 0, 96+len(contact)), word, port, nonce, contact)
+}
+
+func (c *codes) appendLine(b []byte, word string, port uint16, nonce, contact string) []byte {
 	b = append(append(append(append(b, magic...), ' '), word...), ' ')
-	b = append(append(b, m.token(word, f, port, nonce)...), ' ')
+	b = append(c.appendToken(b, word, nonce), ' ')
 	b = strconv.AppendUint(b, uint64(port), 10)
 	if word == wordProbe {
 		b = append(append(b, ' '), contact...)
