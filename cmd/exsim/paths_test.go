@@ -69,11 +69,14 @@ func TestPathsClosed(t *testing.T) {
 		"tcp dport 5067 ip version 4 tcp flags & psh == psh reject with tcp reset",
 		"udp dport 20000-20499 ip6 version 6 @th,16,16 & 1 == 1 drop",
 		"tcp sport 5065 tcp flags & (syn | rst) == 0 ip version 4 drop",
+		"tcp sport 5066 tcp flags & (syn | ack) == (syn | ack) drop",
+		"tcp sport 5061 ip6 version 6 ip6 daddr fd77:2::2 drop", // on the way back of calls to the gateway
 	))
 	code, rows, _ := n.probe(n.A, plan, "gw", "mbx")
 	require.Equal(t, 1, code)
 	for key, want := range map[string]string{
 		"gw>mbx tcp/5060": "dropped", "gw>mbx tcp/5061": "refused", "gw>mbx tcp/5062": "refused", "gw>mbx tcp/5063": "open",
+		"gw>mbx tcp/5066": "dropped in one direction", "gw>mbx tcp/5066 v6": "dropped in one direction", "mbx>gw tcp/5061 v6": "dropped in one direction",
 		"gw>mbx tcp/5067": "reset", "gw>mbx tcp/5065": "silent at the protocol level", "gw>mbx udp/20000-20499": "partly open", "mbx>gw udp/30000-30019": "refused",
 		"gw>mbx tcp/5060 v6": "open", "gw>mbx udp/20000-20499 v6": "partly open", "mbx>gw udp/30000-30019 v6": "open",
 	} {

@@ -398,17 +398,37 @@ func (x *probeFlags) tellDryRun(cmd *cobra.Command, p *paths.Plan) error {
 		}
 		total += set.Len()
 		numbers := shifted(set, x.offset).String()
-		if f.IsSampled() && !x.full {
-			numbers = fmt.Sprintf("%d of %s (both ends, usual edges, one in 64)", set.Len(), f.Ports)
+		sampled := f.IsSampled() && !x.full
+		if sampled {
+			numbers = fmt.Sprintf("%d of %s, listed below", set.Len(), f.Ports)
 		}
 		fmt.Fprintf(out, "%s  %s -> %s  %s %s  expect %s\n", f.ID, f.Source, f.Target, f.Transport, numbers, f.Expect)
 		fmt.Fprintf(out, "    %s\n", ends.Describe(f))
+		if sampled {
+			fmt.Fprint(out, folded(shifted(set, x.offset).String()))
+		}
 	}
 	fmt.Fprintf(out, "%d flows to begin in %d paths, and one control connection to tcp/%d\n", total, len(list), p.Control+x.offset)
 	if rate := cmp.Or(x.limits.Rate, 200); rate > 0 {
 		fmt.Fprintf(out, "at %g new flows a second that takes %s at least\n", rate, (time.Duration(float64(total)/rate) * time.Second).String())
 	}
 	return nil
+}
+
+// folded breaks a list of ports into lines.
+func folded(list string) string {
+	const wide = 110
+	var b strings.Builder
+	line := ""
+	for part := range strings.SplitSeq(list, ",") {
+		if len(line)+len(part) > wide {
+			b.WriteString("    " + line + "\n")
+			line = ""
+		}
+		line += part + " "
+	}
+	b.WriteString("    " + line + "\n")
+	return b.String()
 }
 
 func shifted(s paths.PortSet, offset uint16) paths.PortSet {

@@ -157,6 +157,23 @@ func (in *inbox) close() record.Got {
 	return in.got
 }
 
+// half notes the ports on which the sender has begun a connection that never came
+// to be: its SYN arrived, and the answer to it was lost.
+func (in *inbox) half(all map[netip.AddrPort][]netip.Addr) {
+	if in.flow.Transport != "tcp" || len(all) == 0 {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for p := range in.flow.Ports.All() {
+		for _, from := range all[in.e.bound(in.flow.Listen, p)] {
+			if from == in.flow.Source || in.sources[from] {
+				in.got.Half.Add(p)
+			}
+		}
+	}
+}
+
 // settle waits until the dialogues that are under way have ended, for a while.
 func (in *inbox) settle(ctx context.Context) {
 	tick := time.NewTicker(5 * time.Millisecond)

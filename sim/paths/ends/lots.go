@@ -34,8 +34,10 @@ func (e *End) closeAll(ctx context.Context, open map[string]*inbox) []record.Lin
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	var lines []record.Line
+	half := halfOpen()
 	for id, in := range open {
 		in.settle(ctx)
+		in.half(half)
 		got := in.close()
 		lines = append(lines, record.Line{Got: &got})
 		delete(open, id)

@@ -177,7 +177,9 @@ func (e *End) Listen(ctx context.Context, control bool, flows []*paths.Flow, rea
 	var at []string
 	var open []*inbox
 	defer func() {
+		half := halfOpen()
 		for _, in := range open {
+			in.half(half)
 			got := in.close()
 			e.add(record.Line{Got: &got})
 		}

@@ -85,6 +85,7 @@ type Got struct {
 	Flow     string           `json:"flow"`
 	Accepted paths.PortSet    `json:"accepted,omitzero"` // TCP connections, whatever they said
 	Arrived  paths.PortSet    `json:"arrived,omitzero"`  // good tokens
+	Half     paths.PortSet    `json:"half,omitzero"`     // TCP: a SYN of the sender came, and nothing behind its answer
 	From     []netip.AddrPort `json:"from,omitempty"`    // of the first few
 	Sources  int              `json:"sources,omitempty"` // different addresses
 	DSCP     []int            `json:"dscp,omitempty"`    // marks of media packets

@@ -65,7 +65,7 @@ func (r *Result) dropped(x *facts) {
 	f := r.Flow
 	r.Cause = "nothing came back" + seenThere(x, f)
 	if f.Transport == "tcp" && x.got != nil {
-		r.Cause = "no connection was completed at " + f.To.Name + ", which listened: the SYN or its answer was lost"
+		r.Cause = "no connection was completed at " + f.To.Name + ", which listened: the SYN was lost (no connection half made was left there)"
 	}
 	if len(r.Parts) > 1 {
 		r.Cause = "no port passes" + r.parts()

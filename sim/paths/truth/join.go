@@ -157,6 +157,7 @@ func addGot(a, b *record.Got) *record.Got {
 	}
 	a.Accepted.AddSet(b.Accepted)
 	a.Arrived.AddSet(b.Arrived)
+	a.Half.AddSet(b.Half)
 	a.Other.AddSet(b.Other)
 	a.Trouble = cmp.Or(a.Trouble, b.Trouble)
 	a.From = append(a.From, b.From...)

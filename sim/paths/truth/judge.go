@@ -222,6 +222,8 @@ func verdictOf(f *paths.Flow, x *facts, port uint16) Verdict {
 		return Intercepted // something took the connection that is not the far end
 	case s.Silent.Has(port), s.Cut.Has(port):
 		return IsSilent
+	case x.got.Half.Has(port):
+		return OneWay
 	}
 	return IsDropped
 }

@@ -93,6 +93,7 @@ func TestVerdictsTCP(t *testing.T) {
 		"arrived, no answer":    {record.Sent{Silent: port}, &record.Got{Accepted: port, Arrived: port}, IsSilent, Fail},
 		"arrived as another":    {record.Sent{Silent: port}, &record.Got{Accepted: port, Other: port}, Altered, Fail},
 		"answer replaced":       {record.Sent{Served: port}, &record.Got{Accepted: port, Arrived: port}, Altered, Fail},
+		"SYN-ACK lost":          {record.Sent{}, &record.Got{Half: port}, OneWay, Fail},
 		"not sent":              {record.Sent{Failed: map[string]paths.PortSet{"no route": port}}, &record.Got{}, Unknown, Unproven},
 		"alone, answered":       {record.Sent{Answered: port}, nil, IsOpen, Pass},
 		"alone, something else": {record.Sent{Served: port}, nil, Wrong, Fail},
