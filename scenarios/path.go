@@ -9,6 +9,7 @@ import (
 
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/paths"
+	"github.com/exsim/exsim/sim/paths/integrity"
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/um"
 	"github.com/exsim/exsim/sim/yamlfile"
@@ -55,13 +56,19 @@ func (l *loader) pathRules() {
 		}
 	}
 	for _, name := range r.MayChange {
-		if !changeName(name) {
-			l.f.Report(r.Places.At("may_change", r.Pos), "such as Via, SDP c=, DSCP, banner, EHLO CHUNKING", "path: may_change: %q is the name of no change", name)
+		if hint, ok := changeName(name); !ok {
+			l.f.Report(r.Places.At("may_change", r.Pos), hint, "path: may_change: %q is the name of no change", name)
+		}
+	}
+	var eligible []string
+	for _, name := range names(l.s.Actors) {
+		if l.s.Actors[name].Role != roleBox {
+			eligible = append(eligible, name)
 		}
 	}
 	for name, h := range r.Hosts {
-		if a, ok := l.s.Actors[name]; !ok || a.Role == roleBox {
-			l.f.Report(h.Pos, yamlfile.Suggest(name, names(l.s.Actors)), "path: hosts: no actor that calls or sends is named %q", name)
+		if !slices.Contains(eligible, name) {
+			l.f.Report(h.Pos, yamlfile.Suggest(name, eligible), "path: hosts: no actor that calls or sends is named %q", name)
 		}
 	}
 	for name, a := range l.s.Actors {
@@ -72,28 +79,79 @@ func (l *loader) pathRules() {
 	if l.s.Organisation == nil || l.f.Err() != nil {
 		return // the plan is made of them
 	}
-	if _, err := l.s.PathPlan(); err != nil {
-		var list yamlfile.Errors
-		text := err.Error()
-		if errors.As(err, &list) && len(list) > 0 {
-			text = list[0].Text
+	p, err := l.s.PathPlan()
+	if err != nil {
+		l.planMistakes(err)
+		return
+	}
+	l.something(p)
+}
+
+// planMistakes tells what is wrong with the plan at what it was made of.
+func (l *loader) planMistakes(err error) {
+	var list yamlfile.Errors
+	r := &l.s.Path
+	if !errors.As(err, &list) {
+		l.f.Report(r.Pos, "", "path: %v", err)
+	}
+	for _, e := range list {
+		at := r.Pos
+		for key, word := range map[string]string{"uses": "uses:", "extra": "extra:", "hosts": "rtp:"} {
+			if strings.HasPrefix(e.Text, word) {
+				at = r.Places.At(key, r.Pos)
+			}
 		}
-		l.f.Report(r.Pos, "exsim plan FILE prints the plan that is made of it", "path: %s", text)
+		l.f.Report(at, e.Hint, "path: %s", e.Text)
 	}
 }
 
-// changeName says whether the report may name a change so.
-func changeName(name string) bool {
-	word, rest, two := strings.Cut(name, " ")
-	switch {
-	case slices.Contains([]string{"client certificate", "TLS version", "cipher suite", "PROXY line", "order of headers"}, name):
-		return true
-	case word == "SDP":
-		return len(rest) > 1 && strings.HasSuffix(rest, "=")
-	case word == "EHLO", word == "command", word == "reply":
-		return rest != ""
+// something reports that path: asks for nothing, or compares what is not there.
+func (l *loader) something(p *paths.Plan) {
+	r := &l.s.Path
+	flows, _ := p.Flows()
+	flows = slices.DeleteFunc(flows, func(f *paths.Flow) bool {
+		return f.Unproven != "" || l.s.unwanted(f) || !l.s.isActor(f.From.Name) && !l.s.isActor(f.To.Name)
+	})
+	if len(flows) == 0 {
+		l.f.Report(r.Pos, "open: documented, closed: undocumented, or extra:", "path: nothing would be proven")
+		return
 	}
-	return !two && name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == ""
+	for _, protocol := range r.Intact {
+		if slices.Contains(intactNames, protocol) && !slices.ContainsFunc(flows, func(f *paths.Flow) bool { return f.Expect == paths.Open && carries(f.Protocol, f.TLS, protocol) }) {
+			l.f.Report(r.Places.At("intact", r.Pos), "exsim plan FILE lists the paths", "path: intact: no path between these actors and servers carries %s", protocol)
+		}
+	}
+}
+
+func (s *Scenario) isActor(name string) bool {
+	_, ok := s.Actors[name]
+	return ok
+}
+
+// Names of changes beside those of headers, lines of SDP, and EHLO's keywords.
+var changeNames = []string{"certificate", "client certificate", "TLS version", "cipher suite", "ALPN", "PROXY line", "order of headers", "first line", "DSCP", "banner"}
+
+// changeName says whether the report may name a change so; a header may be any,
+// but not one that is a slip of the pen away from one that a probe has.
+func changeName(name string) (hint string, ok bool) {
+	hint = "such as Via, SDP c=, DSCP, banner, EHLO CHUNKING"
+	name, _, _ = strings.Cut(name, " of ")
+	word, rest, two := strings.Cut(name, " ")
+	headers := integrity.Headers()
+	switch {
+	case slices.Contains(changeNames, name), slices.ContainsFunc(headers, func(h string) bool { return strings.EqualFold(h, name) }):
+		return "", true
+	case word == "SDP":
+		return hint, len(rest) > 1 && strings.HasSuffix(rest, "=")
+	case word == "EHLO", word == "command", word == "reply":
+		return hint, rest != ""
+	case two, name == "", strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "":
+		return hint, false
+	}
+	if near := yamlfile.Suggest(name, append(headers, changeNames...)); near != "" {
+		return near, false
+	}
+	return "", true
 }
 
 // pathRole is what the port pages call an actor, and where it stands.

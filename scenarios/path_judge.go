@@ -1,7 +1,9 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -45,13 +47,15 @@ func (j *judge) paths() []Verdict {
 	var list []Verdict
 	var proofs []proof
 	at := map[string]int{}
+	broken := false
 	for i := range j.events {
 		switch e := &j.events[i]; e.Name {
 		case "path.probed":
 			if why := e.Text("failed"); why != "" {
+				broken = true
 				list = append(list, Verdict{
 					Text: fmt.Sprintf("paths between %s and %s", e.Text("actor"), e.Text("server")), Result: Failed, Got: why, Event: int64(e.Seq),
-					CauseID: "path-not-proven", Side: "bench", Cause: "they could not be tried", Next: "see what came instead",
+					CauseID: "path-not-proven", Side: "bench", Cause: "they could not be tried", Next: "mend that, and run it again: nothing is said of these paths",
 				})
 			}
 		case "path.result":
@@ -66,8 +70,11 @@ func (j *judge) paths() []Verdict {
 	for _, expected := range []paths.Expect{paths.Open, paths.Closed} {
 		list = append(list, j.asExpected(proofs, expected)...)
 	}
+	list = append(list, j.untried(proofs)...)
 	for _, protocol := range j.s.Path.Intact {
-		list = append(list, j.intact(proofs, protocol))
+		if v, compared := j.intact(proofs, protocol); compared || !broken {
+			list = append(list, v)
+		}
 	}
 	if len(list) == 0 {
 		list = append(list, Verdict{Text: "paths", Result: Failed, Event: -1, Got: "no path was tried",
@@ -126,19 +133,40 @@ func (j *judge) otherwise(p *proof) (Verdict, bool) {
 		CauseID: pathCause(found), Side: e.Text("side"), Cause: e.Text("cause"), Next: e.Text("next"),
 	}
 	if c := j.forbidden(p); len(c) > 0 {
-		v.Got += ": " + tellChange(c[0])
+		v.Got += ": " + tellChanges(c)
 	}
 	return v, true
+}
+
+// untried are the paths for which the pages name no port.
+func (j *judge) untried(proofs []proof) []Verdict {
+	var list []string
+	for i := range proofs {
+		if e := proofs[i].result; e.Text("provable") == "false" {
+			list = append(list, fmt.Sprintf("%s > %s %s: %s", e.Text("from"), e.Text("to"), e.Text("protocol"), e.Text("cause")))
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return []Verdict{{Text: fmt.Sprintf("paths that cannot be tried: %d", len(list)), Result: Passed, Event: -1, Got: strings.Join(list, "; ")}}
 }
 
 // forbidden are the changes that may_change does not name.
 func (j *judge) forbidden(p *proof) (list []*trace.Event) {
 	for _, c := range p.changes {
-		if !slices.ContainsFunc(j.s.Path.MayChange, func(name string) bool { return strings.EqualFold(name, whatChanged(c)) }) {
+		if !j.mayChange(c) {
 			list = append(list, c)
 		}
 	}
 	return list
+}
+
+func (j *judge) mayChange(c *trace.Event) bool {
+	return slices.ContainsFunc(j.s.Path.MayChange, func(name string) bool {
+		name, _, _ = strings.Cut(name, " of ")
+		return strings.EqualFold(name, whatChanged(c))
+	})
 }
 
 // pathCause is the id of the cause for what was found of a path.
@@ -169,31 +197,68 @@ var pathCauses = []struct{ id, usage string }{
 	{"path-not-proven", "it could not be tried"},
 }
 
-// intact judges whether a protocol arrives as it left, on every path.
-func (j *judge) intact(proofs []proof, protocol string) Verdict {
+// intact judges whether a protocol arrives as it left, on every path, and says
+// whether any was compared.
+func (j *judge) intact(proofs []proof, protocol string) (Verdict, bool) {
 	v := Verdict{Text: "paths: " + protocol + " arrives as it left", Result: Passed, Event: -1}
 	compared := 0
+	var bad []*trace.Event
+	excused := map[string]bool{}
 	for i := range proofs {
 		p := &proofs[i]
 		e := p.result
-		if e.Text("compared") == "true" && carries(p.result, protocol) {
+		if e.Text("compared") == "true" && carries(e.Text("protocol"), e.Text("tls"), protocol) {
 			compared++
 			v.Event = int64(e.Seq)
 		}
 		if seen := e.Text("translated"); protocol == "addresses" && seen != "" {
-			return v.altered(e, seen, "path-altered", "network", "something on the way translates addresses", "Exchange knows a gateway over TCP by its address: give the object the one that is seen, or do without NAT")
+			return v.altered(e, seen, "path-altered", "network", "something on the way translates addresses", "Exchange knows a gateway over TCP by its address: give the object the one that is seen, or do without NAT"), true
 		}
-		for _, c := range j.forbidden(p) {
-			if c.Text("protocol") == protocol {
-				return v.altered(c, e.Text("path")+": "+tellChange(c), "path-altered", "network", strings.TrimSuffix(c.Text("means")+"; usually by "+c.Text("by"), "; usually by "), "look at what stands between; may_change: ["+whatChanged(c)+"] if it may do so")
+		for _, c := range p.changes {
+			switch {
+			case c.Text("protocol") != protocol:
+			case j.mayChange(c):
+				excused[whatChanged(c)] = true
+			default:
+				bad = append(bad, c)
 			}
 		}
 	}
-	if compared == 0 {
-		return v.altered(nil, "nothing was compared", "path-not-proven", "bench", "no path of this protocol was held at both ends", "see the verdicts on the paths")
+	switch {
+	case len(bad) > 0:
+		c := bad[0]
+		cause := cmp.Or(c.Text("means"), "it is "+c.Text("rating"))
+		if by := c.Text("by"); by != "" {
+			cause += "; usually by " + by
+		}
+		return v.altered(c, c.Text("path")+": "+tellChanges(bad), "path-altered", "network", cause, "look at what stands between; may_change: ["+strings.Join(kinds(bad), ", ")+"] if it may do so"), true
+	case compared == 0:
+		return v.altered(nil, "nothing was compared", "path-not-proven", "bench", "no path of this protocol was held at both ends; marks do not pass a simulated middlebox", "see the verdicts on the paths"), false
 	}
 	v.Text += fmt.Sprintf(" (%d compared)", compared)
-	return v
+	if len(excused) > 0 {
+		v.Got = "except what may change: " + strings.Join(slices.Sorted(maps.Keys(excused)), ", ")
+	}
+	return v, true
+}
+
+// kinds are the names of changes, once each.
+func kinds(changes []*trace.Event) (list []string) {
+	for _, c := range changes {
+		if what := whatChanged(c); !slices.Contains(list, what) {
+			list = append(list, what)
+		}
+	}
+	return list
+}
+
+// tellChanges tells the first change whole, and of the others what they are.
+func tellChanges(changes []*trace.Event) string {
+	text := tellChange(changes[0])
+	if more := kinds(changes)[1:]; len(more) > 0 {
+		text += "; and " + strings.Join(more, ", ")
+	}
+	return text
 }
 
 func (v Verdict) altered(e *trace.Event, got, id, side, cause, next string) Verdict {
@@ -204,9 +269,9 @@ func (v Verdict) altered(e *trace.Event, got, id, side, cause, next string) Verd
 	return v
 }
 
-// carries reports whether a path's comparison says something about a protocol.
-func carries(result *trace.Event, protocol string) bool {
-	spoken := result.Text("protocol")
+// carries reports whether a path on which a protocol is spoken, over TLS or not,
+// says something about a protocol that must be intact.
+func carries(spoken, tls, protocol string) bool {
 	switch protocol {
 	case "sip", "sdp":
 		return spoken == "SIP"
@@ -215,7 +280,7 @@ func carries(result *trace.Event, protocol string) bool {
 	case "rtp":
 		return spoken == "RTP" || spoken == "RTCP"
 	case "tls":
-		return strings.HasPrefix(spoken, "SMTP") || result.Text("tls") != "" && result.Text("tls") != "none"
+		return strings.HasPrefix(spoken, "SMTP") || tls != "" && tls != "none"
 	}
 	return true
 }

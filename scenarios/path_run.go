@@ -108,8 +108,8 @@ func (p *prober) end(host string, log *record.Log, change func(c *ends.Config)) 
 }
 
 // unwanted are the paths that the scenario says nothing about.
-func (p *prober) unwanted(f *paths.Flow) bool {
-	r := &p.r.s.Path
+func (s *Scenario) unwanted(f *paths.Flow) bool {
+	r := &s.Path
 	switch {
 	case f.Kind == paths.OwnPath:
 		return false
@@ -121,25 +121,26 @@ func (p *prober) unwanted(f *paths.Flow) bool {
 	return r.Open == "none"
 }
 
-// inside proves paths with both ends in this process; those of the actor pass
-// through the middlebox in front of it.
+// inside proves paths with both ends in this process; both ways they pass through
+// the middlebox in front of the actor.
 func (p *prober) inside(ctx context.Context, actor string, server *org.Server, log *record.Log) error {
 	box := p.r.pathBox(actor)
-	near, err := p.end(actor, log, func(c *ends.Config) {
+	throughBox := func(c *ends.Config) {
 		if box != nil {
 			c.ListenPacket = box.ListenPacket
 			c.Dial = func(ctx context.Context, f *paths.Flow, to netip.AddrPort) (net.Conn, error) {
 				return box.Dial(ctx, f.Source, to, framing(f))
 			}
 		}
-	})
+	}
+	near, err := p.end(actor, log, throughBox)
 	if err != nil {
 		return err
 	}
 	if box != nil {
 		defer func() { _ = box.Close() }()
 	}
-	far, err := p.end(server.Name, record.NewLog(nil), nil)
+	far, err := p.end(server.Name, record.NewLog(nil), throughBox)
 	if err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func (p *prober) inside(ctx context.Context, actor string, server *org.Server, l
 	serving, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
 	go func() { served <- far.Serve(serving, ln) }()
-	err = near.Between(ctx, p.plan.Host(server.Name), false, p.unwanted)
+	err = near.Between(ctx, p.plan.Host(server.Name), false, p.r.s.unwanted)
 	stop()
 	return errors.Join(err, <-served)
 }
@@ -189,11 +190,15 @@ func (p *prober) outside(ctx context.Context, actor string, a Actor, server *org
 	}
 	if p.r.o.Now != nil && !p.asked[actor] {
 		p.asked[actor] = true
-		p.r.o.Now(0, fmt.Sprintf("run exsim listen %s --as %s on a machine that has the address %s, with the same EXSIM_SECRET", p.r.s.File, actor, a.Address))
+		offset := ""
+		if p.offset > 0 {
+			offset = fmt.Sprintf(" --port-offset %d", p.offset)
+		}
+		p.r.o.Now(0, fmt.Sprintf("run exsim listen %s --as %s%s on a machine that has the address %s, with the same EXSIM_SECRET", p.r.s.File, actor, offset, a.Address))
 	}
 	deadline := time.Now().Add(p.r.patience())
 	for {
-		err = e.Between(ctx, p.plan.Host(actor), false, p.unwanted)
+		err = e.Between(ctx, p.plan.Host(actor), false, p.r.s.unwanted)
 		var nobody *ends.NobodyError
 		if !errors.As(err, &nobody) || time.Now().After(deadline) {
 			return err
@@ -214,7 +219,7 @@ func (p *prober) tell(lines []record.Line) error {
 	}
 	for i := range table.Results {
 		res := &table.Results[i]
-		if p.unwanted(res.Flow) {
+		if p.r.s.unwanted(res.Flow) || !p.r.s.isActor(res.Flow.From.Name) && !p.r.s.isActor(res.Flow.To.Name) {
 			continue
 		}
 		p.r.src.Record(noSession, noSession, pathEvent{res}, nil)

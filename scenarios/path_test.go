@@ -57,7 +57,8 @@ func TestMayChange(t *testing.T) {
 		{"path: {closed: undocumented}\n", false, "path-open"}, // nothing filters on the loopback
 		{"path: {open: none, extra: [{from: gw, to: ex, ports: 8443}]}\n", true, "1 open, as must be"},
 		{"path: {open: none, extra: [{from: gw, to: ex, ports: 8443, expect: closed}]}\n", false, "path-open"},
-		{"path: {open: none}\n", false, "no path was tried"},
+		{"path: {media: signalled}\nfaults: [{actor: box, do: rtp-loss}]\n", false, "path-partly"}, // RTP, not RTCP
+		{"path: {}\nfaults: [{actor: box, do: silence, of: OPTIONS}]\n", false, "path ex>gw tcp/5060"},
 		{"path: {sweep: none}\nnever: [{event: path.result, where: {protocol: RTP}}]\n", true, "as must be"},
 		{"path: {}\nnever: [{event: path.result, where: {protocol: RTP}}]\n", false, "it happened"},
 	} {
@@ -78,7 +79,10 @@ func TestPathMistakes(t *testing.T) {
 		"path: {hosts: {gv: {zone: internet}}}":             `no actor that calls or sends is named "gv"`,
 		"path: {extra: [{from: gw, to: nobody, ports: 1}]}": `extra: no host "nobody"`,
 		"path: {hosts: {gw: {rtp: {low: 9, high: 3}}}}":     `9 to 3 is no range`,
-		"steps: []": "no step: nothing would be proven",
+		"path: {open: none}":                                `path: nothing would be proven`,
+		"path: {intact: [smtp]}":                            `no path between these actors and servers carries smtp`,
+		"path: {may_change: [UserAgent]}":                   `did you mean "User-Agent"?`,
+		"steps: []":                                         "no step: nothing would be proven",
 	} {
 		_, err := Load("path.yaml", []byte("version: 1\nname: x\nactors: {gw: {role: ip-gateway, address: 127.0.0.30}}\n\n\n\n\n\n"+text+"\n"), nil)
 		require.Error(t, err, text)

@@ -36,29 +36,34 @@ func TestPinholes(t *testing.T) {
 	n.listen(n.B, plan, "mbx")
 	const media, back = "gw>mbx udp/20000-20499", "mbx>gw udp/30000-30019"
 
-	n.rules(inspecting("5065"))
+	n.rules(inspecting("5065, 5067"))
 	_, rows, errs := n.probe(n.A, plan, "gw", "mbx")
 	require.Equal(t, "open", rows[media].Found, "%+v %s", rows[media], errs)
-	require.Contains(t, strings.Join(rows[media].Evidence, " "), "inside a call over tcp/5065")
+	require.Contains(t, strings.Join(rows[media].Evidence, " "), "inside a call over tcp/5065,5067")
 	require.Equal(t, "dropped", rows[back].Found, "calls to the gateway are not read: %+v", rows[back])
 
-	n.rules(inspecting("5060, 5065"))
+	n.rules(inspecting("5060, 5065, 5067"))
 	_, rows, errs = n.probe(n.A, plan, "gw", "mbx", "--full")
 	require.Equal(t, "open", rows[media].Found, "%+v %s", rows[media], errs)
 	require.Equal(t, "open", rows[back].Found, "%+v", rows[back])
 	require.Equal(t, "open", rows["gw>mbx tcp/5065"].Found, "%+v", rows["gw>mbx tcp/5065"])
 
+	n.rules(inspecting("5060, 5065"))
+	_, rows, _ = n.probe(n.A, plan, "gw", "mbx")
+	require.Equal(t, "partly open", rows[media].Found, "%+v", rows[media])
+	require.Contains(t, rows[media].Next, "read SIP on tcp/5067", "of the second worker process")
+
 	n.rules(inspecting("5060"))
 	code, rows, _ := n.probe(n.A, plan, "gw", "mbx")
 	require.Equal(t, exitFailed, code)
 	require.Equal(t, "dropped", rows[media].Found, "%+v", rows[media])
-	require.Contains(t, rows[media].Next, "read SIP on tcp/5065")
+	require.Contains(t, rows[media].Next, "read SIP on tcp/5065,5067")
 
-	n.rules(inspecting("5060, 5065") + "table ip n {\n chain post { type nat hook postrouting priority 100; oifname r2 masquerade; }\n}\n")
+	n.rules(inspecting("5060, 5065, 5067") + "table ip n {\n chain post { type nat hook postrouting priority 100; oifname r2 masquerade; }\n}\n")
 	_, rows, errs = n.probe(n.A, plan, "gw", "mbx")
 	require.Equal(t, "open", rows[media].Found, "the helper translates what the descriptions name: %+v %s", rows[media], errs)
 
-	n.rules(inspecting("") + "table ip shut {\n chain forward {\n  type filter hook forward priority -1\n  tcp dport 5065 drop\n }\n}\n")
+	n.rules(inspecting("") + "table ip shut {\n chain forward {\n  type filter hook forward priority -1\n  tcp dport { 5065, 5067 } drop\n }\n}\n")
 	_, rows, _ = n.probe(n.A, plan, "gw", "mbx")
 	require.Equal(t, "not proven", rows[media].Found, "%+v", rows[media])
 	require.Contains(t, rows[media].Cause, "no call could be placed over tcp/5065")

@@ -138,8 +138,8 @@ func flowRow(f *paths.Flow) []string {
 	} else if f.Warn {
 		expect += " (warning)"
 	}
-	if f.By != nil {
-		expect += " in calls over tcp/" + f.By.Ports.String()
+	if len(f.Calls) > 0 {
+		expect += " in calls over tcp/" + f.CallPorts().String()
 	}
 	rests := f.Sources()
 	if f.Why != "" && f.Kind != paths.Documented {

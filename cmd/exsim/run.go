@@ -296,6 +296,11 @@ func tell(out io.Writer, outcome *scenarios.Outcome, o runOptions, good bool, wi
 	}
 	fmt.Fprintf(out, "%-10s %s%s\n", word, outcome.Scenario.Name, with)
 	if good && !o.ladder {
+		for _, v := range outcome.Verdicts {
+			if outcome.Passed && v.Got != "" {
+				fmt.Fprintf(out, "  note     %s: %s\n", v.Text, v.Got)
+			}
+		}
 		return nil
 	}
 	events := slices.Collect(outcome.Log.Events())

@@ -51,6 +51,9 @@ func (b *builder) undocumented() {
 func (b *builder) closed(from, to *Host) {
 	for _, transport := range []string{"tcp", "udp"} {
 		taken := b.known(from, to, transport)
+		if transport == "udp" && b.unknownMedia(from, to) {
+			taken.AddSet(PortsBetween(1024, 65535)) // nobody knows which of them must be open
+		}
 		shut := func(ports PortSet, why string) {
 			if ports = ports.Minus(taken); ports.Len() > 0 {
 				b.add(from, to, Flow{Transport: transport, Ports: ports, Kind: Undocumented, Expect: Closed, Why: why})
@@ -80,6 +83,14 @@ func (b *builder) closed(from, to *Host) {
 
 // sampled is why the ports of a sample must be closed.
 const sampled = "no page names them between these roles"
+
+// unknownMedia says whether media flows between two hosts to ports that the plan
+// does not say.
+func (b *builder) unknownMedia(from, to *Host) bool {
+	return slices.ContainsFunc(b.flows, func(f *Flow) bool {
+		return f.From == from && f.To == to && f.Unproven != "" && (f.Protocol == "RTP" || f.Protocol == "RTCP")
+	})
+}
 
 // known are the ports that some flow between two hosts is about already.
 func (b *builder) known(from, to *Host, transport string) PortSet {

@@ -24,11 +24,11 @@ type Flow struct {
 	TLS       string // none, starttls, implicit, mutual, optional; "" is not said
 	Expect    Expect
 	Kind      FlowKind
-	Warn      bool   // what is found otherwise is a warning, no failure
-	Why       string // of what no page prints
-	Unproven  string // why it cannot be probed, "" if it can
-	Rests     []Rest // entries of the catalogue
-	By        *Flow  // of media: the calls by which a filter opens it; nil where rules do
+	Warn      bool    // what is found otherwise is a warning, no failure
+	Why       string  // of what no page prints
+	Unproven  string  // why it cannot be probed, "" if it can
+	Rests     []Rest  // entries of the catalogue
+	Calls     []*Flow // of media: the paths of the calls by which a filter opens it, in turn; none where rules do
 }
 
 // FlowKind says why a flow is in the plan.

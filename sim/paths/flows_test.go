@@ -263,11 +263,11 @@ func TestPortSetArithmetic(t *testing.T) {
 // those of the same sender, in clear, to where they are answered.
 func TestSignalled(t *testing.T) {
 	f := flowsByID(load(t, plan2013+"media: signalled\n"))
-	require.Equal(t, "gw>mbx tcp/5065", f["gw>mbx udp/1024-65535"].By.ID)
+	require.Equal(t, "5065,5067", f["gw>mbx udp/1024-65535"].CallPorts().String())
 	require.Less(t, f["gw>mbx udp/1024-65535"].Sample().Len(), 100)
-	require.Nil(t, f["gw>cas udp/5060"].By)
+	require.Empty(t, f["gw>cas udp/5060"].Calls)
 	both := flowsByID(load(t, strings.Replace(plan2013, "[10.77.1.2]}", "[10.77.1.2], rtp: {low: 30000, high: 30009}}", 1)+"media: signalled\n"))
-	require.Equal(t, "mbx>gw tcp/5060", both["mbx>gw udp/30000-30009"].By.ID)
+	require.Equal(t, "mbx>gw tcp/5060", both["mbx>gw udp/30000-30009"].Call(30001).ID)
 	for id, x := range flowsByID(load(t, plan2013+"media: signalled\nsip: tls\n")) {
 		if x.Protocol == "RTP" && strings.HasPrefix(id, "gw>mbx") {
 			require.Contains(t, x.Unproven, "gw places no call in clear to mbx")

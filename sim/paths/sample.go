@@ -37,7 +37,7 @@ func (f *Flow) Sample() PortSet {
 	}
 	h := sha256.Sum256([]byte(f.ID))
 	step := sampleStep
-	if f.By != nil {
+	if len(f.Calls) > 0 {
 		step = callStep
 	}
 	n := int(binary.BigEndian.Uint32(h[:4])) % step

@@ -79,7 +79,7 @@ type NobodyError struct {
 }
 
 func (e *NobodyError) Error() string {
-	return fmt.Sprintf("no control connection to %s at %s: %v\nIs exsim listen running there, and tcp/%d open? Without one: --alone --record FILE at both ends, then exsim probe --merge", e.Host, e.At, e.Err, e.At.Port())
+	return fmt.Sprintf("no control connection to %s at %s: %v. Is exsim listen running there, and tcp/%d open? Without one: --alone --record FILE at both ends, then exsim probe --merge", e.Host, e.At, e.Err, e.At.Port())
 }
 
 func (e *NobodyError) Unwrap() error { return e.Err }

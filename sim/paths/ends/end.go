@@ -159,7 +159,7 @@ func Flows(p *paths.Plan, from, to string) []*paths.Flow {
 
 // Begin writes the head of this end's record.
 func (e *End) Begin(clock *record.Clock) {
-	e.add(record.Line{Head: &record.Head{Format: record.Format, Plan: e.conf.Plan.Name, Digest: e.conf.Plan.Digest(), Started: time.Now(), Clock: clock}})
+	e.add(record.Line{Head: &record.Head{Format: record.Format, Plan: e.conf.Plan.Name, Digest: e.conf.Plan.Digest(), Started: time.Now(), Clock: clock, Offset: e.conf.Offset}})
 }
 
 // figures are what this end asked of the network.
@@ -239,8 +239,8 @@ func Describe(f *paths.Flow) string {
 	case "SMTP":
 		return what + "EHLO, STARTTLS where offered, one message to " + probeDomain + ", QUIT"
 	}
-	if f.By != nil {
-		return "for each port a call over tcp/" + f.By.Ports.String() + " that names it (INVITE, ACK, BYE), and inside one datagram with a token, again up to twice while it is not answered"
+	if len(f.Calls) > 0 {
+		return "for each port a call over tcp/" + f.CallPorts().String() + " that names it (INVITE, ACK, BYE), and inside one datagram with a token, again up to twice while it is not answered"
 	}
 	if f.Transport == "udp" {
 		return "one datagram with a token, again up to twice while it is not answered"

@@ -27,8 +27,8 @@ func (e *End) inCalls(ctx context.Context, f *paths.Flow, ports paths.PortSet, s
 	var wg sync.WaitGroup
 	for range min(callers, ports.Len()) {
 		wg.Go(func() {
-			l := &caller{e: e, media: f}
-			defer l.hangUp()
+			l := &caller{e: e, media: f, lines: map[*paths.Flow]*talk{}}
+			defer l.close()
 			for pair := range todo {
 				l.try(ctx, pair, c)
 				e.pace.end()
@@ -65,31 +65,32 @@ func pairs(ports paths.PortSet) iter.Seq[[]uint16] {
 	}
 }
 
-// caller is a connection for calls.
+// caller places one call after another, over a connection for each path of calls.
 type caller struct {
 	e     *End
 	media *paths.Flow
-	line  *talk // nil while there is no connection
+	lines map[*paths.Flow]*talk
 }
 
 // try asks a port of RTP, that of RTCP above it (RFC 3550 §11), or both, inside a
 // call.
 func (l *caller) try(ctx context.Context, ports []uint16, c *collector) {
+	by := l.media.Call(ports[0])
 	fail := func(why string) {
 		for _, p := range ports {
 			c.put(p, attempt{outcome: failed, why: why})
 		}
 	}
-	near, beside, err := mediaPair(l.media.Source)
+	near, beside, err := l.e.mediaPair(l.media.Source)
 	if err != nil {
 		fail(unsent(err))
 		return
 	}
 	defer func() { _ = errors.Join(near.Close(), beside.Close()) }()
-	target, err := l.call(ctx, ports[0], portOf(near))
+	target, err := l.call(ctx, by, ports[0], portOf(near))
 	if err != nil {
-		l.hangUp()
-		fail(fmt.Sprintf("no call could be placed over tcp/%s: %v", l.media.By.Ports, err))
+		l.hangUp(by)
+		fail(fmt.Sprintf("no call could be placed over tcp/%s: %v", by.Ports, err))
 		return
 	}
 	for i, p := range ports {
@@ -100,27 +101,26 @@ func (l *caller) try(ctx context.Context, ports []uint16, c *collector) {
 		if p%2 == 1 {
 			own, to = beside, netip.AddrPortFrom(target.Addr(), target.Port()+1)
 		}
-		mark(own, to.Addr().Is6())
 		c.put(p, l.e.exchange(ctx, &ofOne{own, net.UDPAddrFromAddrPort(to)}, l.media, p, c.tries, c.patience))
 	}
-	if l.bye() != nil {
-		l.hangUp()
+	if l.bye(by) != nil {
+		l.hangUp(by)
 	}
 }
 
 // call places a call and returns where its media is to be sent.
-func (l *caller) call(ctx context.Context, port, own uint16) (netip.AddrPort, error) {
-	by := l.media.By
-	if l.line == nil {
+func (l *caller) call(ctx context.Context, by *paths.Flow, port, own uint16) (netip.AddrPort, error) {
+	d := l.lines[by]
+	if d == nil {
 		dial, cancel := context.WithTimeout(ctx, l.e.conf.Limits.Timeout)
 		defer cancel()
 		nc, err := l.e.dial(dial, by, l.e.bound(by.Target, by.Ports.First()))
 		if err != nil {
 			return netip.AddrPort{}, plain(err)
 		}
-		l.line = &talk{e: l.e, t: newTap(nc, nil), f: by, port: by.Ports.First()}
+		d = &talk{e: l.e, t: newTap(nc, nil), f: by, port: by.Ports.First()}
+		l.lines[by] = d
 	}
-	d := l.line
 	_ = d.t.SetDeadline(time.Now().Add(2*l.e.conf.Limits.Timeout + time.Second))
 	d.nonce, d.media = newNonce(), l.e.bound(l.media.Listen, port&^1).Port()
 	if !d.request("INVITE", 2, "", string(description(l.media.Source, own))) {
@@ -142,8 +142,8 @@ func (l *caller) call(ctx context.Context, port, own uint16) (netip.AddrPort, er
 }
 
 // bye ends the call.
-func (l *caller) bye() error {
-	d := l.line
+func (l *caller) bye(by *paths.Flow) error {
+	d := l.lines[by]
 	_ = d.t.SetDeadline(time.Now().Add(l.e.conf.Limits.Timeout))
 	if !d.request("BYE", 3, d.to, "") {
 		return d.err
@@ -152,24 +152,29 @@ func (l *caller) bye() error {
 	return err
 }
 
-// hangUp ends the connection.
-func (l *caller) hangUp() {
-	if l.line != nil {
-		_ = l.line.t.Close()
-		l.line = nil
+// hangUp ends a connection.
+func (l *caller) hangUp(by *paths.Flow) {
+	if d := l.lines[by]; d != nil {
+		_ = d.t.Close()
+		delete(l.lines, by)
+	}
+}
+
+func (l *caller) close() {
+	for by := range l.lines {
+		l.hangUp(by)
 	}
 }
 
 // mediaPair binds a port for RTP, which is even, and the one above it.
-func mediaPair(addr netip.Addr) (even, odd *net.UDPConn, err error) {
+func (e *End) mediaPair(addr netip.Addr) (even, odd net.PacketConn, err error) {
 	const tries = 64
 	for range tries {
-		even, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
-		if err != nil {
+		if even, err = e.mediaSocket(netip.AddrPortFrom(addr, 0)); err != nil {
 			return nil, nil, err
 		}
 		if p := portOf(even); p%2 == 0 {
-			if odd, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, p+1))); err == nil {
+			if odd, err = e.mediaSocket(netip.AddrPortFrom(addr, p+1)); err == nil {
 				return even, odd, nil
 			}
 		}
@@ -178,7 +183,22 @@ func mediaPair(addr netip.Addr) (even, odd *net.UDPConn, err error) {
 	return nil, nil, errors.Join(errors.New("no two free ports in a row"), err)
 }
 
-func portOf(pc *net.UDPConn) uint16 { return pc.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
+func (e *End) mediaSocket(at netip.AddrPort) (net.PacketConn, error) {
+	if e.conf.ListenPacket != nil {
+		return e.conf.ListenPacket(at)
+	}
+	pc, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+	if err != nil {
+		return nil, err
+	}
+	mark(pc, at.Addr().Is6())
+	return pc, nil
+}
+
+func portOf(pc net.PacketConn) uint16 {
+	a, _ := netip.ParseAddrPort(pc.LocalAddr().String())
+	return a.Port()
+}
 
 // mediaOf is where a session description wants audio to be sent.
 func mediaOf(body []byte) (netip.AddrPort, error) {

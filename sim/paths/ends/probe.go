@@ -66,7 +66,7 @@ func (e *End) probe(ctx context.Context, f *paths.Flow, ports, held paths.PortSe
 
 // pass probes ports once, at the common pace or a slower one.
 func (e *End) pass(ctx context.Context, f *paths.Flow, ports, held paths.PortSet, slower time.Duration, c *collector) {
-	if f.By != nil {
+	if len(f.Calls) > 0 {
 		e.inCalls(ctx, f, ports, slower, c)
 		return
 	}

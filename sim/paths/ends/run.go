@@ -85,9 +85,10 @@ func (e *End) batches(from, to string, most int, skip func(f *paths.Flow) bool) 
 // withSignalling adds to a lot the paths of the calls that open its media.
 func (e *End) withSignalling(lot []part) []part {
 	for _, p := range lot {
-		by := p.flow.By
-		if by != nil && !slices.ContainsFunc(lot, func(o part) bool { return o.flow == by }) {
-			lot = append(lot, part{Flow: by.ID, Ports: by.Ports, Aside: true, flow: by})
+		for _, by := range p.flow.Calls {
+			if !slices.ContainsFunc(lot, func(o part) bool { return o.flow == by }) {
+				lot = append(lot, part{Flow: by.ID, Ports: by.Ports, Aside: true, flow: by})
+			}
 		}
 	}
 	return lot

@@ -99,6 +99,18 @@ var sipMeanings = map[string]struct {
 	"a":              {Risky, "an attribute of the media is not what was offered"},
 }
 
+// Headers are those of the probes' messages, and those that are often added.
+func Headers() []string {
+	list := []string{"Content-Type", "Accept", "Date", "P-Asserted-Identity"}
+	for name := range sipMeanings {
+		if len(name) > 1 || name == "to" {
+			list = append(list, title(name))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 const alg = "SIP ALG of a firewall or router, or a back-to-back user agent"
 
 func meaning(name string) (Rating, string) {

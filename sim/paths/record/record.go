@@ -39,6 +39,7 @@ type Head struct {
 	Digest  string    `json:"digest"`
 	Started time.Time `json:"started"`
 	Clock   *Clock    `json:"clock,omitempty"`
+	Offset  uint16    `json:"offset,omitempty"` // that is added to every port
 }
 
 // Clock is how the other end's clock differs.

@@ -50,7 +50,7 @@ func Check(p *paths.Plan, f Filter) (stopped, beside []Finding) {
 	flows, _ := p.Flows()
 	edges := partition(f.Edges())
 	for _, flow := range flows {
-		if flow.Expect != paths.Open || flow.Unproven != "" || flow.From.Zone == flow.To.Zone || flow.By != nil {
+		if flow.Expect != paths.Open || flow.Unproven != "" || flow.From.Zone == flow.To.Zone || len(flow.Calls) > 0 {
 			continue
 		}
 		for _, g := range sweep(f, edges, packet(p, flow, flow.Transport), flow.Ports, func(d Decision) bool { return d.Stop }) {

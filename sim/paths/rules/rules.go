@@ -41,7 +41,7 @@ func Of(p *paths.Plan) []Rule {
 	at := map[key]*Rule{}
 	var order []key
 	for _, f := range flows {
-		if f.Expect != paths.Open || f.Unproven != "" || f.From.Zone == f.To.Zone || f.By != nil {
+		if f.Expect != paths.Open || f.Unproven != "" || f.From.Zone == f.To.Zone || len(f.Calls) > 0 {
 			continue
 		}
 		k := key{f.From.Name, f.To.Name, f.Transport, f.Kind}
@@ -113,8 +113,11 @@ func Notes(p *paths.Plan) []string {
 			list = append(list, fmt.Sprintf("NOT WRITTEN: %s > %s, %s: %s", f.From.Name, f.To.Name, f.Rests[0].Path.Name, f.Unproven))
 		}
 	}
-	if p.Media == paths.Signalled {
-		list = append(list, "media: signalled: no rule opens the ports of media; the filter must read SIP on "+signalling(flows)+" and open those of each call")
+	for _, f := range flows {
+		if ports := f.CallPorts(); ports.Len() > 0 {
+			list = append(list, fmt.Sprintf("NOT WRITTEN: %s > %s, media udp/%s: the filter must read SIP of these calls and open what it names (nft: a ct helper \"sip\" for tcp; ASA: inspect sip): %s > %s tcp/%s",
+				f.From.Name, f.To.Name, f.Ports, f.From.Name, f.To.Name, ports))
+		}
 	}
 	for _, h := range p.Hosts {
 		for _, t := range h.ReachedAt {
@@ -125,17 +128,6 @@ func Notes(p *paths.Plan) []string {
 		list = append(list, "WARNING: "+w.Text+" ("+w.Rule.ID+")")
 	}
 	return append(list, fmt.Sprintf("While you probe, tcp/%d between the ends must pass too (the control connection), or probe with --alone.", p.Control))
-}
-
-// signalling names the ports on which a filter reads SIP.
-func signalling(flows []*paths.Flow) string {
-	var set paths.PortSet
-	for _, f := range flows {
-		if f.By != nil {
-			set.AddSet(f.By.Ports)
-		}
-	}
-	return "tcp/" + set.String()
 }
 
 func party(p *paths.Plan, h *paths.Host) Party {

@@ -39,8 +39,8 @@ func (r *Result) explain(x *facts) {
 		r.Cause = "not all ports pass" + r.parts()
 		r.allow()
 	case Limited:
-		r.Cause = fmt.Sprintf("ports that were lost at the common rate pass when asked slowly (%s)", ports(x.sent.Slowly))
-		r.Next = "the filter limits new flows: probe with a lower --rate, or raise its limit"
+		r.Cause = fmt.Sprintf("ports that were lost at the common rate pass when asked slowly (%s): a limit on new flows, or packets lost on the way", ports(x.sent.Slowly))
+		r.Next = "probe again with a lower --rate: if that helps, raise the filter's limit; if not, look for loss on the line"
 	case Unknown:
 		r.unknown(x)
 	}
@@ -51,11 +51,16 @@ func (r *Result) open() {
 	f := r.Flow
 	if f.Expect == paths.Open {
 		r.Cause = "each token reached " + f.To.Name + ", and each answer came back"
+		if len(f.Calls) > 0 {
+			r.Cause += ", inside calls over tcp/" + f.CallPorts().String()
+		}
 		return
 	}
 	r.Cause = f.To.Name + " was reached on " + ports(r.reached()) + "; must be closed: " + f.Why
-	if f.Source.IsLoopback() {
-		r.Cause += " (both ends are on this machine: nothing filters between them)"
+	if f.Source.IsLoopback() && f.Target.IsLoopback() {
+		r.Side, r.Cause = "bench", "both ends are on this machine, and nothing filters between them: what must be closed cannot be proven here"
+		r.Next = "run exsim listen on a machine of the other zone; closed: {sample: 0} in the plan tries fewer such ports"
+		return
 	}
 	r.Next = "close it, or say in the plan what uses it"
 	r.Rule = fmt.Sprintf("remove what lets %s reach %s on %s/%s", f.Source, f.Target, f.Transport, r.reached())
@@ -185,8 +190,8 @@ func (r *Result) allow() {
 		r.Next = ""
 		return
 	}
-	if f.By != nil {
-		r.Next = fmt.Sprintf("let the filter read SIP on tcp/%s, not on 5060 alone, and open the ports that a session description names; or open the range by a rule, and say media: static", f.By.Ports)
+	if len(f.Calls) > 0 {
+		r.Next = fmt.Sprintf("let the filter read SIP on tcp/%s, not on 5060 alone, and open the ports that a session description names; or open the range by a rule, and say media: static", r.deaf())
 		return
 	}
 	closed := r.reachedNot()
@@ -196,6 +201,19 @@ func (r *Result) allow() {
 		numbers = f.Ports.String() // what the plan needs
 	}
 	r.Rule = fmt.Sprintf("add: accept %s from %s to %s port %s", f.Transport, f.Source, f.Target, numbers)
+}
+
+// deaf are the ports of the calls in which no media passed, where it passed in
+// others; else all of them.
+func (r *Result) deaf() paths.PortSet {
+	deaf := r.Flow.CallPorts()
+	for p := range r.ports(IsOpen).All() {
+		deaf = deaf.Minus(r.Flow.Call(p).Ports)
+	}
+	if deaf.Len() == 0 {
+		return r.Flow.CallPorts()
+	}
+	return deaf
 }
 
 // reachedNot are the ports that did not pass; of a sample that found none open,
@@ -262,8 +280,8 @@ func ports(s paths.PortSet) string {
 // evidence tells what both ends saw.
 func (r *Result) evidence(x *facts) {
 	s := x.sent
-	if by := r.Flow.By; by != nil {
-		r.Evidence = append(r.Evidence, fmt.Sprintf("each port was tried inside a call over tcp/%s that named it; %d of %d ports", by.Ports, s.Tried.Len(), r.Flow.Ports.Len()))
+	if len(r.Flow.Calls) > 0 {
+		r.Evidence = append(r.Evidence, fmt.Sprintf("each port was tried inside a call over tcp/%s that named it; %d of %d ports", r.Flow.CallPorts(), s.Tried.Len(), r.Flow.Ports.Len()))
 	} else if n := s.Tried.Len(); r.Flow.IsSampled() && n < r.Flow.Ports.Len() && r.Flow.Sample().Minus(s.Tried).Len() == 0 {
 		r.Evidence = append(r.Evidence, fmt.Sprintf("a sample of %d of %d ports: it proves these, and that no rule that opens or closes more than 64 in a row stands otherwise", n, r.Flow.Ports.Len()))
 	}

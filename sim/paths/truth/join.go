@@ -30,6 +30,7 @@ type run struct {
 	// interrupted are the hosts whose record has no end.
 	interrupted []string
 	started     time.Time
+	offset      uint16 // that was added to every port
 	// asked are the hosts that were asked over a control connection: what they
 	// do not tell was lost with it.
 	asked map[string]bool
@@ -73,6 +74,7 @@ func join(p *paths.Plan, lines []record.Line) (*run, error) {
 			if l.Head.Digest != p.Digest() {
 				return nil, fmt.Errorf("the record of %s is of another plan than this file (%s)", l.Host, l.Head.Plan)
 			}
+			r.offset = max(r.offset, l.Head.Offset)
 			if r.started.IsZero() || l.Head.Started.Before(r.started) {
 				r.started = l.Head.Started
 			}

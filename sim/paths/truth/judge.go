@@ -109,14 +109,14 @@ func Judge(p *paths.Plan, lines []record.Line) (*Table, error) {
 			t.Results = append(t.Results, Result{Flow: f}.unproven("interrupted, or the control connection broke, before "+f.To.Name+" told what arrived", "run it again; with --record FILE it can go on by --resume"))
 			continue
 		}
-		t.Results = append(t.Results, judge(f, facts, p.Control))
+		t.Results = append(t.Results, judge(f, facts, p.Control, r.offset))
 	}
 	return t, nil
 }
 
 // judge says what became of one flow; the port of the control connection is in
-// no sweep.
-func judge(f *paths.Flow, x *facts, control uint16) Result {
+// no sweep, and above what an offset leaves nothing can be tried.
+func judge(f *paths.Flow, x *facts, control, offset uint16) Result {
 	res := Result{Flow: f}
 	switch {
 	case f.Unproven != "":
@@ -132,7 +132,12 @@ func judge(f *paths.Flow, x *facts, control uint16) Result {
 	for port := range x.sent.Tried.All() {
 		res.part(verdictOf(f, x, port), port)
 	}
-	for port := range f.Sample().Minus(x.sent.Tried).All() { // held, or the run was cut short
+	untried := f.Sample().Minus(x.sent.Tried)
+	if beyond := untried.And(paths.PortsBetween(65535-offset, 65535).Minus(paths.Ports(65535 - offset))); offset > 0 && beyond.Len() > 0 {
+		untried = untried.Minus(beyond)
+		res.Evidence = append(res.Evidence, fmt.Sprintf("not tried: %d ports above %d, where %d cannot be added", beyond.Len(), 65535-offset, offset))
+	}
+	for port := range untried.All() { // held, or the run was cut short
 		if port == control && f.Kind == paths.Unrestricted {
 			continue
 		}
@@ -380,6 +385,9 @@ func (r *Result) level() {
 			r.Level = Unproven
 		default:
 			r.Level = bad
+			if f.Source.IsLoopback() && f.Target.IsLoopback() {
+				r.Level = Unproven // nothing filters between them
+			}
 		}
 		return
 	}

@@ -35,6 +35,14 @@ func (l Level) word() string {
 	return string(l)
 }
 
+// expected is what must be found, and how a filter is to open it.
+func (r *Result) expected() string {
+	if len(r.Flow.Calls) > 0 {
+		return string(r.Flow.Expect) + " in calls"
+	}
+	return string(r.Flow.Expect)
+}
+
 // difference is what stands between expectation and finding, "" for nothing.
 func (r *Result) difference() string {
 	switch r.Level {
@@ -135,7 +143,7 @@ func (t *Table) rows() ([]string, error) {
 		if len(r.Flow.To.Addresses) > 1 {
 			to += " " + r.Flow.Target.String()
 		}
-		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Level.word(), r.Flow.From.Name, to, r.port(), r.protocol(), r.Flow.Expect, r.found(), r.difference())
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Level.word(), r.Flow.From.Name, to, r.port(), r.protocol(), r.expected(), r.found(), r.difference())
 	}
 	err := tw.Flush()
 	var lines []string
