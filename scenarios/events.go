@@ -142,7 +142,7 @@ func (e pathEvent) AppendTo(f *trace.Fields) {
 	f.Text("found", string(e.Verdict))
 	f.Text("level", string(e.Level))
 	f.Int("tried", int64(e.Tried))
-	f.Bool("provable", e.Flow.Unproven == "")
+	f.Bool("provable", e.Flow.Unproven == "" || e.Flow.Ports.Len() > 0)
 	f.Bool("compared", e.Compared)
 	f.Text("translated", e.Translated)
 	f.Text("side", e.Side)

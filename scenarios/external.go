@@ -102,6 +102,7 @@ func (s *Scenario) SetAddresses(addresses map[string]netip.Addr) error {
 		objects[name] = o.GatewayAt(a.Address)
 	}
 	for name, addr := range addresses {
+		s.moved = append(s.moved, fmt.Sprintf("--address %s=%s", name, addr))
 		a, isActor := s.Actors[name]
 		server := o.ServerNamed(name)
 		switch {
@@ -122,6 +123,7 @@ func (s *Scenario) SetAddresses(addresses map[string]netip.Addr) error {
 			return fmt.Errorf("%s has no server and no actor %q; %s", s.Name, name, yamlfile.Suggest(name, names))
 		}
 	}
+	slices.Sort(s.moved)
 	return nil
 }
 

@@ -39,6 +39,8 @@ type Scenario struct {
 	Organisation *org.Organisation
 	Steps        []Step
 
+	moved []string // by SetAddresses, as flags
+
 	root yamlfile.Value // of the file, with its vars filled in
 }
 

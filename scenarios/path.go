@@ -109,6 +109,14 @@ func (l *loader) planMistakes(err error) {
 func (l *loader) something(p *paths.Plan) {
 	r := &l.s.Path
 	flows, _ := p.Flows()
+	for _, f := range flows {
+		if l.s.unprovable(f) {
+			l.f.Report(r.Places.At("media", r.Pos), "media: static, or a um-startup-mode with calls in clear", "path: media: %s", f.Unproven)
+		}
+	}
+	if boxed := l.s.boxed(); boxed != "" && slices.Contains(r.Intact, "rtp") {
+		l.f.Report(r.Places.At("intact", r.Pos), "leave rtp out, or the middlebox", "path: intact: marks of media do not pass %s, a simulated middlebox", boxed)
+	}
 	flows = slices.DeleteFunc(flows, func(f *paths.Flow) bool {
 		return f.Unproven != "" || l.s.unwanted(f) || !l.s.isActor(f.From.Name) && !l.s.isActor(f.To.Name)
 	})
@@ -123,19 +131,35 @@ func (l *loader) something(p *paths.Plan) {
 	}
 }
 
+// unprovable reports whether the ports of a path are known and cannot be tried all
+// the same.
+func (s *Scenario) unprovable(f *paths.Flow) bool {
+	return f.Unproven != "" && f.Ports.Len() > 0 && (s.isActor(f.From.Name) || s.isActor(f.To.Name))
+}
+
+// boxed is a middlebox in front of a gateway, "" if there is none.
+func (s *Scenario) boxed() string {
+	for _, name := range names(s.Actors) {
+		if a := s.Actors[name]; a.Role == roleBox && s.Actors[a.Between].Role == roleGateway {
+			return name
+		}
+	}
+	return ""
+}
+
 func (s *Scenario) isActor(name string) bool {
 	_, ok := s.Actors[name]
 	return ok
 }
 
 // Names of changes beside those of headers, lines of SDP, and EHLO's keywords.
-var changeNames = []string{"certificate", "client certificate", "TLS version", "cipher suite", "ALPN", "PROXY line", "order of headers", "first line", "DSCP", "banner"}
+var changeNames = []string{"certificate", "client certificate", "TLS version", "cipher suite", "ALPN", "PROXY line", headerOrder, "first line", "DSCP", "banner"}
 
 // changeName says whether the report may name a change so; a header may be any,
 // but not one that is a slip of the pen away from one that a probe has.
 func changeName(name string) (hint string, ok bool) {
 	hint = "such as Via, SDP c=, DSCP, banner, EHLO CHUNKING"
-	name, _, _ = strings.Cut(name, " of ")
+	name = changeKind(name)
 	word, rest, two := strings.Cut(name, " ")
 	headers := integrity.Headers()
 	switch {

@@ -35,9 +35,19 @@ type proof struct {
 
 // whatChanged is the name of a change without the message that it befell.
 func whatChanged(change *trace.Event) string {
-	what, _, _ := strings.Cut(change.Text("what"), " of ")
+	return changeKind(change.Text("what"))
+}
+
+// changeKind cuts off the message that was changed: Via of INVITE.
+func changeKind(what string) string {
+	if i := strings.LastIndex(what, " of "); i > 0 && what != headerOrder {
+		return what[:i]
+	}
 	return what
 }
+
+// headerOrder is a change that is not of one header.
+const headerOrder = "order of headers"
 
 // paths judges what path: says.
 func (j *judge) paths() []Verdict {
@@ -122,8 +132,8 @@ func (j *judge) asExpected(proofs []proof, expected paths.Expect) (list []Verdic
 func (j *judge) otherwise(p *proof) (Verdict, bool) {
 	e := p.result
 	found, level := e.Text("found"), e.Text("level")
-	if len(p.changes) > 0 && found != "open" && len(j.forbidden(p)) == 0 {
-		return Verdict{}, false // only what may be changed
+	if j.explained(p) {
+		return Verdict{}, false // by what may be changed
 	}
 	if level != "fail" && level != "unproven" {
 		return Verdict{}, false
@@ -136,6 +146,21 @@ func (j *judge) otherwise(p *proof) (Verdict, bool) {
 		v.Got += ": " + tellChanges(c)
 	}
 	return v, true
+}
+
+// explained reports whether only changes that may be made keep a path from being
+// open.
+func (j *judge) explained(p *proof) bool {
+	if len(p.changes) == 0 || len(j.forbidden(p)) > 0 {
+		return false
+	}
+	switch p.result.Text("found") {
+	case "altered":
+		return true
+	case "intercepted": // for a certificate, and not because something else answered
+		return slices.ContainsFunc(p.changes, func(c *trace.Event) bool { return c.Text("protocol") == "tls" })
+	}
+	return false
 }
 
 // untried are the paths for which the pages name no port.
@@ -164,8 +189,7 @@ func (j *judge) forbidden(p *proof) (list []*trace.Event) {
 
 func (j *judge) mayChange(c *trace.Event) bool {
 	return slices.ContainsFunc(j.s.Path.MayChange, func(name string) bool {
-		name, _, _ = strings.Cut(name, " of ")
-		return strings.EqualFold(name, whatChanged(c))
+		return strings.EqualFold(changeKind(name), whatChanged(c))
 	})
 }
 

@@ -190,11 +190,11 @@ func (p *prober) outside(ctx context.Context, actor string, a Actor, server *org
 	}
 	if p.r.o.Now != nil && !p.asked[actor] {
 		p.asked[actor] = true
-		offset := ""
+		listen := append([]string{"exsim listen", p.r.s.File, "--as", actor}, p.r.s.moved...)
 		if p.offset > 0 {
-			offset = fmt.Sprintf(" --port-offset %d", p.offset)
+			listen = append(listen, fmt.Sprintf("--port-offset %d", p.offset))
 		}
-		p.r.o.Now(0, fmt.Sprintf("run exsim listen %s --as %s%s on a machine that has the address %s, with the same EXSIM_SECRET", p.r.s.File, actor, offset, a.Address))
+		p.r.o.Now(0, fmt.Sprintf("run %s on a machine that has the address %s, with the same EXSIM_SECRET", strings.Join(listen, " "), a.Address))
 	}
 	deadline := time.Now().Add(p.r.patience())
 	for {

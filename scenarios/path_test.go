@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/trace"
 )
 
 // pathScenario is one with nothing but paths, on addresses of its own.
@@ -58,7 +59,7 @@ func TestMayChange(t *testing.T) {
 		{"path: {open: none, extra: [{from: gw, to: ex, ports: 8443}]}\n", true, "1 open, as must be"},
 		{"path: {open: none, extra: [{from: gw, to: ex, ports: 8443, expect: closed}]}\n", false, "path-open"},
 		{"path: {media: signalled}\nfaults: [{actor: box, do: rtp-loss}]\n", false, "path-partly"}, // RTP, not RTCP
-		{"path: {}\nfaults: [{actor: box, do: silence, of: OPTIONS}]\n", false, "path ex>gw tcp/5060"},
+		{"path: {}\nfaults: [{actor: box, do: silence, of: OPTIONS}]\n", false, "ex>gw tcp/5060 is silent"},
 		{"path: {sweep: none}\nnever: [{event: path.result, where: {protocol: RTP}}]\n", true, "as must be"},
 		{"path: {}\nnever: [{event: path.result, where: {protocol: RTP}}]\n", false, "it happened"},
 	} {
@@ -81,6 +82,7 @@ func TestPathMistakes(t *testing.T) {
 		"path: {hosts: {gw: {rtp: {low: 9, high: 3}}}}":     `9 to 3 is no range`,
 		"path: {open: none}":                                `path: nothing would be proven`,
 		"path: {intact: [smtp]}":                            `no path between these actors and servers carries smtp`,
+		"path: {media: signalled, intact: [tls]}":           `no path between these actors and servers carries tls`,
 		"path: {may_change: [UserAgent]}":                   `did you mean "User-Agent"?`,
 		"steps: []":                                         "no step: nothing would be proven",
 	} {
@@ -102,4 +104,30 @@ func TestPathPlan(t *testing.T) {
 	require.Contains(t, s.PathPlanText(), "sip: dual")
 	s.Organisation.Servers[0].UMStartupMode = "TLS"
 	require.Contains(t, s.PathPlanText(), "sip: tls")
+}
+
+// What may change explains an alteration, and nothing else that is wrong with the
+// same path.
+func TestMayChangeExplainsNoLoss(t *testing.T) {
+	s := pathScenario(t, 140, "path: {may_change: [DSCP, order of headers, certificate]}\n")
+	for found, tt := range map[string]struct {
+		protocol, what string
+		passes         bool
+	}{
+		"altered":                      {"rtp", "DSCP", true},
+		"dropped in one direction":     {"rtp", "DSCP", false},
+		"partly open":                  {"rtp", "DSCP", false},
+		"not proven":                   {"rtp", "DSCP", false},
+		"intercepted":                  {"tls", "certificate", true},
+		"silent at the protocol level": {"sip", "order of headers of INVITE", false},
+	} {
+		field := func(key, value string) trace.Field { return trace.Field{Key: key, Value: value} }
+		events := []trace.Event{
+			{Seq: 1, Name: "path.result", Fields: []trace.Field{field("path", "x"), field("from", "gw"), field("to", "ex"), field("expected", "open"), field("found", found), field("level", "fail"), field("provable", "true")}},
+			{Seq: 2, Name: "path.changed", Fields: []trace.Field{field("path", "x"), field("what", tt.what), field("protocol", tt.protocol)}},
+		}
+		require.Equal(t, tt.passes, AllPassed(Judge(s, events)), found)
+	}
+	require.Equal(t, "order of headers", changeKind("order of headers of INVITE"))
+	require.Equal(t, "Via", changeKind("Via of 200 to 1 OPTIONS"))
 }

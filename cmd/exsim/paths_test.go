@@ -223,3 +223,14 @@ func TestPathsCertificates(t *testing.T) {
 	require.Error(t, err)
 	require.Contains(t, string(said), "certificate signed by unknown authority")
 }
+
+// A line slower than the sweep loses nothing: this machine waits for it.
+func TestPathsSlowLine(t *testing.T) {
+	n := voiceNetwork(t)
+	plan := planFile(t, strings.Replace(voicePlan, "rtp: {low: 20000, high: 20499}", "rtp: {low: 20000, high: 23999}", 1))
+	n.listen(n.B, plan, "mbx")
+	n.rules("")
+	n.must("tc", "-n", n.A, "qdisc", "add", "dev", "e0", "root", "tbf", "rate", "1mbit", "burst", "3000", "limit", "10000000")
+	_, rows, errs := n.probe(n.A, plan, "gw", "mbx", "--full", "--one-way")
+	require.Equal(t, "open", rows["gw>mbx udp/20000-23999"].Found, "%+v %s", rows["gw>mbx udp/20000-23999"], errs)
+}

@@ -27,6 +27,7 @@ type endFlags struct {
 	offset                  uint16
 	full                    bool
 	contact                 string
+	addresses               map[string]string // of a scenario's parties
 }
 
 // secretVariable holds the ends' shared secret.
@@ -39,6 +40,7 @@ func (x *endFlags) add(cmd *cobra.Command) {
 	f.StringVar(&x.record, "record", "", "write what this end saw to `FILE` as it happens; an end without control connection needs it")
 	f.Uint16Var(&x.offset, "port-offset", 0, "add `N` to every port, at both ends: to try a plan without privileges")
 	f.BoolVar(&x.full, "full", false, "try every port of a range, not a sample; at both ends where there is no control connection")
+	addressFlag(cmd, &x.addresses)
 	f.StringVar(&x.contact, "contact", "", "who answers for the probes, in place of the plan's contact")
 }
 
@@ -127,7 +129,7 @@ this host, and writes its record for exsim probe --merge.`,
 }
 
 func (x *endFlags) listen(cmd *cobra.Command, plan, as string, alone bool) error {
-	p, err := loadPlan(plan, nil)
+	p, err := loadPlan(plan, x.addresses)
 	if err != nil {
 		return err
 	}
@@ -224,7 +226,7 @@ var tableFormats = map[string]func(t *truth.Table, w io.Writer) error{
 }
 
 func (x *probeFlags) run(cmd *cobra.Command, plan string) error {
-	p, err := loadPlan(plan, nil)
+	p, err := loadPlan(plan, x.addresses)
 	if err != nil {
 		return err
 	}

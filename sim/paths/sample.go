@@ -40,7 +40,7 @@ func (f *Flow) Sample() PortSet {
 	if len(f.Calls) > 0 {
 		step = callStep
 	}
-	n := int(binary.BigEndian.Uint32(h[:4])) % step
+	n := int(binary.BigEndian.Uint32(h[:4]) % uint32(step))
 	parity := uint16(h[4] & 1)
 	for p := range f.Ports.All() {
 		if n--; n < 0 && p&1 == parity {

@@ -2,6 +2,7 @@ package ends
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"runtime"
 	"unsafe"
@@ -88,17 +89,35 @@ func (b *batch) add(octets []byte, to netip.AddrPort) {
 	b.n++
 }
 
-// send gives all to a socket. What it does not take is lost, as on a network.
+// send gives all to a socket, as fast as that takes them. A datagram that it
+// refuses is lost, as on a network.
 func (b *batch) send(fd int) {
 	for done := 0; done < b.n; {
 		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.heads[done])), uintptr(b.n-done), 0, 0, 0)
-		if errno != 0 {
-			n = 1
+		switch errno {
+		case 0:
+			done += int(n)
+		case unix.EINTR:
+		case unix.EAGAIN, unix.ENOBUFS:
+			if !writable(fd) {
+				done++
+			}
+		default:
+			done++
 		}
-		done += int(n)
 	}
 	runtime.KeepAlive(b)
 	b.n = 0
+}
+
+// writable waits until a socket takes more, for a while.
+func writable(fd int) bool {
+	const patience = 1000 // ms
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, patience)
+	if err == nil && n == 1 {
+		pause(nap) // ENOBUFS: the queue of the interface is full, and poll does not know it
+	}
+	return errors.Is(err, unix.EINTR) || n == 1
 }
 
 func addrPortOfRaw(a *unix.RawSockaddrInet6) netip.AddrPort {

@@ -25,9 +25,10 @@ const callers = 32
 func (e *End) inCalls(ctx context.Context, f *paths.Flow, ports paths.PortSet, slower time.Duration, c *collector) {
 	todo := make(chan []uint16)
 	var wg sync.WaitGroup
+	hope := newHope()
 	for range min(callers, ports.Len()) {
 		wg.Go(func() {
-			l := &caller{e: e, media: f, lines: map[*paths.Flow]*talk{}}
+			l := &caller{e: e, media: f, hope: hope, lines: map[*paths.Flow]*talk{}}
 			defer l.close()
 			for pair := range todo {
 				l.try(ctx, pair, c)
@@ -65,10 +66,64 @@ func pairs(ports paths.PortSet) iter.Seq[[]uint16] {
 	}
 }
 
+// hope is what calls have come to, by their path: where none comes through, not
+// every port is waited for in vain.
+type hope struct {
+	mu     sync.Mutex
+	failed map[*paths.Flow]int    // calls, -1 once one did not fail
+	lost   map[*paths.Flow]int    // ports, -1 once one was not lost
+	why    map[*paths.Flow]string // calls failed
+}
+
+func newHope() *hope {
+	return &hope{failed: map[*paths.Flow]int{}, lost: map[*paths.Flow]int{}, why: map[*paths.Flow]string{}}
+}
+
+// inVain is how many must have failed, and none not.
+const inVain = 2 * callers
+
+// shortPatience is for an answer that nobody expects any more.
+const shortPatience = 200 * time.Millisecond
+
+// called notes a call, and why it failed, "" if it did not.
+func (h *hope) called(by *paths.Flow, why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	tally(h.failed, by, why != "")
+	h.why[by] = why
+}
+
+func (h *hope) asked(by *paths.Flow, isLost bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	tally(h.lost, by, isLost)
+}
+
+func tally(counts map[*paths.Flow]int, by *paths.Flow, bad bool) {
+	switch {
+	case !bad:
+		counts[by] = -1
+	case counts[by] >= 0:
+		counts[by]++
+	}
+}
+
+// left says why no more calls are placed, "" if they are, and whether answers are
+// still expected in them.
+func (h *hope) left(by *paths.Flow) (why string, answers bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.failed[by] >= inVain {
+		return h.why[by], false
+	}
+	return "", h.lost[by] < inVain
+}
+
 // caller places one call after another, over a connection for each path of calls.
 type caller struct {
 	e     *End
 	media *paths.Flow
+	hope  *hope
 	lines map[*paths.Flow]*talk
 }
 
@@ -81,18 +136,31 @@ func (l *caller) try(ctx context.Context, ports []uint16, c *collector) {
 			c.put(p, attempt{outcome: failed, why: why})
 		}
 	}
+	vain, expected := l.hope.left(by)
+	if vain != "" {
+		fail(vain)
+		return
+	}
 	near, beside, err := l.e.mediaPair(l.media.Source)
 	if err != nil {
 		fail(unsent(err))
 		return
 	}
 	defer func() { _ = errors.Join(near.Close(), beside.Close()) }()
+	reused := l.lines[by] != nil
 	target, err := l.call(ctx, by, ports[0], portOf(near))
+	if err != nil && reused { // the other end may have ended the connection meanwhile
+		l.hangUp(by)
+		target, err = l.call(ctx, by, ports[0], portOf(near))
+	}
 	if err != nil {
 		l.hangUp(by)
-		fail(fmt.Sprintf("no call could be placed over tcp/%s: %v", by.Ports, err))
+		why := fmt.Sprintf("no call could be placed over tcp/%s: %v", by.Ports, err)
+		l.hope.called(by, why)
+		fail(why)
 		return
 	}
+	l.hope.called(by, "")
 	for i, p := range ports {
 		if i > 0 && l.e.pace.wait(ctx, 0) != nil {
 			return
@@ -101,9 +169,15 @@ func (l *caller) try(ctx context.Context, ports []uint16, c *collector) {
 		if p%2 == 1 {
 			own, to = beside, netip.AddrPortFrom(target.Addr(), target.Port()+1)
 		}
-		c.put(p, l.e.exchange(ctx, &ofOne{own, net.UDPAddrFromAddrPort(to)}, l.media, p, c.tries, c.patience))
+		tries, patience := c.tries, c.patience
+		if !expected {
+			tries, patience = 1, min(patience, shortPatience)
+		}
+		a := l.e.exchange(ctx, &ofOne{own, net.UDPAddrFromAddrPort(to)}, l.media, p, tries, patience)
+		l.hope.asked(by, a.outcome == lost)
+		c.put(p, a)
 	}
-	if l.bye(by) != nil {
+	if ctx.Err() != nil || l.bye(by) != nil {
 		l.hangUp(by)
 	}
 }
@@ -121,6 +195,8 @@ func (l *caller) call(ctx context.Context, by *paths.Flow, port, own uint16) (ne
 		d = &talk{e: l.e, t: newTap(nc, nil), f: by, port: by.Ports.First()}
 		l.lines[by] = d
 	}
+	stop := context.AfterFunc(ctx, func() { _ = d.t.Close() })
+	defer stop()
 	_ = d.t.SetDeadline(time.Now().Add(2*l.e.conf.Limits.Timeout + time.Second))
 	d.nonce, d.media = newNonce(), l.e.bound(l.media.Listen, port&^1).Port()
 	if !d.request("INVITE", 2, "", string(description(l.media.Source, own))) {

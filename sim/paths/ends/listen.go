@@ -322,7 +322,7 @@ func (in *inbox) heard(t *tap, port uint16, from netip.AddrPort) {
 		in.got.Accepted.Add(port)
 		in.arrived(port, from)
 	}
-	opensMedia := bytes.Contains(stream.Received, []byte(mediaHeader))
+	opensMedia := mediaWanted.Match(stream.Received)
 	if in.flow.Ports.Len() == 1 && !opensMedia && (ok || in.got.Stream == nil) {
 		if in.got.Stream != nil && stream.TLS == nil {
 			stream.TLS = in.got.Stream.TLS

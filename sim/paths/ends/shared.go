@@ -116,7 +116,7 @@ func (w *window) send(ctx context.Context, ports paths.PortSet) {
 			return
 		}
 		s := &w.done[p]
-		s.begun, s.codes = time.Since(w.start), w.e.mint.codes(w.f, p, w.nonce)
+		s.begun, s.codes = time.Since(w.start)+1, w.e.mint.codes(w.f, p, w.nonce)
 		w.waiting++
 		w.socket.send(s.codes.appendPacket(w.socket.room(), wordProbe, w.f, p, w.nonce, w.e.contact), w.e.bound(w.f.Target, p))
 		if n++; slow || n%lookEvery == 0 {
@@ -165,8 +165,8 @@ func (w *window) look() int {
 	return w.socket.drain(func(b []byte, from netip.AddrPort) {
 		port := from.Port() - w.e.conf.Offset
 		s := &w.done[port]
-		if s.heard {
-			return
+		if s.heard || s.begun == 0 || from.Addr() != w.f.Target {
+			return // nobody was asked there
 		}
 		s.heard, s.outcome = true, heard(w.f, port, w.nonce, s.codes, b)
 		w.answered++

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -57,12 +58,19 @@ func description(addr netip.Addr, port uint16) []byte {
 // mediaPort is named in session descriptions of probes; no media follows.
 const mediaPort = 40000
 
-// markHeader carries the answer's token, mediaHeader the port that an answer is to
-// name.
-const (
-	markHeader  = "X-Exsim-Probe"
-	mediaHeader = "X-Exsim-Media"
-)
+// markHeader carries the answer's token.
+const markHeader = "X-Exsim-Probe"
+
+// wantMedia is what a Call-ID says behind its token where the answer is to name a
+// port of media: a header of its own could be taken away.
+func wantMedia(port uint16) string {
+	if port == 0 {
+		return ""
+	}
+	return fmt.Sprintf("-media-%d", port)
+}
+
+var mediaWanted = regexp.MustCompile(`-[0-9a-f]{16}-media-([0-9]{1,5})`)
 
 // sip answers OPTIONS and INVITE of the other end, and refuses all others.
 func (in *inbox) sip() {
@@ -83,15 +91,15 @@ func (in *inbox) sip() {
 			return
 		}
 		r.Contact = fmt.Sprintf("<sip:%s;transport=%s>", in.e.bound(f.Listen, port), strings.ToLower(transportName))
-		r.Body = description(f.Listen, wantedMedia(tx.Header(mediaHeader)))
+		r.Body = description(f.Listen, wantedMedia(tx.CallID()))
 		tx.Accept(r, nobody{})
 	})}))
 }
 
 // wantedMedia is the port that a caller wants to be named.
-func wantedMedia(header []string) uint16 {
-	if len(header) == 1 {
-		if n, err := strconv.ParseUint(header[0], 10, 16); err == nil && n > 0 {
+func wantedMedia(callID string) uint16 {
+	if m := mediaWanted.FindStringSubmatch(callID); m != nil {
+		if n, err := strconv.ParseUint(m[1], 10, 16); err == nil && n > 0 {
 			return uint16(n)
 		}
 	}

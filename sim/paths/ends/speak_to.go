@@ -210,12 +210,9 @@ func (d *talk) request(method string, seq int, to, body string) bool {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s sip:probe@%s;transport=%s SIP/2.0\r\n", method, at, strings.ToLower(transport))
 	fmt.Fprintf(&b, "Via: SIP/2.0/%s %s;branch=z9hG4bK-%s-%d\r\nMax-Forwards: 70\r\n", transport, from, d.nonce[:12], seq)
-	fmt.Fprintf(&b, "From: <sip:exsim@%s>;tag=%s\r\nTo: %s\r\nCall-ID: %s@%s\r\nCSeq: %d %s\r\n", from, d.nonce[:8], to, d.token(), d.f.Source, seq, method)
+	fmt.Fprintf(&b, "From: <sip:exsim@%s>;tag=%s\r\nTo: %s\r\nCall-ID: %s%s@%s\r\nCSeq: %d %s\r\n", from, d.nonce[:8], to, d.token(), wantMedia(d.media), d.f.Source, seq, method)
 	if method == "INVITE" {
 		fmt.Fprintf(&b, "Diversion: <sip:1001@%s>;reason=no-answer\r\nSupported: replaces, 100rel\r\nAllow: INVITE, ACK, CANCEL, BYE, OPTIONS\r\n", from)
-		if d.media != 0 {
-			fmt.Fprintf(&b, "%s: %d\r\n", mediaHeader, d.media)
-		}
 	}
 	if method == "INVITE" || method == "OPTIONS" {
 		fmt.Fprintf(&b, "Contact: <sip:exsim@%s;transport=%s>\r\nUser-Agent: exsim path probe; %s\r\n%s: %s\r\n", from, strings.ToLower(transport), d.e.contact, markHeader, d.token())

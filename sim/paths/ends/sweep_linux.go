@@ -141,8 +141,8 @@ func (s *sweepSocket) await() {
 
 // Close ends the receiving; release gives the range back.
 func (s *sweepSocket) Close() error {
-	s.closed.Store(true)
 	_, err := unix.Write(s.wake[1], []byte{0})
+	s.closed.Store(true) // from here on the pipe may be gone
 	return err
 }
 

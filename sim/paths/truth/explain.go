@@ -251,6 +251,9 @@ func (r *Result) unknown(x *facts) {
 		why := reasons(x.sent.Failed)[0]
 		r.Cause = fmt.Sprintf("%s could not send: %s", r.Flow.From.Name, why)
 		r.Next = "see that " + r.Flow.Source.String() + " is an address of the machine that probes"
+		if len(r.Flow.Calls) > 0 {
+			r.Next = "see what is told of the calls' own path, tcp/" + r.Flow.CallPorts().String()
+		}
 	case rest.Len() > 0:
 		r.Cause = "the run was cut short: not tried were " + ports(rest)
 		r.Next = "go on with --resume"
