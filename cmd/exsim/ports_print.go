@@ -65,6 +65,11 @@ func (q *portQuery) printFlows(cmd *cobra.Command, p *paths.Plan) error {
 	if kinds := paths.FlowKinds(); q.kind != "" && !slices.Contains(kinds, paths.FlowKind(q.kind)) {
 		return input(fmt.Errorf("--kind %q is not known in a plan; known are %v", q.kind, kinds))
 	}
+	for _, name := range []string{q.from, q.to} {
+		if name != "" && !slices.ContainsFunc(p.Hosts, func(h paths.Host) bool { return h.Name == name || h.Has(name) }) {
+			return noHost(p, name)
+		}
+	}
 	flows, warnings := p.Flows()
 	a, b, _ := strings.Cut(q.zones, ":")
 	var rows [][]string
