@@ -156,6 +156,8 @@ func boxes(t *testing.T) []box {
 		{name: "haproxy", rules: redirect(5060), run: haproxy(5060, "", ""), key: "peer>ex tcp/5060", found: "open", level: "pass"},
 		{name: "haproxy with a PROXY line", rules: redirect(5060), run: haproxy(5060, "", " send-proxy"), key: "peer>ex tcp/5060", found: "altered", level: "fail", what: []string{"PROXY line"}},
 		{name: "haproxy that ends TLS", rules: redirect(5061), run: haproxy(5061, " ssl crt "+proxyPEM, " ssl verify none"), key: "peer>ex tcp/5061", found: "intercepted", level: "fail", what: []string{"certificate"}},
+		{name: "haproxy that speaks older TLS to one side", rules: redirect(5063), run: haproxy(5063, " ssl crt "+proxyPEM+" ssl-max-ver TLSv1.2", " ssl verify none"), key: "peer>ex tcp/5063", found: "intercepted", level: "warn", what: []string{"certificate", "TLS version", "cipher suite"}},
+		{name: "haproxy that takes part in ALPN", rules: redirect(443), run: haproxy(443, " ssl crt "+proxyPEM+" alpn http/1.1", " ssl verify none"), key: "peer>ex tcp/443", found: "intercepted", level: "fail", what: []string{"certificate", "ALPN"}},
 		{name: "nginx stream", rules: redirect(25), run: nginx(25, ""), key: "peer>ex tcp/25", found: "open", level: "pass"},
 		{name: "nginx stream with a PROXY line", rules: redirect(25), run: nginx(25, "proxy_protocol on;"), key: "peer>ex tcp/25", found: "altered", level: "fail", what: []string{"PROXY line"}},
 		{name: "mitmproxy", rules: redirect(5061), run: func(*network) ([]string, string) {

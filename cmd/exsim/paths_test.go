@@ -1,9 +1,12 @@
 package main
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -222,6 +225,59 @@ func TestPathsCertificates(t *testing.T) {
 	said, err := n.in(t.Context(), n.A, "probe", plan, "--from", "gw", "--to", "mbx", "--pki", other).CombinedOutput()
 	require.Error(t, err)
 	require.Contains(t, string(said), "certificate signed by unknown authority")
+}
+
+// Ports that real services hold are judged by what these say: Kamailio is a SIP
+// service, and a web server in its place is not.
+func TestPathsRealServices(t *testing.T) {
+	kamailio, haproxy := needPeer(t, "kamailio"), needPeer(t, "haproxy")
+	n := voiceNetwork(t)
+	plan := planFile(t, voicePlan)
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		require.NoError(t, os.WriteFile(dir+"/"+name, []byte(text), 0o600))
+		return dir + "/" + name
+	}
+	modules, err := filepath.Glob("/usr/lib/*/kamailio/modules")
+	require.NoError(t, err)
+	require.NotEmpty(t, modules)
+	sipConf := write("kamailio.cfg", "#!KAMAILIO\nlog_stderror=yes\nchildren=1\ntcp_children=1\nlisten=tcp:10.77.2.2:5060\nmpath=\""+modules[0]+"/\"\nloadmodule \"sl.so\"\nrequest_route { sl_send_reply(\"200\", \"OK\"); }\n")
+	webConf := write("haproxy.cfg", "defaults\n mode http\n timeout connect 2s\n timeout client 5s\n timeout server 5s\nfrontend f\n bind 10.77.2.2:5062\n http-request return status 200\n")
+	for port, args := range map[string][]string{
+		"5060": {kamailio, "-DD", "-E", "-m", "64", "-M", "8", "-Y", dir, "-P", dir + "/pid", "-f", sipConf}, "5062": {haproxy, "-db", "-f", webConf},
+	} {
+		c := exec.CommandContext(t.Context(), "ip", append([]string{"netns", "exec", n.B}, args...)...)
+		c.Cancel = func() error { return c.Process.Signal(interrupt) }
+		c.WaitDelay = 5 * time.Second
+		require.NoError(t, c.Start())
+		t.Cleanup(func() { _ = c.Wait() })
+		require.Eventually(t, func() bool {
+			out, _ := exec.Command("ip", "netns", "exec", n.B, "ss", "-Htln").Output()
+			return strings.Contains(string(out), "10.77.2.2:"+port)
+		}, waitLong, tick)
+	}
+	n.listen(n.B, plan, "mbx")
+	n.rules("")
+	_, rows, errs := n.probe(n.A, plan, "gw", "mbx", "--one-way")
+	require.Equal(t, "real service", rows["gw>mbx tcp/5060"].Found, "%+v %s", rows["gw>mbx tcp/5060"], errs)
+	require.Equal(t, "wrong service", rows["gw>mbx tcp/5062"].Found, "%+v", rows["gw>mbx tcp/5062"])
+	require.Equal(t, "open", rows["gw>mbx tcp/5061"].Found)
+	n.rules(forward("accept", "tcp dport 5060 drop"))
+	_, rows, _ = n.probe(n.A, plan, "gw", "mbx", "--one-way")
+	require.Equal(t, "dropped", rows["gw>mbx tcp/5060"].Found, "%+v", rows["gw>mbx tcp/5060"])
+}
+
+// Translation that gives a sender one address and then another is called unstable.
+func TestPathsUnstableNAT(t *testing.T) {
+	n := voiceNetwork(t)
+	plan := planFile(t, voicePlan)
+	n.listen(n.B, plan, "mbx")
+	n.must("ip", "-n", n.R, "addr", "add", "10.77.2.7/24", "dev", "r2")
+	n.rules("table ip n {\n chain post {\n  type nat hook postrouting priority 100\n  oifname r2 udp dport 20000-20499 snat to numgen inc mod 2 map { 0 : 10.77.2.1, 1 : 10.77.2.7 }\n }\n}\n")
+	_, rows, errs := n.probe(n.A, plan, "gw", "mbx", "--one-way")
+	r := rows["gw>mbx udp/20000-20499"]
+	require.Equal(t, "open", r.Found, "%+v %s", r, errs)
+	require.Regexp(t, "10.77.1.2 is seen as 10.77.2.[17], 10.77.2.[17], which is not stable", strings.Join(r.Evidence, "\n"))
 }
 
 // A line slower than the sweep loses nothing: this machine waits for it.
