@@ -220,9 +220,29 @@ func (r *run) steps(ctx context.Context) {
 			ok = r.parallel(ctx, i, last)
 		}
 		if !ok {
+			r.settle(ctx)
 			return
 		}
 		i = last
+	}
+}
+
+// A run that failed ends once nothing has happened for quietFor, at the latest
+// settleWithin later.
+const (
+	quietFor     = 100 * time.Millisecond
+	settleWithin = time.Second
+)
+
+// settle lets what is under way be noticed by the other side, too: a failure is
+// explained by what both saw.
+func (r *run) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	quiet := time.AfterFunc(quietFor, cancel)
+	defer quiet.Stop()
+	for range r.log.Follow(ctx) {
+		quiet.Reset(quietFor)
 	}
 }
 

@@ -36,8 +36,17 @@ func TestPinholes(t *testing.T) {
 	n.listen(n.B, plan, "mbx")
 	const media, back = "gw>mbx udp/20000-20499", "mbx>gw udp/30000-30019"
 
+	code, own, errs := runExsim(t, "ports", "--plan", plan, "--format", "nft")
+	require.Zero(t, code, errs)
+	n.rules(strings.Replace(own, "ct state invalid drop", "ct state invalid drop\n\t\ttcp dport 7800 accept", 1))
+	code, rows, errs := n.probe(n.A, plan, "gw", "mbx")
+	for key, r := range rows {
+		require.Equal(t, "pass", r.Level, "our own rules: %s: %+v", key, r)
+	}
+	require.Zero(t, code, errs)
+
 	n.rules(inspecting("5065, 5067"))
-	_, rows, errs := n.probe(n.A, plan, "gw", "mbx")
+	_, rows, errs = n.probe(n.A, plan, "gw", "mbx")
 	require.Equal(t, "open", rows[media].Found, "%+v %s", rows[media], errs)
 	require.Contains(t, strings.Join(rows[media].Evidence, " "), "inside a call over tcp/5065,5067")
 	require.Equal(t, "dropped", rows[back].Found, "calls to the gateway are not read: %+v", rows[back])
@@ -54,7 +63,7 @@ func TestPinholes(t *testing.T) {
 	require.Contains(t, rows[media].Next, "read SIP on tcp/5067", "of the second worker process")
 
 	n.rules(inspecting("5060"))
-	code, rows, _ := n.probe(n.A, plan, "gw", "mbx")
+	code, rows, _ = n.probe(n.A, plan, "gw", "mbx")
 	require.Equal(t, exitFailed, code)
 	require.Equal(t, "dropped", rows[media].Found, "%+v", rows[media])
 	require.Contains(t, rows[media].Next, "read SIP on tcp/5065,5067")

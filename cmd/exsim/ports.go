@@ -158,7 +158,7 @@ func (q *portQuery) ofPlan(cmd *cobra.Command) error {
 	out := cmd.OutOrStdout()
 	switch list, notes := rules.Of(p), rules.Notes(p); q.format {
 	case "nft":
-		return rules.Nftables(out, title, notes, list)
+		return rules.Nftables(out, title, notes, list, rules.Inspected(p))
 	case "windows":
 		return rules.Windows(out, title, notes, p.FirewallRules(), list)
 	case "asa":

@@ -50,7 +50,7 @@ func (q *portQuery) printEntries(cmd *cobra.Command, c *profile.Catalogue, list 
 	case "json":
 		return printJSON(cmd, map[string]any{"version": q.version, "paths": jsonEntries(list)})
 	case "nft":
-		return rules.Nftables(out, title, nil, rules.OfEntries(c, q.version, list))
+		return rules.Nftables(out, title, nil, rules.OfEntries(c, q.version, list), nil)
 	case "windows":
 		return rules.Windows(out, title, nil, c.FirewallRules(q.version), rules.OfEntries(c, q.version, list))
 	case "asa":

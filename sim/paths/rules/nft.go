@@ -7,8 +7,9 @@ import (
 )
 
 // Nftables writes a table for nft -f: what is not in the rules is dropped, and
-// the chain takes the place of whatever table exsim wrote before.
-func Nftables(w io.Writer, title string, notes []string, list []Rule) error {
+// the chain takes the place of whatever table exsim wrote before. Of inspected
+// calls the kernel reads the SIP, and opens what it names.
+func Nftables(w io.Writer, title string, notes []string, list, inspected []Rule) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n# Load with: nft -f FILE. Flows that are open already stay open.\n", title)
 	b.WriteString("# CAUTION: policy drop stops everything else that is routed here; to try it, say policy accept and add: log\n")
@@ -40,27 +41,40 @@ func Nftables(w io.Writer, title string, notes []string, list []Rule) error {
 table inet exsim
 delete table inet exsim
 table inet exsim {
-	chain forward {
+`)
+	line := func(r Rule, ipv6 bool, does string) {
+		family := "ip"
+		if ipv6 {
+			family = "ip6"
+		}
+		fmt.Fprintf(&b, "\t\t%s saddr $%s %s daddr $%s %s dport { %s } %s comment %q\n",
+			family, word(r.From, ipv6), family, word(r.To, ipv6), r.Transport, strings.ReplaceAll(r.Ports.String(), ",", ", "), does, r.comment())
+	}
+	if len(inspected) > 0 {
+		b.WriteString("\tct helper sip-tcp {\n\t\ttype \"sip\" protocol tcp;\n\t}\n\tchain inspect {\n\t\ttype filter hook prerouting priority filter; policy accept;\n")
+		both(inspected, func(r Rule, ipv6 bool) { line(r, ipv6, `ct helper set "sip-tcp"`) })
+		b.WriteString("\t}\n")
+	}
+	b.WriteString(`	chain forward {
 		type filter hook forward priority filter; policy drop;
 		ct state established,related accept
 		ct state invalid drop
 `)
-	for _, r := range list {
-		for _, ipv6 := range []bool{false, true} {
-			if !r.has(ipv6) {
-				continue
-			}
-			family := "ip"
-			if ipv6 {
-				family = "ip6"
-			}
-			fmt.Fprintf(&b, "\t\t%s saddr $%s %s daddr $%s %s dport { %s } ct state new accept comment %q\n",
-				family, word(r.From, ipv6), family, word(r.To, ipv6), r.Transport, strings.ReplaceAll(r.Ports.String(), ",", ", "), r.comment())
-		}
-	}
+	both(list, func(r Rule, ipv6 bool) { line(r, ipv6, "ct state new accept") })
 	b.WriteString("\t}\n}\n")
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// both calls line for each rule and family that both sides have.
+func both(list []Rule, line func(r Rule, ipv6 bool)) {
+	for _, r := range list {
+		for _, ipv6 := range []bool{false, true} {
+			if r.has(ipv6) {
+				line(r, ipv6)
+			}
+		}
+	}
 }
 
 // comment is what a rule is for, as long as nft takes it.

@@ -66,6 +66,26 @@ func Of(p *paths.Plan) []Rule {
 	return list
 }
 
+// Inspected are the calls whose SIP a filter must read to open their media.
+func Inspected(p *paths.Plan) []Rule {
+	var list []Rule
+	flows, _ := p.Flows()
+	for _, f := range flows {
+		if len(f.Calls) == 0 || f.From.Zone == f.To.Zone {
+			continue
+		}
+		i := slices.IndexFunc(list, func(r Rule) bool { return r.From.Name == f.From.Name && r.To.Name == f.To.Name })
+		if i < 0 {
+			list = append(list, Rule{From: party(p, f.From), To: party(p, f.To), Transport: "tcp", Kind: paths.Documented, Says: "SIP is read"})
+			i = len(list) - 1
+		}
+		list[i].From.add(f.Source)
+		list[i].To.add(f.Target)
+		list[i].Ports.AddSet(f.CallPorts())
+	}
+	return list
+}
+
 // OfEntries turns entries of the catalogue into rules between roles, whose
 // addresses are to be filled in.
 func OfEntries(c *profile.Catalogue, version string, list []*profile.DataPath) []Rule {
@@ -113,11 +133,8 @@ func Notes(p *paths.Plan) []string {
 			list = append(list, fmt.Sprintf("NOT WRITTEN: %s > %s, %s: %s", f.From.Name, f.To.Name, f.Rests[0].Path.Name, f.Unproven))
 		}
 	}
-	for _, f := range flows {
-		if ports := f.CallPorts(); ports.Len() > 0 {
-			list = append(list, fmt.Sprintf("NOT WRITTEN: %s > %s, media udp/%s: the filter must read SIP of these calls and open what it names (nft: a ct helper \"sip\" for tcp; ASA: inspect sip): %s > %s tcp/%s",
-				f.From.Name, f.To.Name, f.Ports, f.From.Name, f.To.Name, ports))
-		}
+	for _, r := range Inspected(p) {
+		list = append(list, fmt.Sprintf("media: signalled: the filter must read SIP of %s > %s tcp/%s (an ASA: inspect sip on these ports), and open the media that it names", r.From.Name, r.To.Name, r.Ports))
 	}
 	for _, h := range p.Hosts {
 		for _, t := range h.ReachedAt {

@@ -39,7 +39,7 @@ func written(t *testing.T, write func(b *bytes.Buffer) error) string {
 
 func TestWritten(t *testing.T) {
 	p := load(t)
-	nft := written(t, func(b *bytes.Buffer) error { return Nftables(b, "title", nil, Of(p)) })
+	nft := written(t, func(b *bytes.Buffer) error { return Nftables(b, "title", nil, Of(p), nil) })
 	require.Contains(t, nft, "define v4_gw_1 = { 10.77.1.2 }\ndefine v6_gw_1 = { fd77:1::2 }\n")
 	require.Contains(t, nft, `ip6 saddr $v6_gw_1 ip6 daddr $v6_cas tcp dport { 5060-5061 } ct state new accept comment "gw-1 > cas: SIP"`)
 	require.Contains(t, nft, `udp dport { 20000-20999 }`)
@@ -59,7 +59,7 @@ func TestWritten(t *testing.T) {
 func TestOfEntries(t *testing.T) {
 	c, err := profile.DataPaths()
 	require.NoError(t, err)
-	nft := written(t, func(b *bytes.Buffer) error { return Nftables(b, "title", nil, OfEntries(c, "2007", c.Of("2007"))) })
+	nft := written(t, func(b *bytes.Buffer) error { return Nftables(b, "title", nil, OfEntries(c, "2007", c.Of("2007")), nil) })
 	require.Contains(t, nft, "define v4_hub_transport = { 192.0.2.1 } # put the addresses here\n")
 	require.Contains(t, nft, "ip saddr $v4_hub_transport ip daddr $v4_edge_transport tcp dport { 25, 50389, 50636 }")
 	windows := written(t, func(b *bytes.Buffer) error { return Windows(b, "title", nil, nil, OfEntries(c, "2007", c.Of("2007"))) })
