@@ -28,7 +28,7 @@ fuzz:
 			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$pkg; \
 		done; done
 
-# Beside SIPp on the same machine; prints ratios.
+# Beside SIPp and nmap on the same machine; prints ratios.
 bench:
 	$(GO) run ./cmd/bench
 

@@ -148,7 +148,7 @@ func (e pathEvent) AppendTo(f *trace.Fields) {
 	f.Text("side", e.Side)
 	f.Text("cause", e.Cause)
 	f.Text("next", strings.Trim(e.Next+"; "+e.Rule, "; "))
-	f.Text("evidence", strings.Join(e.Evidence, "; "))
+	f.Text("evidence", strings.Join(slices.Concat(e.How, e.Evidence), "; "))
 }
 
 // changedEvent is something that the network changed.

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -63,55 +62,31 @@ func ask(target string) error {
 	}
 	_ = pc.SetReadBuffer(4 << 20)
 	const window, tries, patience = 512, 3, 300 * time.Millisecond
-	var mu sync.Mutex
-	answered := map[uint16]bool{}
-	room := make(chan struct{}, window)
-	go func() {
-		b := make([]byte, 2048)
-		for {
-			_, from, err := pc.ReadFromUDPAddrPort(b)
-			if err != nil {
-				return
-			}
-			mu.Lock()
+	answered, open, b := map[uint16]bool{}, 0, make([]byte, 2048)
+	hear := func() bool {
+		_ = pc.SetReadDeadline(time.Now().Add(patience))
+		_, from, err := pc.ReadFromUDPAddrPort(b)
+		if err == nil {
 			answered[from.Port()] = true
-			mu.Unlock()
-			select {
-			case <-room:
-			default:
-			}
+			open--
 		}
-	}()
-	known := func(p int) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return answered[uint16(p)]
+		return err == nil
 	}
 	for range tries {
 		for p := 1024; p <= 65535; p++ {
-			if known(p) {
+			if answered[uint16(p)] {
 				continue
 			}
-			select {
-			case room <- struct{}{}:
-			case <-time.After(patience): // what has not come by now is lost
-				for len(room) > 0 {
-					<-room
-				}
+			if open >= window && !hear() {
+				open = 0 // what has not come by now is lost
 			}
 			_, _ = pc.WriteToUDPAddrPort([]byte("hello"), netip.AddrPortFrom(addr, uint16(p)))
+			open++
 		}
-		for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(time.Millisecond) {
-			mu.Lock()
-			all := len(answered) == 65535-1023
-			mu.Unlock()
-			if all {
-				break
-			}
+		for open > 0 && hear() {
 		}
+		open = 0
 	}
-	mu.Lock()
-	defer mu.Unlock()
 	fmt.Println(len(answered))
 	return nil
 }

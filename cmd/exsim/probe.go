@@ -70,13 +70,26 @@ func (x *endFlags) end(cmd *cobra.Command, p *paths.Plan, host string, limits en
 	case secret != "":
 		conf.Secret = []byte(secret)
 	default:
-		return nil, input(fmt.Errorf("the two ends share no secret: set %s to the same text at both ends (such as: openssl rand -hex 16), or use --secret FILE or --pki FOLDER", secretVariable))
+		return nil, input(fmt.Errorf("%w, or use --secret FILE or --pki FOLDER", errNoSecret))
 	}
 	e, err := ends.New(conf)
 	if err != nil {
 		return nil, input(err)
 	}
 	return e, nil
+}
+
+var errNoSecret = errors.New("the two ends share no secret: set " + secretVariable + " to the same text at both ends (such as: openssl rand -hex 16)")
+
+// checkSecret refuses what the ends would refuse, before anything runs.
+func checkSecret(secret []byte) error {
+	switch {
+	case len(secret) == 0:
+		return input(errNoSecret)
+	case len(secret) < ends.MinSecret:
+		return input(fmt.Errorf("%s has %d characters; %d at least", secretVariable, len(secret), ends.MinSecret))
+	}
+	return nil
 }
 
 func noHost(p *paths.Plan, name string) error {

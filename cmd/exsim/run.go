@@ -175,6 +175,13 @@ func prepare(args []string, o runOptions) ([]*scenarios.Scenario, error) {
 	if err := setAddresses(list, o.addresses); err != nil {
 		return nil, err
 	}
+	for _, s := range list {
+		if s.ForPaths() && s.Guided() {
+			if err := checkSecret([]byte(os.Getenv(secretVariable))); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if o.save != "" {
 		if err := os.MkdirAll(o.save, 0o755); err != nil {
 			return nil, input(err)

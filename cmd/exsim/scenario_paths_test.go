@@ -94,3 +94,17 @@ func TestRunProvesPaths(t *testing.T) {
 	require.Equal(t, exitFailed, c.ProcessState.ExitCode())
 	require.Contains(t, string(nobody), "no control connection to gw")
 }
+
+// What exsim listen would need at the other end is asked for before anything
+// runs.
+func TestRunPathsNeedsSecret(t *testing.T) {
+	file := t.TempDir() + "/window.yaml"
+	require.NoError(t, os.WriteFile(file, []byte(networkScenario), 0o600))
+	for secret, want := range map[string]string{"": "set EXSIM_SECRET to the same text at both ends", "short": "EXSIM_SECRET has 5 characters; 16 at least"} {
+		t.Setenv(secretVariable, secret)
+		code, out, errs := runExsim(t, "run", file)
+		require.Equal(t, exitInput, code, errs)
+		require.Contains(t, errs, want)
+		require.Empty(t, out)
+	}
+}

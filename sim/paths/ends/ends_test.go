@@ -81,19 +81,27 @@ func listen(t *testing.T, e *End) {
 	})
 }
 
-// Everything arrives where nothing filters: tokens, calls, mail, both ways.
-func TestBetween(t *testing.T) {
-	near, far, p := twoEnds(t, 123, nil)
-	listen(t, far)
-	require.NoError(t, near.Between(t.Context(), p.Host("ex"), false, nil))
-	sent, got := map[string]*record.Sent{}, map[string]*record.Got{}
-	for _, l := range near.conf.Log.Lines() {
+// recorded is what an end knows of each flow.
+func recorded(e *End) (sent map[string]*record.Sent, got map[string]*record.Got) {
+	sent, got = map[string]*record.Sent{}, map[string]*record.Got{}
+	for _, l := range e.conf.Log.Lines() {
 		if l.Sent != nil {
 			sent[l.Sent.Flow] = l.Sent
 		}
 		if l.Got != nil {
 			got[l.Got.Flow] = l.Got
 		}
+	}
+	return sent, got
+}
+
+// Everything arrives where nothing filters: tokens, calls, mail, both ways.
+func TestBetween(t *testing.T) {
+	near, far, p := twoEnds(t, 123, nil)
+	listen(t, far)
+	require.NoError(t, near.Between(t.Context(), p.Host("ex"), false, nil))
+	sent, got := recorded(near)
+	for _, l := range near.conf.Log.Lines() {
 		if l.Head != nil { // one machine has one clock
 			require.LessOrEqual(t, l.Head.Clock.Offset.Abs(), l.Head.Clock.Within+time.Microsecond)
 		}

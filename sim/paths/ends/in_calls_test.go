@@ -19,15 +19,7 @@ func TestInCalls(t *testing.T) {
 	near, far, p := planEnds(t, 136, "media: signalled\n", nil)
 	listen(t, far)
 	require.NoError(t, near.Between(t.Context(), p.Host("ex"), false, nil))
-	sent, got := map[string]*record.Sent{}, map[string]*record.Got{}
-	for _, l := range near.conf.Log.Lines() {
-		if l.Sent != nil {
-			sent[l.Sent.Flow] = l.Sent
-		}
-		if l.Got != nil {
-			got[l.Got.Flow] = l.Got
-		}
-	}
+	sent, got := recorded(near)
 	n := 0
 	for _, f := range append(Flows(p, "gw", "ex"), Flows(p, "ex", "gw")...) {
 		if len(f.Calls) == 0 {

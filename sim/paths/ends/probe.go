@@ -131,24 +131,10 @@ func (c *collector) put(port uint16, a attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.sent
-	switch a.outcome {
-	case answered:
-		s.Answered.Add(port)
-	case served:
-		s.Served.Add(port)
-	case refused:
-		s.Refused.Add(port)
-	case barred:
-		s.Barred.Add(port)
-	case reset:
-		s.Reset.Add(port)
-	case cut:
-		s.Cut.Add(port)
-	case silent:
-		s.Silent.Add(port)
-	case mangled:
-		s.Mangled.Add(port)
-	case failed:
+	switch set := setOf(s, a.outcome); {
+	case set != nil:
+		set.Add(port)
+	case a.outcome == failed:
 		if s.Failed == nil {
 			s.Failed = map[string]paths.PortSet{}
 		}
@@ -162,6 +148,14 @@ func (c *collector) put(port uint16, a attempt) {
 	if a.stream != nil {
 		s.Stream = a.stream
 	}
+}
+
+// setOf is where a record has the ports of an outcome, nil for those that it tells
+// otherwise.
+func setOf(s *record.Sent, o outcome) *paths.PortSet {
+	return [...]*paths.PortSet{
+		answered: &s.Answered, served: &s.Served, refused: &s.Refused, barred: &s.Barred, reset: &s.Reset, cut: &s.Cut, silent: &s.Silent, mangled: &s.Mangled, failed: nil,
+	}[o]
 }
 
 // lost are the ports that nothing came back from.

@@ -280,13 +280,13 @@ func ports(s paths.PortSet) string {
 	return "ports " + s.String()
 }
 
-// evidence tells what both ends saw.
+// evidence tells how it was tried, and what both ends saw.
 func (r *Result) evidence(x *facts) {
 	s := x.sent
 	if len(r.Flow.Calls) > 0 {
-		r.Evidence = append(r.Evidence, fmt.Sprintf("each port was tried inside a call over tcp/%s that named it; %d of %d ports", r.Flow.CallPorts(), s.Tried.Len(), r.Flow.Ports.Len()))
+		r.How = append(r.How, fmt.Sprintf("each port was tried inside a call over tcp/%s that named it; %d of %d ports", r.Flow.CallPorts(), s.Tried.Len(), r.Flow.Ports.Len()))
 	} else if n := s.Tried.Len(); r.Flow.IsSampled() && n < r.Flow.Ports.Len() && r.Flow.Sample().Minus(s.Tried).Len() == 0 {
-		r.Evidence = append(r.Evidence, fmt.Sprintf("a sample of %d of %d ports: it proves these, and that no rule that opens or closes more than 64 in a row stands otherwise", n, r.Flow.Ports.Len()))
+		r.How = append(r.How, fmt.Sprintf("a sample of %d of %d ports: it proves these, and that no rule that opens or closes more than 64 in a row stands otherwise", n, r.Flow.Ports.Len()))
 	}
 	if x.got != nil {
 		r.translated(x)
@@ -296,7 +296,7 @@ func (r *Result) evidence(x *facts) {
 	}
 	if x.bound != nil {
 		if x.bound.Sockets != "" {
-			r.Evidence = append(r.Evidence, r.Flow.To.Name+" listened by "+x.bound.Sockets)
+			r.How = append(r.How, r.Flow.To.Name+" listened by "+x.bound.Sockets)
 		}
 		for _, why := range reasons(x.bound.Failed) {
 			r.Evidence = append(r.Evidence, fmt.Sprintf("%s could not listen on %s: %s", r.Flow.To.Name, x.bound.Failed[why], why))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,24 +14,25 @@ import (
 
 // row is a result as JSON and CSV hold it.
 type row struct {
-	From     string   `json:"from"`
-	To       string   `json:"to"`
-	Source   string   `json:"source"`
-	Target   string   `json:"target"`
-	Port     string   `json:"port"`
-	Protocol string   `json:"protocol,omitempty"`
-	Kind     string   `json:"kind"`
-	Expected string   `json:"expected"`
-	Found    string   `json:"found"`
-	Level    string   `json:"level"`
-	Side     string   `json:"side,omitempty"`
-	Cause    string   `json:"cause,omitempty"`
-	Next     string   `json:"next,omitempty"`
-	Rule     string   `json:"rule,omitempty"`
-	RestsOn  string   `json:"rests-on,omitempty"`
-	Evidence []string `json:"evidence,omitempty"`
-	Parts    []part   `json:"parts,omitempty"`
-	Changes  []change `json:"changes,omitempty"`
+	From       string   `json:"from"`
+	To         string   `json:"to"`
+	Source     string   `json:"source"`
+	Target     string   `json:"target"`
+	Port       string   `json:"port"`
+	Protocol   string   `json:"protocol,omitempty"`
+	Kind       string   `json:"kind"`
+	Expected   string   `json:"expected"`
+	Found      string   `json:"found"`
+	Difference string   `json:"difference,omitempty"`
+	Level      string   `json:"level"`
+	Side       string   `json:"side,omitempty"`
+	Cause      string   `json:"cause,omitempty"`
+	Next       string   `json:"next,omitempty"`
+	Rule       string   `json:"rule,omitempty"`
+	RestsOn    string   `json:"rests-on,omitempty"`
+	Evidence   []string `json:"evidence,omitempty"`
+	Parts      []part   `json:"parts,omitempty"`
+	Changes    []change `json:"changes,omitempty"`
 }
 
 type part struct {
@@ -52,7 +54,7 @@ func (r *Result) row() row {
 	f := r.Flow
 	x := row{From: f.From.Name, To: f.To.Name, Source: f.Source.String(), Target: f.Target.String(), Port: portText(f), Protocol: f.Protocol,
 		Kind: string(f.Kind), Expected: string(f.Expect), Found: string(r.Verdict), Level: string(r.Level), Side: r.Side, Cause: r.Cause, Next: r.Next, Rule: r.Rule,
-		RestsOn: f.Sources(), Evidence: r.Evidence}
+		RestsOn: f.Sources(), Difference: r.difference(), Evidence: slices.Concat(r.How, r.Evidence)}
 	if len(r.Parts) > 1 {
 		for _, p := range r.Parts {
 			x.Parts = append(x.Parts, part{string(p.Verdict), p.Ports.String()})
@@ -92,10 +94,10 @@ func (t *Table) JSON(w io.Writer) error {
 // CSV prints a line for each flow.
 func (t *Table) CSV(w io.Writer) error {
 	c := csv.NewWriter(w)
-	all := [][]string{{"level", "from", "to", "source", "target", "port", "protocol", "kind", "expected", "found", "side", "cause", "next", "rule", "rests on"}}
+	all := [][]string{{"level", "from", "to", "source", "target", "port", "protocol", "kind", "expected", "found", "difference", "side", "cause", "next", "rule", "rests on"}}
 	for i := range t.Results {
 		r := t.Results[i].row()
-		all = append(all, []string{r.Level, r.From, r.To, r.Source, r.Target, r.Port, r.Protocol, r.Kind, r.Expected, r.Found, r.Side, r.Cause, r.Next, r.Rule, r.RestsOn})
+		all = append(all, []string{r.Level, r.From, r.To, r.Source, r.Target, r.Port, r.Protocol, r.Kind, r.Expected, r.Found, r.Difference, r.Side, r.Cause, r.Next, r.Rule, r.RestsOn})
 	}
 	return c.WriteAll(all)
 }

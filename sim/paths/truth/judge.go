@@ -56,6 +56,7 @@ type Result struct {
 	Parts    []Part
 	Tried    int
 	Took     time.Duration
+	How      []string // it was tried: by a sample, by which sockets
 	Evidence []string
 	Changes  []integrity.Change
 	// Compared is whether what left one end was held against what came.
@@ -135,7 +136,7 @@ func judge(f *paths.Flow, x *facts, control, offset uint16) Result {
 	untried := f.Sample().Minus(x.sent.Tried)
 	if beyond := untried.And(paths.PortsBetween(65535-offset, 65535).Minus(paths.Ports(65535 - offset))); offset > 0 && beyond.Len() > 0 {
 		untried = untried.Minus(beyond)
-		res.Evidence = append(res.Evidence, fmt.Sprintf("not tried: %d ports above %d, where %d cannot be added", beyond.Len(), 65535-offset, offset))
+		res.How = append(res.How, fmt.Sprintf("not tried: %d ports above %d, where %d cannot be added", beyond.Len(), 65535-offset, offset))
 	}
 	for port := range untried.All() { // held, or the run was cut short
 		if port == control && f.Kind == paths.Unrestricted {

@@ -3,6 +3,7 @@ package truth
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -173,7 +174,7 @@ func heading(k paths.FlowKind) string {
 func (t *Table) findings(b *strings.Builder) {
 	for i := range t.Results {
 		r := &t.Results[i]
-		if r.Level == Pass && len(r.Changes) == 0 && !r.told() {
+		if !r.told() {
 			continue
 		}
 		fmt.Fprintf(b, "\n%s  %s: %s\n", r.Level.word(), r.Flow.ID, r.Verdict)
@@ -181,7 +182,7 @@ func (t *Table) findings(b *strings.Builder) {
 		for _, c := range r.Changes {
 			fmt.Fprintf(b, "      %s %s: %s\n", c.Rating, wayText(r.Flow, c.Way), changeText(c))
 		}
-		for _, e := range r.Evidence {
+		for _, e := range slices.Concat(r.How, r.Evidence) {
 			fmt.Fprintf(b, "      seen: %s\n", e)
 		}
 		if len(r.Flow.Rests) > 0 {
@@ -199,15 +200,9 @@ func (t *Table) findings(b *strings.Builder) {
 	}
 }
 
-// told says whether a flow that passed has something to tell, such as NAT.
-func (r *Result) told() bool {
-	for _, e := range r.Evidence {
-		if strings.HasPrefix(e, "NAT") {
-			return true
-		}
-	}
-	return false
-}
+// told says whether a flow needs a look: it did not pass, or was changed or
+// translated all the same.
+func (r *Result) told() bool { return r.Level != Pass || len(r.Changes) > 0 || r.Translated != "" }
 
 func wayText(f *paths.Flow, way string) string {
 	if way == "back" {
@@ -252,6 +247,13 @@ func (t *Table) bench(b *strings.Builder) {
 			b.WriteString("; large ranges by a sample: --full tries every port")
 		}
 		b.WriteByte('\n')
+	}
+	for i := range t.Results {
+		if r := &t.Results[i]; !r.told() {
+			for _, how := range r.How {
+				fmt.Fprintf(b, "%s: %s\n", r.Flow.ID, how)
+			}
+		}
 	}
 	for _, c := range t.Clocks {
 		fmt.Fprintf(b, "the clock of %s is %s ahead of that of %s (within %s)\n", c.Peer, c.Offset.Round(time.Microsecond*10), c.Host, c.Within.Round(time.Microsecond*10))

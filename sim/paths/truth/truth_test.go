@@ -258,6 +258,7 @@ func TestForms(t *testing.T) {
 	require.Len(t, out.Flows, len(table.Results))
 	b.Reset()
 	require.NoError(t, table.CSV(&b))
+	require.Contains(t, b.String(), "open,dropped,open expected,network")
 	require.Equal(t, len(table.Results)+1, strings.Count(b.String(), "\n"))
 	b.Reset()
 	require.NoError(t, table.JUnit(&b))
