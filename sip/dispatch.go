@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"strings"
 
@@ -215,7 +216,8 @@ func (e *Endpoint) refuse(c *conn, h *head, session trace.Session, p problem) {
 // refuseLost refuses a message behind which the stream cannot be read on.
 func (e *Endpoint) refuseLost(c *conn, h *head) {
 	if h.problem.status == 0 || len(h.raw) == 0 {
-		e.conf.Trace.Record(trace.Session{}, trace.Session{}, malformed(c.name, "no SIP message"), nil)
+		why := cmp.Or(h.problem.reason, "no SIP message")
+		e.conf.Trace.Record(trace.Session{}, trace.Session{}, malformed(c.name, why), nil)
 		return
 	}
 	session := e.sessionOf(h, nil)

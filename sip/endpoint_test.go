@@ -68,6 +68,8 @@ func TestBadMessages(t *testing.T) {
 		{"no Content-Length", "OPTIONS sip:x SIP/2.0\r\n" + via + rest + "CSeq: 1 OPTIONS\r\n\r\n", "400", true},
 		{"too large", "OPTIONS sip:x SIP/2.0\r\n" + via + rest + "CSeq: 1 OPTIONS\r\nContent-Length: 999999\r\n\r\n", "513", true},
 		{"HTTP", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "", true},
+		{"TLS, with the end of a head by chance", "\x16\x03\x01\x02\x00\x01\n\n", "", true},
+		{"TLS, waiting for an answer", "\x16\x03\x01", "", true},
 		{"endless head", "OPTIONS sip:x SIP/2.0\r\n" + strings.Repeat("X: y\r\n", 8000), "", true},
 		{"unknown method", "FROBNICATE sip:x@y SIP/2.0\r\n" + via + rest + "CSeq: 1 FROBNICATE\r\nContent-Length: 0\r\n\r\n", "501", false},
 		{"REFER", "REFER sip:x@y SIP/2.0\r\n" + via + rest + "CSeq: 1 REFER\r\nContent-Length: 0\r\n\r\n", "405", false},

@@ -11,6 +11,13 @@ const (
 	busyRead   = 16 << 10 // of one that sends much at once
 )
 
+// The first two octets of a TLS connection (RFC 8446 §5.1): the random ones
+// behind them may look like anything, the end of a message too.
+const (
+	tlsHandshake = 22
+	tlsMajor     = 3
+)
+
 // framed is what the front of a stream buffer holds.
 type framed int
 
@@ -36,6 +43,10 @@ func next(b []byte, h *head) (kind framed, n int) {
 			return frameMore, 0
 		}
 		return frameSkip, 1
+	}
+	if len(b) > 1 && b[0] == tlsHandshake && b[1] == tlsMajor {
+		*h = head{problem: problem{reason: "a TLS handshake, where SIP is spoken in clear", fatal: true}}
+		return frameLost, len(b)
 	}
 	end := headEnd(b)
 	if end < 0 {

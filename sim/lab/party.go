@@ -28,7 +28,7 @@ type Gateway struct {
 	Faults func(f gateway.Fault) bool // of its doing; nil for none
 	Wire   *faults.Set                // of its sockets; nil for none
 	Other  netip.Addr                 // for gateway.OtherAddress
-	Port   uint16                     // for gateway.AssumesPort
+	Port   uint16                     // for gateway.AssumesPort, as documented
 }
 
 // MailHost is a simulated mail host.
@@ -82,13 +82,23 @@ func (l *Lab) through(party string, framing faults.Framing) dialler {
 	}
 }
 
+// bound is where a documented port of the organisation is here.
+func (l *Lab) bound(port uint16) uint16 {
+	for _, k := range l.Exchange.Listeners() {
+		if k.Row.Port == port {
+			return k.Addr().Port()
+		}
+	}
+	return port
+}
+
 func (l *Lab) startGateway(g *Gateway, rnd func() uint64) error {
 	framing := faults.SIP
 	if g.Secure {
 		framing = faults.Opaque
 	}
 	conf := gateway.Config{
-		Name: g.Name, Address: g.Address, Other: g.Other, Port: g.Port, Faults: g.Faults, SRTP: g.SRTP, Answers: g.Answers,
+		Name: g.Name, Address: g.Address, Other: g.Other, Port: l.bound(g.Port), Faults: g.Faults, SRTP: g.SRTP, Answers: g.Answers,
 		Calls: l.Exchange.Calls(), Trace: l.conf.Trace, Rand: rnd, Dial: l.through(g.Name, framing),
 		Listen:       func(netip.AddrPort) (net.Listener, error) { return l.sockets[g.Name], nil },
 		ListenPacket: l.mediaSocket(g),
