@@ -87,7 +87,10 @@ var organisationParts = []struct {
 	{"tls", reflect.TypeFor[org.TLS]()},
 	{"rtp", reflect.TypeFor[org.PortRange]()},
 	{"limits", reflect.TypeFor[org.Limits]()},
-	{"prompts", reflect.TypeFor[org.Prompts]()},
+	{"redirect", reflect.TypeFor[org.Redirect]()},
+	{"auto-attendants", reflect.TypeFor[org.Attendant]()},
+	{"keys of an auto attendant", reflect.TypeFor[org.Key]()},
+	{"mailbox-policies", reflect.TypeFor[org.Policy]()},
 }
 
 // settings prints a table of a model's keys.

@@ -107,7 +107,7 @@ func (x *Exchange) load() error {
 	if x.profile, err = profile.Load(x.conf.Org.Version, overrides...); err != nil {
 		return err
 	}
-	if x.prompts, err = um.LoadPrompts(x.conf.Org.Prompts); err != nil {
+	if x.prompts, err = um.LoadPrompts(x.conf.Org); err != nil {
 		return err
 	}
 	if dir := x.conf.Org.TLS.Authority; dir != "" {

@@ -299,7 +299,7 @@ func TestStartFails(t *testing.T) {
 	dir := t.TempDir()
 	_, err := sim.Start(sim.Config{Org: load(func(o *org.Organisation) { o.Servers[0].Address = netip.MustParseAddr("192.0.2.1") }), Dir: dir, Ports: sim.Ports{Free: true}})
 	require.ErrorContains(t, err, "192.0.2.1 is no address of this machine")
-	_, err = sim.Start(sim.Config{Org: load(func(o *org.Organisation) { o.Prompts.Greeting = "nowhere.wav" }), Dir: dir, Ports: sim.Ports{Free: true}})
+	_, err = sim.Start(sim.Config{Org: load(func(o *org.Organisation) { o.Prompts = org.Prompts{"greeting": "nowhere.wav"} }), Dir: dir, Ports: sim.Ports{Free: true}})
 	require.ErrorContains(t, err, "nowhere.wav")
 	_, err = sim.Start(sim.Config{Org: load(func(o *org.Organisation) { o.Facts = "nowhere.yaml" }), Dir: dir, Ports: sim.Ports{Free: true}})
 	require.ErrorContains(t, err, "nowhere.yaml")

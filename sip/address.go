@@ -1,7 +1,6 @@
 package sip
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -99,31 +98,6 @@ func HostOf(addr netip.Addr) string {
 		return "[" + addr.String() + "]"
 	}
 	return addr.String()
-}
-
-// Diversion is one entry of the Diversion header (RFC 5806).
-type Diversion struct {
-	Party
-	Reason string // "no-answer", "user-busy", "unconditional", ... "" if none
-}
-
-// Diversions reads the values of Diversion from the top: the first is the most
-// recent diverting party (RFC 5806 §4), the last the one originally called.
-func Diversions(headers []string) ([]Diversion, error) {
-	var list []Diversion
-	for _, hd := range headers {
-		if !balanced(hd) {
-			return nil, errors.New("mismatched quote or bracket in Diversion " + hd)
-		}
-		for _, value := range splitList(hd) {
-			p, err := ParseParty(value)
-			if err != nil {
-				return nil, fmt.Errorf("Diversion: %w", err)
-			}
-			list = append(list, Diversion{Party: p, Reason: headerParam(value, "reason")})
-		}
-	}
-	return list, nil
 }
 
 // HasTag reports whether the values of a header of option tags, such as

@@ -65,6 +65,9 @@ func (tx *ServerTx) Body() []byte { return tx.h.raw[tx.h.bodyOff:] }
 // From is the value of the request's From.
 func (tx *ServerTx) From() string { return string(tx.h.from.of(tx.h.raw)) }
 
+// To is the value of the request's To.
+func (tx *ServerTx) To() string { return string(tx.h.to.of(tx.h.raw)) }
+
 // CallID is the request's Call-ID.
 func (tx *ServerTx) CallID() string { return string(tx.h.callID.of(tx.h.raw)) }
 

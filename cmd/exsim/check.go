@@ -155,15 +155,30 @@ func check(name string) (kind string, err error) {
 	case "plan":
 		_, err = paths.Load(name, text)
 	case "facts":
-		for _, v := range profile.Versions() {
-			if err == nil {
-				err = checkFacts(v, name)
-			}
-		}
+		err = checkFactsOfAny(f, name)
 	default:
 		_, err = scenarios.Load(name, text, nil)
 	}
 	return kind, err
+}
+
+// checkFactsOfAny takes facts that are right for one version, for the one that
+// they name themselves if they do.
+func checkFactsOfAny(f *yamlfile.File, name string) error {
+	if v, ok := f.Root.Get("exchange"); ok {
+		return checkFacts(v.Text, name)
+	}
+	var first error
+	for _, v := range profile.Versions() {
+		err := checkFacts(v, name)
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 func checkFacts(version, name string) error {

@@ -119,7 +119,7 @@ steps:
 		{"check", []string{"check", "missed-call", failing}, 0, "failing.yaml: scenario is right"},
 		{"check broken", []string{"check", broken}, 2, `did you mean "ip-gateway"?`},
 		{"up without file", []string{"up", "-c", "nowhere.yaml"}, 2, "nowhere.yaml"},
-		{"up unknown version", []string{"up", "--version", "2019"}, 2, "known are 2007-rtm, 2013, 2016"},
+		{"up unknown version", []string{"up", "--version", "2019"}, 2, "Exchange 2019 has no Unified Messaging"},
 		{"up bad facts", []string{"up", "--free-ports", "--facts", file("f.yaml", "facts: {um.max-calls: {value: 1}}")}, 2, "is documented"},
 		{"check facts", []string{"check", file("good.yaml", "facts: {um.tone-hz: {value: 440}}")}, 0, "good.yaml: facts is right"},
 		{"check bad facts", []string{"check", file("bad.yaml", "facts: {refusal.no-hunt-group: {value: {status: 200, reason: OK}}}")}, 2, "400 to 699"},

@@ -6,11 +6,13 @@
 package org
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
@@ -24,9 +26,12 @@ type Organisation struct {
 	DialPlans  []DialPlan    `yaml:"dial-plans,required" doc:"UM dial plans"`
 	Gateways   []UMIPGateway `yaml:"gateways" doc:"UM IP gateways: the devices that may call"`
 	HuntGroups []HuntGroup   `yaml:"hunt-groups" doc:"UM hunt groups: which pilot number of a gateway belongs to which dial plan"`
+	Attendants []Attendant   `yaml:"auto-attendants" doc:"UM auto attendants"`
+	Policies   []Policy      `yaml:"mailbox-policies" doc:"UM mailbox policies"`
 	Mailboxes  []Mailbox     `yaml:"mailboxes" doc:"mailboxes, UM-enabled by an extension"`
 
 	Router      RouterSettings `yaml:"call-router" doc:"what Set-UMCallRouterSettings can change"`
+	Redirect    Redirect       `yaml:"redirect" doc:"what the Contact of a redirect names, where it differs from the profile"`
 	UMService   FixedPorts     `yaml:"um-service" doc:"cannot be changed: to try is an error that says why"`
 	UMWorker    FixedPorts     `yaml:"um-worker" doc:"cannot be changed: to try is an error that says why"`
 	WorkerPorts WorkerPorts    `yaml:"worker-ports" doc:"which of Microsoft's two readings holds for the workers' ports on a server that listens for TLS alone: documented (5065, 5067), or majority (5066, 5068)"`
@@ -34,7 +39,7 @@ type Organisation struct {
 	TLS         TLS            `yaml:"tls" doc:"which certificates are taken, where it differs from the profile"`
 	RTP         PortRange      `yaml:"rtp" doc:"narrows the UDP ports of media"`
 	Limits      Limits         `yaml:"limits" doc:"of recording and calls"`
-	Prompts     Prompts        `yaml:"prompts" doc:"WAV files of 8 kHz mono (PCM16, mu-law or A-law) in place of the built-in ones"`
+	Prompts     Prompts        `yaml:"prompts" doc:"WAV files of 8 kHz mono (PCM16, mu-law or A-law) in place of the built-in ones, by their names"`
 	Facts       string         `yaml:"facts" doc:"file that overrides assumed facts"`
 }
 
@@ -116,16 +121,25 @@ func (s *Server) Public() netip.Addr {
 // URIType is the form of addresses that a dial plan takes.
 type URIType string
 
-// TelExtn is the default and, so far, the only one: numeric extensions.
-const TelExtn URIType = "TelExtn"
+// The URI types of a dial plan.
+const (
+	TelExtn URIType = "TelExtn" // numeric extensions
+	E164    URIType = "E164"    // numbers with +
+	SipName URIType = "SipName" // sip:user@domain
+)
 
 // DialPlan is a UM dial plan.
 type DialPlan struct {
 	Pos          yamlfile.Pos
 	Name         string       `yaml:"name,required" doc:"of the dial plan"`
-	URIType      URIType      `yaml:"uri-type" doc:"TelExtn, which is the default"`
+	URIType      URIType      `yaml:"uri-type" doc:"TelExtn (if left out), E164, SipName"`
 	Digits       int          `yaml:"digits,required" doc:"in an extension, 1 to 20"`
 	VoIPSecurity VoIPSecurity `yaml:"voip-security" doc:"Unsecured (if left out), SIPSecured, Secured"`
+
+	Operator        string `yaml:"operator" doc:"number that 0 leads to"`
+	InputFailures   int    `yaml:"input-failures-before-disconnect" fact:"um.input-failures" doc:"1 to 20"`
+	LogonFailures   int    `yaml:"logon-failures-before-disconnect" fact:"um.logon-failures" doc:"wrong PINs in a call, 1 to 20"`
+	AllowExtensions bool   `yaml:"allow-extensions" doc:"callers may be transferred to any extension, not to mailboxes of the dial plan alone"`
 }
 
 // VoIPSecurity is what a dial plan asks of a call.
@@ -183,14 +197,60 @@ type HuntGroup struct {
 	DialPlan string `yaml:"dial-plan,required" doc:"name of the dial plan"`
 }
 
+// Attendant is a UM auto attendant.
+type Attendant struct {
+	Pos       yamlfile.Pos
+	Name      string         `yaml:"name,required" doc:"of the auto attendant"`
+	Pilot     string         `yaml:"pilot,required" doc:"number that is dialled"`
+	DialPlan  string         `yaml:"dial-plan,required" doc:"name of the dial plan"`
+	Keys      map[string]Key `yaml:"keys" doc:"what the keys 1 to 9 do, and timeout: where no key is pressed"`
+	Operator  string         `yaml:"operator" doc:"number that 0 leads to; left out: the dial plan's"`
+	Greeting  string         `yaml:"greeting" doc:"WAV file"`
+	Menu      string         `yaml:"menu" doc:"WAV file that says what the keys do; left out: a recording that names none"`
+	Extension bool           `yaml:"allow-extensions" doc:"callers may dial any extension, not those of mailboxes alone"`
+	StarOut   bool           `yaml:"star-out-to-dial-plan" doc:"* leads to the dial plan's own greeting"`
+}
+
+// Key is what a key of a menu does: one of these.
+type Key struct {
+	Pos       yamlfile.Pos
+	Extension string `yaml:"extension" doc:"transfers to this number"`
+	Attendant string `yaml:"auto-attendant" doc:"goes on to another auto attendant"`
+	VoiceMail string `yaml:"voice-mail" doc:"takes a message for the mailbox with this extension"`
+	Audio     string `yaml:"audio" doc:"plays a WAV file, such as location or hours, and returns"`
+}
+
+// Timeout is the entry of a menu where no key is pressed.
+const Timeout = "timeout"
+
+// Policy is a UM mailbox policy. Zero values are the profile's.
+type Policy struct {
+	Pos              yamlfile.Pos
+	Name             string `yaml:"name,required" doc:"of the policy"`
+	MinPINLength     int    `yaml:"min-pin-length" fact:"um.min-pin-length" doc:"4 to 24"`
+	LogonsBeforeLock int    `yaml:"max-logon-attempts" fact:"um.max-logon-attempts" doc:"wrong PINs in a row, over calls, before the mailbox is locked, 1 to 999"`
+	LogonsBeforePIN  int    `yaml:"logon-failures-before-pin-reset" fact:"um.logon-failures-before-pin-reset" doc:"wrong PINs in a row before a new one is mailed, fewer than max-logon-attempts"`
+	FaxServer        string `yaml:"fax-server-uri" doc:"partner that takes faxes: sip:HOST:PORT;transport=tcp"`
+	NoMissedCalls    bool   `yaml:"no-missed-call-notifications" doc:"true sends none"`
+	NoMWI            bool   `yaml:"no-message-waiting-indicator" doc:"true lights no lamp"`
+	NoPlayOnPhone    bool   `yaml:"no-play-on-phone" doc:"true allows none"`
+	NoSubscribers    bool   `yaml:"no-subscriber-access" doc:"true lets nobody log on by telephone"`
+}
+
 // Mailbox is a UM-enabled mailbox.
 type Mailbox struct {
-	Pos       yamlfile.Pos
-	Name      string `yaml:"name,required" doc:"display name"`
-	Address   string `yaml:"address,required" doc:"SMTP address"`
-	Extension string `yaml:"extension" doc:"left out it is not UM-enabled"`
-	DialPlan  string `yaml:"dial-plan" doc:"name of the dial plan"`
-	Server    string `yaml:"server,required" doc:"name of the Mailbox server"`
+	Pos        yamlfile.Pos
+	Name       string   `yaml:"name,required" doc:"display name"`
+	Address    string   `yaml:"address,required" doc:"SMTP address"`
+	Extension  string   `yaml:"extension" doc:"left out it is not UM-enabled"`
+	Extensions []string `yaml:"more-extensions" doc:"further ones"`
+	SIPAddress string   `yaml:"sip-address" doc:"user@domain in a dial plan of SIP names; the SMTP address if left out"`
+	DialPlan   string   `yaml:"dial-plan" doc:"name of the dial plan"`
+	Server     string   `yaml:"server,required" doc:"name of the Mailbox server"`
+	Policy     string   `yaml:"policy" doc:"name of its mailbox policy; left out: the values of the profile"`
+	PIN        string   `yaml:"pin" doc:"digits that its owner logs on with by telephone; left out nobody can"`
+	Greeting   string   `yaml:"greeting" doc:"WAV file in place of the standard greeting"`
+	Quota      int64    `yaml:"quota" doc:"octets at which it is full: callers are told so and can leave no message"`
 }
 
 // RouterSettings are the settable parts of the call router.
@@ -199,6 +259,14 @@ type RouterSettings struct {
 	UMStartupMode       StartupMode `yaml:"um-startup-mode" doc:"TCP (if left out), TLS, Dual"`
 	SipTCPListeningPort uint16      `yaml:"sip-tcp-listening-port" doc:"5060 if left out"`
 	SipTLSListeningPort uint16      `yaml:"sip-tls-listening-port" doc:"5061 if left out"`
+}
+
+// Redirect is what the Contact of a redirect names: address, server-fqdn, echo
+// (what the caller wrote), or a name or address that is always said.
+type Redirect struct {
+	Pos     yamlfile.Pos
+	Router  profile.Host `yaml:"router" fact:"redirect.router-host" doc:"of the call router: address, server-fqdn, echo, or a fixed name"`
+	Service profile.Host `yaml:"service" fact:"redirect.service-host" doc:"of the UM service: address, server-fqdn, echo, or a fixed name"`
 }
 
 // FixedPorts are ports that Exchange does not let anybody change.
@@ -233,11 +301,9 @@ type Limits struct {
 	MaxCallsAllowed      int           `yaml:"max-calls-allowed" fact:"um.max-calls" doc:"of a server, 0 to 200"`
 }
 
-// Prompts are WAV files of 8 kHz mono: PCM16, mu-law or A-law.
-type Prompts struct {
-	Greeting string `yaml:"greeting" doc:"before the tone"`
-	Pilot    string `yaml:"pilot" doc:"where no mailbox is named"`
-}
+// Prompts are WAV files of 8 kHz mono (PCM16, mu-law or A-law) by the name of
+// the recording that they replace.
+type Prompts map[string]string
 
 // ServerNamed finds a server, nil if there is none.
 func (o *Organisation) ServerNamed(name string) *Server {
@@ -312,11 +378,70 @@ func (o *Organisation) DialPlanNamed(name string) *DialPlan {
 func (o *Organisation) MailboxOf(dialPlan, extension string) *Mailbox {
 	for i := range o.Mailboxes {
 		m := &o.Mailboxes[i]
-		if m.DialPlan == dialPlan && m.Extension == extension && extension != "" {
+		if m.DialPlan == dialPlan && extension != "" && (m.Extension == extension || slices.Contains(m.Extensions, extension)) {
 			return m
 		}
 	}
 	return nil
+}
+
+// MailboxAtSIP finds the UM-enabled mailbox of a SIP address (user@domain) in a
+// dial plan, nil if there is none.
+func (o *Organisation) MailboxAtSIP(dialPlan, address string) *Mailbox {
+	for i := range o.Mailboxes {
+		m := &o.Mailboxes[i]
+		if m.DialPlan == dialPlan && m.Extension != "" && strings.EqualFold(cmp.Or(m.SIPAddress, m.Address), address) {
+			return m
+		}
+	}
+	return nil
+}
+
+// AttendantOf finds the auto attendant of a pilot in a dial plan, nil if there
+// is none.
+func (o *Organisation) AttendantOf(dialPlan, pilot string) *Attendant {
+	for i := range o.Attendants {
+		if a := &o.Attendants[i]; a.DialPlan == dialPlan && a.Pilot == pilot {
+			return a
+		}
+	}
+	return nil
+}
+
+// Recordings are the WAV files that single mailboxes and auto attendants play.
+func (o *Organisation) Recordings() []string {
+	var files []string
+	for _, m := range o.Mailboxes {
+		files = append(files, m.Greeting)
+	}
+	for _, a := range o.Attendants {
+		files = append(files, a.Greeting, a.Menu)
+		for _, k := range a.Keys {
+			files = append(files, k.Audio)
+		}
+	}
+	return slices.DeleteFunc(files, func(f string) bool { return f == "" })
+}
+
+// AttendantNamed finds an auto attendant, nil if there is none.
+func (o *Organisation) AttendantNamed(name string) *Attendant {
+	for i := range o.Attendants {
+		if o.Attendants[i].Name == name {
+			return &o.Attendants[i]
+		}
+	}
+	return nil
+}
+
+// PolicyOf is the policy of a mailbox; one with the profile's values if it names
+// none.
+func (o *Organisation) PolicyOf(m *Mailbox) *Policy {
+	for i := range o.Policies {
+		if o.Policies[i].Name == m.Policy {
+			return &o.Policies[i]
+		}
+	}
+	return &Policy{}
 }
 
 // MailboxAt finds the mailbox of an SMTP address, without regard to case, nil

@@ -36,7 +36,7 @@ func TestDefaults(t *testing.T) {
 	_, err = Load("o.yaml", append(text, "call-router: {sip-tcp-listening-port: 5070}\n"...))
 	require.ErrorContains(t, err, "Exchange 2007-rtm has no call router")
 	_, _, err = Default("2019")
-	require.ErrorContains(t, err, "known are")
+	require.ErrorContains(t, err, "Exchange 2019 has no Unified Messaging")
 }
 
 // Each mistake is found, with its place.
@@ -50,7 +50,17 @@ func TestMistakes(t *testing.T) {
 		{"roles: [mailbox]", "roles: [mailbx]", `unknown role "mailbx"`},
 		{"roles: [client-access]", "roles: [mailbox]", "a call needs a server with the role client-access"},
 		{"digits: 4", "digits: 21", "digits is 1 to 20"},
-		{"uri-type: TelExtn", "uri-type: SipName", "is not simulated"},
+		{"uri-type: TelExtn", "uri-type: Sip", `unknown uri-type "Sip"`},
+		{"uri-type: TelExtn", "uri-type: E164", `extension "4021" does not have the 4 digits`},
+		{"digits: 4}", "digits: 4, operator: zero}", `operator: "zero" is no number`},
+		{"digits: 4}", "digits: 4, logon-failures-before-disconnect: 21}", "21 is not within 1 to 20"},
+		{`extension: "4021"`, `extension: "4021", pin: "12345"`, "its PIN does not have 6 to 24 digits"},
+		{`extension: "4021"`, `extension: "4021", policy: strict`, `no mailbox policy "strict"`},
+		{"hunt-groups:", "mailbox-policies: [{name: p, logon-failures-before-pin-reset: 15}]\nhunt-groups:", "(15) is not less than max-logon-attempts (15)"},
+		{"hunt-groups:", `auto-attendants: [{name: a, pilot: "4500", dial-plan: Lab, keys: {"0": {extension: "4021"}}}]` + "\nhunt-groups:", "key 0 is no key of a menu"},
+		{"hunt-groups:", `auto-attendants: [{name: a, pilot: "4500", dial-plan: Lab, keys: {"1": {voice-mail: "4999"}}}]` + "\nhunt-groups:", `no mailbox of dial plan Lab has the extension "4999"`},
+		{"hunt-groups:", `auto-attendants: [{name: a, pilot: "4500", dial-plan: Lab, keys: {timeout: {}}}]` + "\nhunt-groups:", "key timeout does 0 things"},
+		{"domain:", "redirect: {router: \"a b\"}\ndomain:", `redirect: "a b" is no host name`},
 		{"gateway: gw1, dial-plan: Lab", "gateway: gw2, dial-plan: Lab", `no gateway "gw2"`},
 		{"address: 127.0.0.30, dial-plan: Lab", "address: 127.0.0.30, dial-plan: Labs", `did you mean "Lab"?`},
 		{"address: 127.0.0.30, dial-plan: Lab", "address: 127.0.0.30, status: Off, dial-plan: Lab", `unknown status "Off"`},

@@ -93,6 +93,10 @@ func TestCatalogueEqualsPortTables(t *testing.T) {
 		p, err := Load(v)
 		require.NoError(t, err)
 		of := CatalogueVersion(v)
+		if len(c.Of(of)) == 0 {
+			require.Contains(t, []string{"2010", "2010-sp1", "online-2015"}, v, "no seed has its pages")
+			continue
+		}
 		listed := map[string]bool{}
 		for _, r := range p.Ports {
 			for _, n := range numbers(r) {

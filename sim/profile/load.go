@@ -2,7 +2,6 @@ package profile
 
 import (
 	"embed"
-	"encoding"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -28,7 +27,23 @@ func Versions() []string {
 			versions = append(versions, v)
 		}
 	}
+	slices.Sort(versions)
 	return versions
+}
+
+// withoutUM are versions in which there is nothing to simulate here.
+var withoutUM = []string{"2019", "se"}
+
+// Known reports, with a reason, a version that cannot be loaded.
+func Known(version string) error {
+	known := strings.Join(Versions(), ", ")
+	switch {
+	case slices.Contains(Versions(), version):
+		return nil
+	case slices.Contains(withoutUM, strings.ToLower(version)):
+		return fmt.Errorf("profile: Exchange %s has no Unified Messaging (Microsoft, What's discontinued in Exchange Server 2019); versions that have are %s", version, known)
+	}
+	return fmt.Errorf("profile: Exchange version %q is not known; known are %s", version, known)
 }
 
 // Override is a user's file of facts.
@@ -40,8 +55,8 @@ type Override struct {
 // Load makes the profile of a version, with the facts of a user's files in
 // place of assumed ones. The error lists every mistake with its place.
 func Load(version string, overrides ...Override) (*Profile, error) {
-	if !slices.Contains(Versions(), version) {
-		return nil, fmt.Errorf("profile: Exchange version %q is not known; known are %s", version, strings.Join(Versions(), ", "))
+	if err := Known(version); err != nil {
+		return nil, err
 	}
 	text, err := data.ReadFile("data/" + version + ".yaml")
 	if err != nil {
@@ -65,6 +80,7 @@ func Load(version string, overrides ...Override) (*Profile, error) {
 // model is the form of a data file.
 type model struct {
 	Base       string                    `yaml:"base"`
+	Exchange   string                    `yaml:"exchange"` // of a user's file: the only version that it is about
 	Sources    map[string]Source         `yaml:"sources"`
 	Ports      []Port                    `yaml:"ports"`
 	Facts      yamlfile.Value            `yaml:"facts"`
@@ -90,6 +106,11 @@ func (l *loader) file(name string, text []byte, override bool) error {
 	f, err := yamlfile.Load(name, text, &m)
 	if err != nil {
 		return err
+	}
+	if !override {
+		l.p.Lineage = append(l.p.Lineage, strings.TrimSuffix(strings.TrimPrefix(name, "profile/"), ".yaml"))
+	} else if m.Exchange != "" && !strings.EqualFold(m.Exchange, l.p.Version) {
+		f.Report(f.Root.Pos, "", "these are facts of Exchange %s, and this is %s", m.Exchange, l.p.Version)
 	}
 	if m.Base != "" && !override {
 		base, err := data.ReadFile("data/" + m.Base + ".yaml")
@@ -265,18 +286,9 @@ func (l *loader) sane(bound map[string]any) {
 		check(key, !slices.ContainsFunc(suites, func(s string) bool { return !known(s) }), "AES_CM_128_HMAC_SHA1_80 and _32 are spoken here")
 	}
 	check("tls.min-version", slices.Contains([]string{"1.0", "1.1", "1.2", "1.3"}, p.TLS.MinVersion), `"1.0", "1.1", "1.2" or "1.3"`)
+	for key, h := range map[string]Host{"redirect.router-host": p.Redirect.RouterHost, "redirect.service-host": p.Redirect.ServiceHost} {
+		check(key, h == HostEcho || h == HostFQDN || h == HostAddress, "address, server-fqdn or echo; a fixed name stands in redirect: of the organisation")
+	}
 	check("um.probe-interval", p.UM.ProbeInterval > 0, "more than zero")
 	check("um.tone-hz", p.UM.ToneHz > 0 && p.UM.ToneHz < 4000, "more than 0 and less than 4000 Hz")
-}
-
-var _ encoding.TextUnmarshaler = (*Host)(nil)
-
-// UnmarshalText reads a Host.
-func (h *Host) UnmarshalText(b []byte) error {
-	switch v := Host(b); v {
-	case HostEcho, HostFQDN, HostAddress:
-		*h = v
-		return nil
-	}
-	return fmt.Errorf("%q is not %s, %s or %s", b, HostAddress, HostFQDN, HostEcho)
 }

@@ -37,6 +37,7 @@ type Fact struct {
 // Profile is one Exchange version. It is not changed after Load.
 type Profile struct {
 	Version    string
+	Lineage    []string // the version and those that it rests on, the last one "base"
 	Ports      []Port
 	SIP        SIP
 	Redirect   Redirect
@@ -137,6 +138,7 @@ type SDP struct {
 	Codecs      []string
 	// Suites of SRTP: those that are seen, and one that is assumed.
 	Suites, MoreSuites []string
+	Refused            []string // attributes that no offer may have
 }
 
 // UM holds behaviour and limits of Unified Messaging.
@@ -145,10 +147,20 @@ type UM struct {
 	// numbers.
 	AlphanumericCaller bool
 	DiversionOrder     string // which of several names the mailbox: first or last
+	StrictHeaders      bool   // a Diversion that is not well formed refuses the call
+	CheckCalledHost    bool   // so does a To of another host
 	ToneHz             float64
 	ToneLength         time.Duration
 	RTPSilence         bool
 	EndKey             string
+	// InputTimeout is how long a menu waits for a key, and InputFailures how
+	// often it is said again before the call ends.
+	InputTimeout  time.Duration
+	InputFailures int
+	// LogonFailures are wrong PINs that end a call; LogonsBeforeReset in a row
+	// over calls bring a new PIN, MaxLogons lock the mailbox.
+	LogonFailures, LogonsBeforeReset, MaxLogons, MinPINLength int
+	BadHistory                                                string // refuse or ignore
 	MaxCall            time.Duration
 	MaxRecording       time.Duration
 	RecordingIdle      time.Duration
@@ -178,7 +190,7 @@ type Refusal struct {
 
 // Refusals are the answers to calls that are not taken.
 type Refusals struct {
-	GatewayDisabled, UnknownGateway, NoHuntGroup, SecurityMismatch, NoSRTP, NotUMEnabled, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts, Draining, Maintenance Refusal
+	GatewayDisabled, UnknownGateway, NoHuntGroup, SecurityMismatch, NoSRTP, NotUMEnabled, WrongHost, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts, Draining, Maintenance Refusal
 }
 
 // Message is the form of the messages that UM hands to transport.
@@ -297,10 +309,13 @@ func (p *Profile) bindings() []binding {
 
 		{"sdp.session-name", &p.SDP.SessionName}, {"sdp.bandwidth", &p.SDP.Bandwidth}, {"sdp.label", &p.SDP.Label},
 		{"sdp.events", &p.SDP.Events}, {"sdp.ptime", &p.SDP.Ptime}, {"sdp.codecs", &p.SDP.Codecs}, {"sdp.crypto-suites", &p.SDP.Suites},
-		{"sdp.more-crypto-suites", &p.SDP.MoreSuites},
+		{"sdp.more-crypto-suites", &p.SDP.MoreSuites}, {"sdp.refused-attributes", &p.SDP.Refused},
 
-		{"um.alphanumeric-caller", &p.UM.AlphanumericCaller}, {"um.diversion-order", &p.UM.DiversionOrder}, {"um.tone-hz", &p.UM.ToneHz}, {"um.tone-length", &p.UM.ToneLength},
-		{"um.rtp-silence", &p.UM.RTPSilence}, {"um.end-key", &p.UM.EndKey}, {"um.max-call-duration", &p.UM.MaxCall},
+		{"um.alphanumeric-caller", &p.UM.AlphanumericCaller}, {"um.diversion-order", &p.UM.DiversionOrder},
+		{"um.strict-headers", &p.UM.StrictHeaders}, {"um.check-called-host", &p.UM.CheckCalledHost}, {"um.tone-hz", &p.UM.ToneHz}, {"um.tone-length", &p.UM.ToneLength},
+		{"um.rtp-silence", &p.UM.RTPSilence}, {"um.end-key", &p.UM.EndKey}, {"um.input-timeout", &p.UM.InputTimeout}, {"um.input-failures", &p.UM.InputFailures},
+		{"um.logon-failures", &p.UM.LogonFailures}, {"um.logon-failures-before-pin-reset", &p.UM.LogonsBeforeReset}, {"um.max-logon-attempts", &p.UM.MaxLogons},
+		{"um.min-pin-length", &p.UM.MinPINLength}, {"um.bad-history-info", &p.UM.BadHistory}, {"um.max-call-duration", &p.UM.MaxCall},
 		{"um.max-recording-duration", &p.UM.MaxRecording}, {"um.recording-idle-timeout", &p.UM.RecordingIdle},
 		{"um.max-calls", &p.UM.MaxCalls}, {"um.probe-interval", &p.UM.ProbeInterval},
 		{"um.startup-modes", &p.UM.StartupModes},
@@ -312,7 +327,7 @@ func (p *Profile) bindings() []binding {
 		{"tls.check.key-size", &p.TLS.KeySize}, {"tls.min-version", &p.TLS.MinVersion}, {"tls.min-rsa", &p.TLS.MinRSA},
 
 		{"refusal.gateway-disabled", &r.GatewayDisabled}, {"refusal.unknown-gateway", &r.UnknownGateway},
-		{"refusal.no-hunt-group", &r.NoHuntGroup}, {"refusal.security-mismatch", &r.SecurityMismatch}, {"refusal.no-srtp", &r.NoSRTP}, {"refusal.not-um-enabled", &r.NotUMEnabled},
+		{"refusal.no-hunt-group", &r.NoHuntGroup}, {"refusal.security-mismatch", &r.SecurityMismatch}, {"refusal.no-srtp", &r.NoSRTP}, {"refusal.not-um-enabled", &r.NotUMEnabled}, {"refusal.wrong-host", &r.WrongHost},
 		{"refusal.bad-header", &r.BadHeader}, {"refusal.bad-party", &r.BadParty}, {"refusal.no-codec", &r.NoCodec},
 		{"refusal.max-calls", &r.MaxCalls}, {"refusal.no-server", &r.NoServer}, {"refusal.no-ports", &r.NoPorts}, {"refusal.draining", &r.Draining}, {"refusal.maintenance", &r.Maintenance},
 

@@ -8,7 +8,7 @@ import (
 )
 
 func TestVersions(t *testing.T) {
-	require.Equal(t, []string{"2007-rtm", "2013", "2016"}, Versions())
+	require.Equal(t, []string{"2007-rtm", "2007-sp1", "2010", "2010-sp1", "2013", "2016", "online-2015"}, Versions())
 	for _, v := range Versions() {
 		p, err := Load(v)
 		require.NoError(t, err)
@@ -29,7 +29,9 @@ func TestVersions(t *testing.T) {
 		}
 	}
 	_, err := Load("2019")
-	require.ErrorContains(t, err, "known are 2007-rtm, 2013, 2016")
+	require.ErrorContains(t, err, "Exchange 2019 has no Unified Messaging")
+	_, err = Load("2003")
+	require.ErrorContains(t, err, "known are 2007-rtm, 2007-sp1, 2010, 2010-sp1, 2013, 2016")
 }
 
 // A user's file replaces what is assumed, and nothing else.
@@ -51,7 +53,7 @@ replies: {reset: {text: "250 2.0.0 OK then"}}`)
 		`facts: {um.tone-hz: {standing: assumed}}`:                        `fact "um.tone-hz" has no value`,
 		`facts: {um.tone-hz: {value: 1, standing: sure}}`:                 `documented, observed or assumed`,
 		`facts: {um.tone-hz: {value: 1, source: nowhere}}`:                `has no known source ("nowhere")`,
-		`facts: {redirect.router-host: {value: elsewhere}}`:               `"elsewhere" is not address, server-fqdn or echo`,
+		`facts: {redirect.router-host: {value: elsewhere}}`:               `redirect.router-host: elsewhere`,
 		`facts: {tls.check.algorithm: {value: maybe}}`:                    "my.yaml:1:38: tls.check.algorithm: maybe",
 		`facts: {tls.min-version: {value: "2"}}`:                          "tls.min-version: 2",
 		`facts: {sdp.more-crypto-suites: {value: [F8_128_HMAC_SHA1_80]}}`: "_32 are spoken here",

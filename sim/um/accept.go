@@ -2,6 +2,7 @@ package um
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/exsim/exsim/sim/org"
@@ -9,24 +10,27 @@ import (
 	"github.com/exsim/exsim/sip"
 )
 
-// admitted is a call that passed every check, and what it is for.
+// kind is what a call is for, named as in Unified Messaging's own call data.
+type kind string
+
+const (
+	callAnswering    kind = "call-answering"
+	subscriberAccess kind = "subscriber-access"
+	autoAttendant    kind = "auto-attendant"
+	pilotNumber      kind = "pilot" // the caller is nobody's, and no mailbox is named
+)
+
+// admitted is what a call is known to be: all of it once it passed every check.
 type admitted struct {
 	gateway   *org.UMIPGateway
 	huntGroup *org.HuntGroup
 	plan      *org.DialPlan
 	pilot     string // dialled user
 	caller    sip.Party
-	diverted  string       // user of the diverting party, "" if none
-	reason    string       // of the diversion
-	mailbox   *org.Mailbox // nil: no diversion, the pilot's greeting
-}
-
-// kind names the call as in Unified Messaging's own call data.
-func (a *admitted) kind() string {
-	if a.mailbox == nil {
-		return "pilot"
-	}
-	return "call-answering"
+	diversion *sip.Diversion // nil: the call was not diverted
+	kind      kind
+	mailbox   *org.Mailbox   // of call answering and subscriber access
+	attendant *org.Attendant // of an auto attendant
 }
 
 // refusal is a call that is not taken: which check, the answer, and the fix.
@@ -45,53 +49,83 @@ func newRefusal(check string, answer profile.Refusal, cause, fix string) *refusa
 // judge runs the chain of checks, in the order in which Unified Messaging
 // makes them: source address or certificate, gateway object, its state,
 // headers, hunt group, dial plan and its security, calling party, diverting
-// party.
+// party. With a refusal comes what was known until then.
 func (c *Config) judge(tx *sip.ServerTx) (*admitted, *refusal) {
-	r := &c.Profile.Refusals
 	a := &admitted{pilot: userOf(tx.Recipient())}
-	peer := tx.Peer().Addr()
+	for _, check := range []func(tx *sip.ServerTx, a *admitted) *refusal{c.judgeGateway, c.judgeHeaders, c.judgeDialPlan, c.judgeCaller, c.judgePurpose} {
+		if no := check(tx, a); no != nil {
+			return a, no
+		}
+	}
+	return a, nil
+}
 
+// judgeGateway finds the gateway object, by address or certificate.
+func (c *Config) judgeGateway(tx *sip.ServerTx, a *admitted) *refusal {
+	peer := tx.Peer().Addr()
 	gateway, status := c.Gateways.At(peer, tx.Identity())
 	if a.gateway = gateway; gateway == nil {
 		key, value := "address", peer.String()
 		if tx.Identity() != "" {
 			key, value = "fqdn", tx.Identity()
 		}
-		return nil, newRefusal("gateway", r.UnknownGateway,
+		return newRefusal("gateway", c.Profile.Refusals.UnknownGateway,
 			fmt.Sprintf("no UM IP gateway has the %s %s", key, value),
 			fmt.Sprintf("add to gateways: {name: NAME, %s: %s, dial-plan: PLAN}", key, value))
 	}
 	if status != org.Enabled {
-		return nil, newRefusal("gateway-status", r.GatewayDisabled,
+		return newRefusal("gateway-status", c.Profile.Refusals.GatewayDisabled,
 			fmt.Sprintf("gateway %s is %s", a.gateway.Name, status), "status: Enabled in the organisation; or the step gateway, or typed into exsim up: gateway "+a.gateway.Name+" Enabled")
 	}
-	diversions, err := sip.Diversions(tx.Header("Diversion"))
-	if err != nil {
-		return nil, newRefusal("headers", r.BadHeader, err.Error(), "correct the header at the gateway")
+	return nil
+}
+
+// judgeHeaders reads who calls, and whom the call was for.
+func (c *Config) judgeHeaders(tx *sip.ServerTx, a *admitted) (no *refusal) {
+	bad := c.Profile.Refusals.BadHeader
+	var err error
+	if a.diversion, err = c.diverted(tx, a.pilot); err != nil {
+		return newRefusal("headers", bad, err.Error(), "correct the header at the gateway")
 	}
 	if a.caller, err = sip.ParseParty(tx.From()); err != nil {
-		return nil, newRefusal("headers", r.BadHeader, "From: "+err.Error(), "correct the header at the gateway")
+		return newRefusal("headers", bad, "From: "+err.Error(), "correct the header at the gateway")
 	}
+	if !c.Profile.UM.CheckCalledHost {
+		return nil
+	}
+	called, err := sip.ParseParty(tx.To())
+	if err != nil {
+		return newRefusal("headers", bad, "To: "+err.Error(), "correct the header at the gateway")
+	}
+	if !c.ours(called.Host) {
+		return newRefusal("called-host", c.Profile.Refusals.WrongHost,
+			fmt.Sprintf("To names the host %q, which is not of this organisation", called.Host), "let the gateway write "+c.Org.Domain+" or a server's name in To")
+	}
+	return nil
+}
+
+// ours reports whether a host is the organisation's: its domain, or a server.
+func (c *Config) ours(host string) bool {
+	return strings.EqualFold(host, c.Org.Domain) || slices.ContainsFunc(c.Org.Servers, func(s org.Server) bool {
+		return strings.EqualFold(host, s.FQDN) || host == s.Public().String()
+	})
+}
+
+// judgeDialPlan finds the hunt group and its dial plan, which may want TLS.
+func (c *Config) judgeDialPlan(tx *sip.ServerTx, a *admitted) *refusal {
+	r := &c.Profile.Refusals
 	if a.huntGroup = c.Org.HuntGroupOf(a.gateway.Name, a.pilot); a.huntGroup == nil {
-		return nil, newRefusal("hunt-group", r.NoHuntGroup,
+		return newRefusal("hunt-group", r.NoHuntGroup,
 			fmt.Sprintf("no hunt group of gateway %s has the pilot %q", a.gateway.Name, a.pilot),
 			fmt.Sprintf("add to hunt-groups: {name: NAME, pilot: %q, gateway: %s, dial-plan: PLAN}", a.pilot, a.gateway.Name))
 	}
 	a.plan = c.Org.DialPlanNamed(a.huntGroup.DialPlan)
 	if secured := a.plan.VoIPSecurity != org.Unsecured; secured != tx.Secure() {
-		return nil, newRefusal("voip-security", r.SecurityMismatch,
+		return newRefusal("voip-security", r.SecurityMismatch,
 			fmt.Sprintf("dial plan %s is %s, and the call came over %s", a.plan.Name, a.plan.VoIPSecurity, transport(tx)),
 			fmt.Sprintf("let the gateway use %s, or change voip-security of dial plan %s", map[bool]string{true: "TLS", false: "TCP"}[secured], a.plan.Name))
 	}
-	if !c.Profile.UM.AlphanumericCaller && !telephone(a.caller.User) && !strings.EqualFold(a.caller.User, "anonymous") {
-		return nil, newRefusal("calling-party", r.BadParty,
-			fmt.Sprintf("the calling party %q is no number and not Anonymous, which a TelExtn dial plan wants", a.caller.URI),
-			"send a number or Anonymous in From")
-	}
-	if len(diversions) == 0 {
-		return a, nil
-	}
-	return c.callAnswering(a, c.originallyCalled(diversions))
+	return nil
 }
 
 func transport(tx *sip.ServerTx) string {
@@ -101,38 +135,49 @@ func transport(tx *sip.ServerTx) string {
 	return "TCP"
 }
 
-// originallyCalled picks the diverting party that names the mailbox.
-func (c *Config) originallyCalled(d []sip.Diversion) sip.Diversion {
-	if c.Profile.UM.DiversionOrder == "first" {
-		return d[0]
+// judgeCaller wants the calling party in the form of the dial plan.
+func (c *Config) judgeCaller(_ *sip.ServerTx, a *admitted) *refusal {
+	lacks := mayCall(a.plan, a.caller)
+	if lacks == "" || c.Profile.UM.AlphanumericCaller {
+		return nil
 	}
-	return d[len(d)-1]
+	return newRefusal("calling-party", c.Profile.Refusals.BadParty, fmt.Sprintf("the calling party %q %s", a.caller.URI, lacks), "send a number or Anonymous in From")
 }
 
-// callAnswering finds the mailbox of the diverting party.
-func (c *Config) callAnswering(a *admitted, d sip.Diversion) (*admitted, *refusal) {
-	r := &c.Profile.Refusals
-	a.diverted, a.reason = d.User, d.Reason
-	if !telephone(d.User) || len(d.User) != a.plan.Digits {
-		return nil, newRefusal("diverting-party", r.BadParty,
-			fmt.Sprintf("the diverting party %q is no extension of %d digits, which dial plan %s wants", d.URI, a.plan.Digits, a.plan.Name),
-			"send the extension in Diversion, or change digits")
+// judgePurpose tells what the call is for: whom it was diverted from decides,
+// then what was dialled, then who calls.
+func (c *Config) judgePurpose(_ *sip.ServerTx, a *admitted) *refusal {
+	called := a.pilot
+	if a.diversion != nil {
+		called = a.diversion.User
 	}
-	if a.mailbox = c.Org.MailboxOf(a.plan.Name, d.User); a.mailbox == nil {
-		return nil, newRefusal("mailbox", r.NotUMEnabled,
+	if a.attendant = c.Org.AttendantOf(a.plan.Name, called); a.attendant != nil {
+		a.kind = autoAttendant
+		return nil
+	}
+	if a.diversion != nil {
+		a.kind = callAnswering
+		return c.judgeDiverted(a)
+	}
+	a.kind = pilotNumber
+	if a.mailbox = c.mailboxOf(a.plan, a.caller); a.mailbox != nil {
+		a.kind = subscriberAccess
+	}
+	return nil
+}
+
+// judgeDiverted finds the mailbox of the diverting party.
+func (c *Config) judgeDiverted(a *admitted) *refusal {
+	r, d := &c.Profile.Refusals, a.diversion
+	if lacks := mayDivert(a.plan, d.Party); lacks != "" {
+		return newRefusal("diverting-party", r.BadParty, fmt.Sprintf("the diverting party %q %s", d.URI, lacks), "send the extension in Diversion, or change digits")
+	}
+	if a.mailbox = c.mailboxOf(a.plan, d.Party); a.mailbox == nil {
+		return newRefusal("mailbox", r.NotUMEnabled,
 			fmt.Sprintf("no UM-enabled mailbox has the extension %s in dial plan %s", d.User, a.plan.Name),
 			fmt.Sprintf("add to mailboxes: {name: NAME, address: NAME@%s, extension: %q, dial-plan: %s, server: SERVER}", c.Org.Domain, d.User, a.plan.Name))
 	}
-	return a, nil
-}
-
-// maxDigits is generous: E.164 has 15, an extension at most 20.
-const maxDigits = 32
-
-// telephone reports whether a user part is a number.
-func telephone(user string) bool {
-	digits := strings.TrimPrefix(user, "+")
-	return digits != "" && len(digits) <= maxDigits && strings.Trim(digits, "0123456789") == ""
+	return nil
 }
 
 func userOf(uri *sip.URI) string {

@@ -21,6 +21,7 @@ func (e plain) AppendTo(f *trace.Fields) { f.Text(e.key, e.value) }
 type refusedEvent struct {
 	r    *refusal
 	peer string
+	a    *admitted
 }
 
 func (refusedEvent) EventName() string { return "um.refused" }
@@ -31,19 +32,32 @@ func (e refusedEvent) AppendTo(f *trace.Fields) {
 	f.Text("peer", e.peer)
 	f.Text("why", e.r.cause)
 	f.Text("fix", e.r.fix)
+	if e.a != nil {
+		e.a.appendTo(f)
+	}
 }
 
 func (a *admitted) appendTo(f *trace.Fields) {
-	f.Text("kind", a.kind())
-	f.Text("gateway", a.gateway.Name)
-	f.Text("hunt_group", a.huntGroup.Name)
-	f.Text("dial_plan", a.plan.Name)
+	f.Text("kind", string(a.kind))
+	if a.gateway != nil {
+		f.Text("gateway", a.gateway.Name)
+	}
+	if a.huntGroup != nil {
+		f.Text("hunt_group", a.huntGroup.Name)
+		f.Text("dial_plan", a.plan.Name)
+	}
 	f.Text("pilot", a.pilot)
 	f.Text("caller", a.caller.User)
-	f.Text("diverted", a.diverted)
-	f.Text("reason", a.reason)
+	if a.diversion != nil {
+		f.Text("diverted", a.diversion.User)
+		f.Text("reason", a.diversion.Reason)
+	}
+	f.Text("reason_for_call", reasonForCall(a.diversion))
 	if a.mailbox != nil {
 		f.Text("mailbox", a.mailbox.Address)
+	}
+	if a.attendant != nil {
+		f.Text("attendant", a.attendant.Name)
 	}
 }
 
@@ -205,19 +219,21 @@ func gatewayEvents() []trace.EventType {
 // Events lists the events that this package records.
 func Events() []trace.EventType {
 	call := []trace.FieldType{
-		{Key: "kind", Means: "call-answering, or pilot for a call without diversion"},
+		{Key: "kind", Means: "call-answering, subscriber-access, auto-attendant, or pilot for a caller that nobody knows"},
 		{Key: "gateway", Means: "UM IP gateway"}, {Key: "hunt_group", Means: "hunt group"}, {Key: "dial_plan", Means: "dial plan"},
 		{Key: "pilot", Means: "number dialled"}, {Key: "caller", Means: "calling party"},
 		{Key: "diverted", Means: "diverting party that names the mailbox"}, {Key: "reason", Means: "reason of the diversion"},
-		{Key: "mailbox", Means: "address of the mailbox; absent for a pilot call"},
+		{Key: "reason_for_call", Means: "Direct, DivertForward, DivertBusy or DivertNoAnswer, as the call data records have it"},
+		{Key: "mailbox", Means: "address of the mailbox: of the party that was called, or of the subscriber who calls"},
+		{Key: "attendant", Means: "auto attendant"},
 	}
 	why := trace.FieldType{Key: "why", Means: "the reason"}
 	mailbox := []trace.FieldType{{Key: "mailbox", Means: "address of the mailbox"}}
 	return append(gatewayEvents(), []trace.EventType{
-		{Name: "um.refused", Means: "a call was refused", Fields: []trace.FieldType{
+		{Name: "um.refused", Means: "a call was refused; of the call itself it has what was known until then", Fields: append([]trace.FieldType{
 			{Key: "check", Means: "the check that failed"}, {Key: "status", Means: "SIP status of the answer"},
 			{Key: "standing", Means: "how well that status is known"}, {Key: "peer", Means: "who called"}, why,
-			{Key: "fix", Means: "what would let the call in"}}},
+			{Key: "fix", Means: "what would let the call in"}}, call...)},
 		{Name: "um.redirected", Means: "a call was redirected", Fields: append([]trace.FieldType{
 			{Key: "to", Means: "server"}, {Key: "row", Means: "row of the port table"}, {Key: "contact", Means: "Contact of the answer"}}, call...)},
 		{Name: "um.answered", Means: "a worker answers a call", Fields: append(call[:len(call):len(call)],

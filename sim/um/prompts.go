@@ -3,38 +3,82 @@ package um
 import (
 	"embed"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
+	"path"
+	"slices"
+	"strings"
 
 	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim/org"
 )
 
 //go:embed prompts/*.wav
-var prompts embed.FS
+var recordings embed.FS
 
-// Prompts are recordings in mu-law at 8 kHz.
-type Prompts struct{ Greeting, Pilot []byte }
+// The shipped recordings, by the names of their files.
+const (
+	promptGreeting = "greeting"
+	promptPilot    = "pilot"
+)
 
-// LoadPrompts reads the organisation's recordings, and ours where it has none.
-func LoadPrompts(p org.Prompts) (Prompts, error) {
-	var out Prompts
-	for _, r := range []struct {
-		file, ours string
-		into       *[]byte
-	}{{p.Greeting, "prompts/greeting.wav", &out.Greeting}, {p.Pilot, "prompts/pilot.wav", &out.Pilot}} {
-		var b []byte
-		var err error
-		if r.file != "" {
-			b, err = os.ReadFile(r.file)
-		} else {
-			b, err = prompts.ReadFile(r.ours)
+// Prompts are recordings in mu-law at 8 kHz: the shipped ones by name, an
+// organisation's own by their files.
+type Prompts map[string][]byte
+
+// named is a shipped recording, or what the organisation has in its place.
+func (p Prompts) named(name string) []byte { return p[name] }
+
+// or is the recording of a file, or a named one where there is no file.
+func (p Prompts) or(file, name string) []byte {
+	if file != "" {
+		return p[file]
+	}
+	return p[name]
+}
+
+// LoadPrompts reads every recording that an organisation needs.
+func LoadPrompts(o *org.Organisation) (Prompts, error) {
+	p := Prompts{}
+	names, err := fs.Glob(recordings, "prompts/*.wav")
+	if err != nil {
+		return nil, fmt.Errorf("um: prompts: %w", err)
+	}
+	for _, file := range names {
+		b, err := recordings.ReadFile(file)
+		if err == nil {
+			p[strings.TrimSuffix(path.Base(file), ".wav")], err = rtp.ReadWAV(b, rtp.PCMU)
 		}
 		if err != nil {
-			return out, fmt.Errorf("um: prompt: %w", err)
-		}
-		if *r.into, err = rtp.ReadWAV(b, rtp.PCMU); err != nil {
-			return out, fmt.Errorf("um: prompt %s: %w", r.file, err)
+			return nil, fmt.Errorf("um: prompt %s: %w", file, err)
 		}
 	}
-	return out, nil
+	ours := slices.Sorted(maps.Keys(p))
+	for name, file := range o.Prompts {
+		if !slices.Contains(ours, name) {
+			return nil, fmt.Errorf("um: there is no prompt %q; there are %s", name, strings.Join(ours, ", "))
+		}
+		if p[name], err = readPrompt(file); err != nil {
+			return nil, err
+		}
+	}
+	for _, file := range o.Recordings() {
+		if p[file], err = readPrompt(file); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func readPrompt(file string) ([]byte, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("um: prompt: %w", err)
+	}
+	octets, err := rtp.ReadWAV(b, rtp.PCMU)
+	if err != nil {
+		return nil, fmt.Errorf("um: prompt %s: %w", file, err)
+	}
+	return octets, nil
 }

@@ -1,6 +1,7 @@
 package um
 
 import (
+	"cmp"
 	"context"
 	"sync"
 
@@ -36,11 +37,11 @@ func (r *Router) ServeSIP(tx *sip.ServerTx) {
 	}
 	to := r.pick(a)
 	if to == nil {
-		r.conf.refuse(tx, r.src, newRefusal("um-server", r.conf.Profile.Refusals.NoServer,
+		r.conf.refuse(tx, r.src, a, newRefusal("um-server", r.conf.Profile.Refusals.NoServer,
 			"no UM service answers", "start the UM service of a Mailbox server"))
 		return
 	}
-	r.conf.redirect(tx, r.src, a, r.conf.Profile.Redirect.RouterHost, to, UMService)
+	r.conf.redirect(tx, r.src, a, cmp.Or(r.conf.Org.Redirect.Router, r.conf.Profile.Redirect.RouterHost), to, UMService)
 }
 
 // pick chooses the server of the mailbox if it lives, else the living ones in
@@ -117,6 +118,6 @@ func NewService(conf Config, server *org.Server, state *State, worker func() str
 // ServeSIP redirects calls and answers OPTIONS.
 func (s *Service) ServeSIP(tx *sip.ServerTx) {
 	if a := s.conf.invitation(tx, s.src, s.state); a != nil {
-		s.conf.redirect(tx, s.src, a, s.conf.Profile.Redirect.ServiceHost, s.server, s.worker())
+		s.conf.redirect(tx, s.src, a, cmp.Or(s.conf.Org.Redirect.Service, s.conf.Profile.Redirect.ServiceHost), s.server, s.worker())
 	}
 }

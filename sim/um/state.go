@@ -23,7 +23,7 @@ func (c *Config) inactive(tx *sip.ServerTx, src *trace.Source, s *State) bool {
 	no := newRefusal("maintenance", c.Profile.Refusals.Maintenance,
 		"Unified Messaging is set inactive on server "+src.Host(), "set it active again: the step maintenance, or typed into exsim up: maintenance "+src.Host()+" off")
 	if tx.Method() == "INVITE" {
-		c.refuse(tx, src, no)
+		c.refuse(tx, src, nil, no)
 	} else {
 		tx.Respond(sip.Response{Status: no.answer.Code, Reason: no.answer.Reason})
 	}

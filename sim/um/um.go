@@ -91,20 +91,20 @@ func (c *Config) invitation(tx *sip.ServerTx, src *trace.Source, state *State) *
 	}
 	a, no := c.judge(tx)
 	if no != nil {
-		c.refuse(tx, src, no)
+		c.refuse(tx, src, a, no)
 		return nil
 	}
 	return a
 }
 
 // refuse answers a call that is not taken and says why. A refusal for now says
-// when to come again (RFC 3261 §21.5.4).
-func (c *Config) refuse(tx *sip.ServerTx, src *trace.Source, r *refusal) {
+// when to come again (RFC 3261 §21.5.4). What is known of the call may be nil.
+func (c *Config) refuse(tx *sip.ServerTx, src *trace.Source, a *admitted, r *refusal) {
 	headers := r.headers
 	if r.answer.Code == 503 {
 		headers = append(headers, "Retry-After: "+strconv.Itoa(int(c.Profile.SIP.RetryAfter.Seconds())))
 	}
-	src.Record(tx.Session(), trace.Session{}, refusedEvent{r: r, peer: tx.Peer().String()}, nil)
+	src.Record(tx.Session(), trace.Session{}, refusedEvent{r, tx.Peer().String(), a}, nil)
 	tx.Respond(sip.Response{Status: r.answer.Code, Reason: r.answer.Reason, Headers: headers})
 }
 
@@ -114,7 +114,7 @@ func (c *Config) redirect(tx *sip.ServerTx, src *trace.Source, a *admitted, host
 	r, listener := &c.Profile.Redirect, row(service, tx.Secure())
 	at := c.Address(to.Name, listener)
 	if !at.IsValid() {
-		c.refuse(tx, src, newRefusal("listener", c.Profile.Refusals.NoServer,
+		c.refuse(tx, src, a, newRefusal("listener", c.Profile.Refusals.NoServer,
 			fmt.Sprintf("%s has no listener %s", to.Name, listener), "um-startup-mode: Dual at the server "+to.Name))
 		return
 	}
@@ -127,7 +127,7 @@ func (c *Config) redirect(tx *sip.ServerTx, src *trace.Source, a *admitted, host
 // the caller wrote, the new host and port, the transport, and maddr only if
 // the caller's URI had one.
 func (c *Config) redirectContact(uri *sip.URI, host profile.Host, to *org.Server, port uint16, secure bool) string {
-	var name string
+	name := string(host) // a fixed one
 	switch host {
 	case profile.HostEcho:
 		name = uri.Host

@@ -77,16 +77,16 @@ func (w *Worker) ServeSIP(tx *sip.ServerTx) {
 	a, no := w.conf.judge(tx)
 	switch {
 	case no != nil:
-		w.conf.refuse(tx, w.src, no)
+		w.conf.refuse(tx, w.src, a, no)
 	case sip.HasTag(tx.Header("Require"), "100rel"):
 		w.ring(tx, a)
 	default:
-		c := &call{w: w, a: a, session: tx.Session(), callID: tx.CallID()}
+		c := w.newCall(a, tx)
 		if no = w.add(c); no == nil {
 			no = w.answer(tx, c)
 		}
 		if no != nil {
-			w.conf.refuse(tx, w.src, no)
+			w.conf.refuse(tx, w.src, a, no)
 		}
 	}
 }
@@ -94,9 +94,9 @@ func (w *Worker) ServeSIP(tx *sip.ServerTx) {
 // ring rings, reliably, for a caller that requires that, and answers behind its
 // PRACK; without one the call is given up (RFC 3262 §3).
 func (w *Worker) ring(tx *sip.ServerTx, a *admitted) {
-	c := &call{w: w, a: a, session: tx.Session(), callID: tx.CallID()}
+	c := w.newCall(a, tx)
 	if no := w.add(c); no != nil {
-		w.conf.refuse(tx, w.src, no)
+		w.conf.refuse(tx, w.src, a, no)
 		return
 	}
 	tx.Defer()
@@ -117,7 +117,7 @@ func (w *Worker) ring(tx *sip.ServerTx, a *admitted) {
 			no = w.answer(tx, c)
 		}
 		if no != nil {
-			w.conf.refuse(tx, w.src, no)
+			w.conf.refuse(tx, w.src, a, no)
 		}
 	})
 }
