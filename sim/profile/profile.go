@@ -90,6 +90,7 @@ type SIP struct {
 	Allow, AllowLines                      []string
 	Supported, SupportedLines, AnswerLines []string
 	ContactParams                          string
+	ContentID                              bool // an answer with a body names it
 	SessionExpires                         int // seconds
 	T1                                     time.Duration
 	RetryAfter                             time.Duration // of a 503
@@ -190,7 +191,7 @@ type Refusal struct {
 
 // Refusals are the answers to calls that are not taken.
 type Refusals struct {
-	GatewayDisabled, UnknownGateway, NoHuntGroup, SecurityMismatch, NoSRTP, NotUMEnabled, WrongHost, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts, Draining, Maintenance Refusal
+	GatewayDisabled, UnknownGateway, NoHuntGroup, SecurityMismatch, NoSRTP, NotUMEnabled, WrongHost, RefusedAttribute, BadHeader, BadParty, NoCodec, MaxCalls, NoServer, NoPorts, Draining, Maintenance Refusal
 }
 
 // Message is the form of the messages that UM hands to transport.
@@ -300,7 +301,7 @@ func (p *Profile) bindings() []binding {
 		{"sip.via-joined", &p.SIP.ViaJoined}, {"sip.epid", &p.SIP.EPID},
 		{"sip.allow", &p.SIP.Allow}, {"sip.allow-lines", &p.SIP.AllowLines},
 		{"sip.supported", &p.SIP.Supported}, {"sip.supported-lines", &p.SIP.SupportedLines},
-		{"sip.answer-lines", &p.SIP.AnswerLines}, {"sip.contact-params", &p.SIP.ContactParams},
+		{"sip.answer-lines", &p.SIP.AnswerLines}, {"sip.contact-params", &p.SIP.ContactParams}, {"sip.content-id", &p.SIP.ContentID},
 		{"sip.session-expires", &p.SIP.SessionExpires}, {"sip.t1", &p.SIP.T1}, {"sip.retry-after", &p.SIP.RetryAfter},
 
 		{"redirect.status", &p.Redirect.Status}, {"redirect.router-host", &p.Redirect.RouterHost},
@@ -327,7 +328,7 @@ func (p *Profile) bindings() []binding {
 		{"tls.check.key-size", &p.TLS.KeySize}, {"tls.min-version", &p.TLS.MinVersion}, {"tls.min-rsa", &p.TLS.MinRSA},
 
 		{"refusal.gateway-disabled", &r.GatewayDisabled}, {"refusal.unknown-gateway", &r.UnknownGateway},
-		{"refusal.no-hunt-group", &r.NoHuntGroup}, {"refusal.security-mismatch", &r.SecurityMismatch}, {"refusal.no-srtp", &r.NoSRTP}, {"refusal.not-um-enabled", &r.NotUMEnabled}, {"refusal.wrong-host", &r.WrongHost},
+		{"refusal.no-hunt-group", &r.NoHuntGroup}, {"refusal.security-mismatch", &r.SecurityMismatch}, {"refusal.no-srtp", &r.NoSRTP}, {"refusal.not-um-enabled", &r.NotUMEnabled}, {"refusal.wrong-host", &r.WrongHost}, {"refusal.refused-attribute", &r.RefusedAttribute},
 		{"refusal.bad-header", &r.BadHeader}, {"refusal.bad-party", &r.BadParty}, {"refusal.no-codec", &r.NoCodec},
 		{"refusal.max-calls", &r.MaxCalls}, {"refusal.no-server", &r.NoServer}, {"refusal.no-ports", &r.NoPorts}, {"refusal.draining", &r.Draining}, {"refusal.maintenance", &r.Maintenance},
 

@@ -173,6 +173,9 @@ func (w *Worker) negotiate(tx *sip.ServerTx, c *call) ([]byte, *refusal) {
 		if offer, err = sdp.Parse(tx.Body()); err != nil {
 			return nil, newRefusal("offer", r.NoCodec, "the INVITE has no usable offer: "+err.Error(), "send an SDP offer with audio over RTP/AVP")
 		}
+		if key := offer.HasAny(w.conf.Profile.SDP.Refused); key != "" {
+			return nil, newRefusal("offer", r.RefusedAttribute, "the offer has the attribute "+key, "take a="+key+" out of the offer at the gateway")
+		}
 	}
 	body, err := c.negotiate(offer)
 	var fault *offerFault
@@ -208,11 +211,20 @@ func (w *Worker) response(tx *sip.ServerTx, a *admitted, body []byte, more []str
 	if a != nil {
 		headers = append(headers, "P-ASSERTED-IDENTITY: <sip:"+a.pilot+"@"+sip.HostOf(at.Addr())+">")
 	}
+	if body != nil && p.SIP.ContentID {
+		headers = append(headers, "Content-ID: <"+w.guid()+">")
+	}
 	headers = append(headers, more...)
 	return sip.Response{
 		Status: 200, Reason: "OK", Headers: headers, Body: body,
 		Contact: "<sip:" + at.String() + ";transport=" + strings.ToLower(transport(tx)) + ">" + p.SIP.ContactParams,
 	}
+}
+
+// guid is a name by chance, in the form that Windows gives it.
+func (w *Worker) guid() string {
+	a, b := w.conf.Rand(), w.conf.Rand()
+	return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", uint32(a), uint16(a>>32), uint16(a>>48), uint16(b), b>>16&(1<<48-1))
 }
 
 func (w *Worker) maxCalls() int {

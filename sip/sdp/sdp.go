@@ -229,3 +229,20 @@ func appendAttrs(b []byte, attrs []Attr) []byte {
 	}
 	return b
 }
+
+// HasAny is the first of these attributes that stands in a description, "" if
+// none does.
+func (s *Session) HasAny(keys []string) string {
+	sections := [][]Attr{s.Attrs}
+	for i := range s.Media {
+		sections = append(sections, s.Media[i].Attrs)
+	}
+	for _, attrs := range sections {
+		for _, a := range attrs {
+			if slices.Contains(keys, a.Key) {
+				return a.Key
+			}
+		}
+	}
+	return ""
+}
