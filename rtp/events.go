@@ -108,7 +108,7 @@ func Events() []trace.EventType {
 		{Name: "rtp.ignored", Means: "a datagram could not be used; told once for each reason", Fields: []trace.FieldType{
 			peer, {Key: "why", Means: "what was wrong with it"}}},
 		{Name: "rtp.digit", Means: "a telephone event", Fields: []trace.FieldType{
-			direction, {Key: "digit", Means: "0-9, *, # or A-D"}}},
+			direction, {Key: "digit", Means: "0-9, *, # or A-D; ? for one that is a secret"}}},
 		{Name: "rtp.reported", Means: "the peer's RTCP report about what we sent", Fields: []trace.FieldType{
 			{Key: "lost", Means: "packets that the peer misses"}, {Key: "jitter", Means: "interarrival jitter that the peer sees"}}},
 		{Name: "rtp.ended", Means: "a stream is over; one event for each direction", Fields: []trace.FieldType{

@@ -69,6 +69,26 @@ func (s *Stream) note(from netip.AddrPort, why string) {
 	}
 }
 
+// hiddenDigit stands in the trace for a digit of a secret. It is none that a
+// telephone has.
+const hiddenDigit = '?'
+
+// told is a digit as the trace has it; s.mu is held.
+func (s *Stream) told(d byte) byte {
+	if s.hidden {
+		return hiddenDigit
+	}
+	return d
+}
+
+// HideDigits keeps the digits that come and go from now on out of the trace:
+// they are a secret.
+func (s *Stream) HideDigits(hide bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hidden = hide
+}
+
 // event reads a telephone event and returns what to do about a new digit:
 // all packets of an event have one timestamp. s.mu is held.
 func (s *Stream) event(p *pion.Packet) func() {
@@ -80,9 +100,9 @@ func (s *Stream) event(p *pion.Packet) func() {
 	}
 	s.in.hadEvent, s.in.eventSSRC, s.in.eventTS = true, p.SSRC, p.Timestamp
 	d := eventDigits[p.Payload[0]]
-	f := s.params.OnDigit
+	f, told := s.params.OnDigit, s.told(d)
 	return func() {
-		s.src.Record(s.session, noCause, digit{"received", d}, nil)
+		s.src.Record(s.session, noCause, digit{"received", told}, nil)
 		if f != nil {
 			f(d)
 		}

@@ -174,7 +174,7 @@ func (s *Stream) digitFrame(g *segment) {
 	b = binary.BigEndian.AppendUint16(b, uint16(duration))
 	s.put(b, 4)
 	if n == 0 {
-		s.src.Record(s.session, noCause, digit{"sent", g.digit}, nil)
+		s.src.Record(s.session, noCause, digit{"sent", s.told(g.digit)}, nil)
 	}
 }
 

@@ -40,6 +40,7 @@ type Stream struct {
 	in     reception
 	out    Stats
 	record *recorder
+	hidden bool      // digits are not to be told
 	report time.Time // next RTCP report
 }
 

@@ -56,6 +56,7 @@ func (r *run) gateway(name string, a Actor) lab.Gateway {
 		}
 		g.Port = max(g.Port, f.Port)
 	}
+	g.Telephones = a.Telephones
 	g.Secure, g.SRTP = a.Transport == TLS, a.Media == SRTP
 	if a.Certificate != good {
 		g.Bad = a.Certificate

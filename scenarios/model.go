@@ -56,6 +56,8 @@ type Actor struct {
 	Media       Media      `yaml:"media" default:"rtp" enum:"rtp,srtp" doc:"that it offers"`
 	Device      Device     `yaml:"device" default:"simulated" enum:"simulated,external" doc:"who plays it: exsim, or the device under test, for which the run says what to do; exsim run --device changes it"`
 	Certificate string     `yaml:"certificate" default:"good" doc:"what it shows over TLS: good, or a kind of exsim pki bad"`
+	// Telephones of a simulated gateway, by number.
+	Telephones map[string]int `yaml:"telephones" doc:"how telephones behind a simulated ip-gateway answer a transferred call, by number: 200 (the others, too), or a refusal such as 486"`
 }
 
 // Transport of an actor.

@@ -124,6 +124,8 @@ func (t *talk) do(ctx context.Context, r *run, _ int) error {
 type dtmf struct {
 	Call   string        `yaml:"call,required" doc:"id of the call"`
 	Digits string        `yaml:"digits,required" doc:"0-9, *, #, A-D"`
+	After  string        `yaml:"after" doc:"event of the call that it waits for"`
+	Secret bool          `yaml:"secret" doc:"true keeps them out of trace and report, as for a PIN"`
 	Within time.Duration `yaml:"within" default:"30s" doc:"time until all are pressed"`
 }
 
@@ -134,16 +136,27 @@ func (d *dtmf) check(l *loader) string {
 	if strings.Trim(d.Digits, "0123456789*#ABCD") != "" {
 		l.f.Report(l.at("digits"), "0-9, *, #, A-D", "dtmf: digits %q", d.Digits)
 	}
-	return fmt.Sprintf("%s presses %s", d.Call, d.Digits)
+	l.event(l.at("after"), d.After)
+	told := d.Digits
+	if d.Secret {
+		told = strings.Repeat("?", len(d.Digits))
+	}
+	if d.After != "" {
+		told += " after " + d.After
+	}
+	return d.Call + " presses " + told
 }
 
 func (d *dtmf) do(ctx context.Context, r *run, _ int) error {
-	c, err := r.callAfter(ctx, d.Call, "", 0)
+	c, err := r.callAfter(ctx, d.Call, d.After, d.Within)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.Within)
 	defer cancel()
+	if d.Secret {
+		return c.Secret(ctx, d.Digits)
+	}
 	return c.Digits(ctx, d.Digits)
 }
 

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/exsim/exsim/sim/lab"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sim/voicemail"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
@@ -115,7 +115,7 @@ func (m *awaitMail) do(ctx context.Context, r *run, n int) error {
 	if m.Audio == "" || r.call(m.Call) == nil { // nobody knows what was said at an external device
 		return nil
 	}
-	wav, err := lab.Recording(e.Text("path"))
+	wav, err := voicemail.Recording(e.Text("path"))
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,8 @@ var mayImport = map[string][]string{
 	"sip/sdp":      nil,
 	"sim/junit":    nil,
 
+	"sim/voicemail": nil,
+
 	"sim/profile": {"sim/yamlfile"},
 	"sim/org":     {"sim/profile", "sim/yamlfile"},
 	"sim/admit":   {"sim/trace"},
@@ -44,9 +46,9 @@ var mayImport = map[string][]string{
 	"sim/mailhost":  {"sim/trace"},
 	"sim/middlebox": {"sim/faults"},
 	"sim/um":        {"sim/trace", "sim/profile", "sim/org", "sip", "sip/sdp", "rtp"},
-	"sim/transport": {"sim/trace", "sim/profile", "sim/org", "smtp", "sim/store"},
+	"sim/transport": {"sim/trace", "sim/profile", "sim/org", "smtp", "sim/store", "sim/voicemail"},
 	"sim": {"sip", "sip/sdp", "smtp", "rtp", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/faults", "sim/um",
-		"sim/transport"},
+		"sim/transport", "sim/voicemail"},
 
 	"sim/lab": {"rtp", "sim", "sim/trace", "sim/profile", "sim/org", "sim/admit", "sim/faults", "sim/gateway", "sim/mailhost",
 		"sim/middlebox"},
@@ -57,9 +59,9 @@ var mayImport = map[string][]string{
 	"sim/paths/integrity": {"sim/paths/record"},
 	"sim/paths/truth":     {"sim/paths", "sim/paths/record", "sim/paths/integrity", "sim/junit"},
 
-	"sim/simtest": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/gateway", "scenarios", "scenarios/report"},
+	"sim/simtest": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/gateway", "sim/voicemail", "scenarios", "scenarios/report"},
 
-	"scenarios": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um", "sim/transport",
+	"scenarios": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um", "sim/transport", "sim/voicemail",
 		"sim/faults", "sim/gateway", "sim/mailhost", "sim/middlebox", "sim/paths", "sim/paths/ends", "sim/paths/record", "sim/paths/truth", "sim/paths/integrity"},
 	"scenarios/report": {"sim/junit", "sim/trace"},
 

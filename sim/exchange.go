@@ -44,6 +44,8 @@ type Exchange struct {
 
 	um       um.Config // what its parts share
 	gateways *um.Gateways
+	logons   *um.Logons
+	lamps    *um.Indicators
 	allowed  atomic.Pointer[admit.List] // who may connect to SIP listeners over TCP
 
 	admitting sync.Mutex // held while allowed is made
@@ -155,7 +157,9 @@ func (x *Exchange) openMedia() error {
 
 // build puts an endpoint behind each listener.
 func (x *Exchange) build() error {
+	x.logons = um.NewLogons(x.conf.Org, x.profile)
 	x.um = um.Config{Org: x.conf.Org, Profile: x.profile, Address: x.address, Gateways: x.gateways, Trace: x.log, Rand: x.rand}
+	x.lamps = um.NewIndicators(&x.um, x.mailboxes(), x.notify)
 	for _, l := range x.listeners {
 		if err := x.equip(l); err != nil {
 			return err
@@ -183,7 +187,7 @@ func (x *Exchange) connector(l *Listener) (endpoint, error) {
 	}
 	return transport.NewReceiveConnector(l.Row.ID, transport.Config{
 		Org: x.conf.Org, Profile: x.profile, Server: l.Server, Hostname: x.queueing(l.Server).FQDN,
-		Store: x.store, Cert: cert, Sessions: x.sessions, Causes: x.causes,
+		Store: x.store, Changed: x.mailboxChanged, Cert: cert, Sessions: x.sessions, Causes: x.causes,
 		Trace: x.log.Source(l.Server.Name, l.Row.ID), Trouble: trouble(x.faultsOf(l)),
 	})
 }
@@ -248,6 +252,7 @@ func (x *Exchange) begin() {
 		}
 	}
 	x.watchGateways()
+	x.wg.Go(x.lamps.Refresh)
 }
 
 // Trace is the timeline.

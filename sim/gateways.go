@@ -88,6 +88,9 @@ func (x *Exchange) watchGateways() {
 // end: who is asked may then be closed without a failure in the trace.
 func (x *Exchange) StopProbes() {
 	x.stopProbe()
+	if x.lamps != nil {
+		x.lamps.Close()
+	}
 	done := make(chan struct{})
 	go func() {
 		x.probes.Wait()

@@ -67,14 +67,14 @@ func TestSilentMessage(t *testing.T) {
 // Without diversion the pilot's greeting is heard, the event says why, and
 // nothing is mailed.
 func TestPilotGreeting(t *testing.T) {
-	l := startLab(t, "2013", 54, "")
+	l := startLab(t, "2013", 54, quick)
 	p := params(l)
 	p.Diverted = ""
 	c, err := startGateway(t, l).Call(t.Context(), p)
 	require.NoError(t, err)
 	require.Contains(t, l.await("um.pilot_greeting", 5*time.Second).Text("why"), "no Diversion")
 	require.NoError(t, c.Wait(t.Context()))
-	require.Equal(t, "pilot greeting over", l.await("um.hang_up", time.Second).Text("why"))
+	require.Equal(t, "no mailbox was named", l.await("um.hang_up", time.Second).Text("why"))
 	require.Zero(t, l.count(func(e *trace.Event) bool { return e.Name == "um.submitted" }))
 }
 

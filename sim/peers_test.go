@@ -24,10 +24,10 @@ import (
 	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim"
 	"github.com/exsim/exsim/sim/gateway"
-	simlab "github.com/exsim/exsim/sim/lab"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sim/voicemail"
 )
 
 // needPeer finds a real program. Without it the test is skipped by name on a
@@ -128,7 +128,7 @@ func command(t *testing.T, dir string, within time.Duration, name string, args .
 // recordingIn is the attached recording of a stored message, in mu-law.
 func recordingIn(t *testing.T, path string) []byte {
 	t.Helper()
-	wav, err := simlab.Recording(path)
+	wav, err := voicemail.Recording(path)
 	require.NoError(t, err)
 	octets, err := rtp.ReadWAV(wav, rtp.PCMU)
 	require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/faults"
 	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/um"
 	"github.com/exsim/exsim/sip"
 )
@@ -116,6 +117,20 @@ func (x *Exchange) askGateway(from *org.Server) um.Options {
 		}
 		return options(ctx, ours, to)
 	}
+}
+
+// notify sends a request outside a dialog from the UM service of a server.
+func (x *Exchange) notify(ctx context.Context, from *org.Server, secure bool, r sip.Request) (sip.Reply, trace.Session, error) {
+	row := um.UMService + map[bool]string{true: "-tls"}[secure]
+	ours := x.Listener(from.Name, row)
+	if ours == nil {
+		return sip.Reply{}, trace.Session{}, fmt.Errorf("%s has no listener %s: see um-startup-mode", from.Name, row)
+	}
+	ep, ok := ours.serv.(*sip.Endpoint)
+	if !ok {
+		return sip.Reply{}, trace.Session{}, fmt.Errorf("%s speaks no SIP", row)
+	}
+	return ep.Send(ctx, r)
 }
 
 // options sends OPTIONS from one of our listeners; all but 200 is an error.

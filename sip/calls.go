@@ -16,7 +16,9 @@ import (
 type Calls struct {
 	seed maphash.Seed
 	last atomic.Uint32
-	seen *aging[uint32]
+
+	notices atomic.Uint32
+	seen    *aging[uint32]
 }
 
 // NewCalls begins at call-1.
@@ -33,10 +35,24 @@ func (c *Calls) find(callID, fromTag []byte, begin bool) trace.Session {
 	} else {
 		n, _ = c.seen.get(key, true)
 	}
-	if n == 0 {
+	switch {
+	case n == 0:
 		return trace.Session{}
+	case n&notice != 0:
+		return trace.Session{Kind: "notice", N: n &^ notice}
 	}
 	return trace.Session{Kind: "call", N: n}
+}
+
+// notice marks the number of a session that is no call: a request outside a
+// dialog that somebody wants to find again.
+const notice = 1 << 31
+
+// begin names the session of such a request.
+func (c *Calls) begin(callID, fromTag string) trace.Session {
+	n := c.notices.Add(1)
+	c.seen.put(hash(c.seed, []byte(callID), []byte(fromTag), nil, nil), n|notice)
+	return trace.Session{Kind: "notice", N: n}
 }
 
 // Name names the call of a Call-ID and From tag, also before its first

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -117,19 +118,46 @@ func (e *Endpoint) newClientDialog(c *conn, p requestParts, r Reply, session tra
 	return d, nil
 }
 
-// Options sends an OPTIONS outside a dialog and returns the answer.
-func (e *Endpoint) Options(ctx context.Context, to netip.AddrPort, uri, from string) (Reply, error) {
+// Request is a request outside a dialog, other than INVITE.
+type Request struct {
+	To      netip.AddrPort // where to send it
+	Method  string
+	URI     string // Request-URI
+	From    string // name-addr without a tag
+	ToURI   string // name-addr of To; "" for the Request-URI
+	Contact string // "" for none
+	Headers []string
+	Body    []byte // a session description, unless Headers have a Content-Type
+	// Names gives the request a session of its own, to find it by.
+	Names bool
+}
+
+// Send sends a request outside a dialog and returns the answer, and the name of
+// its session.
+func (e *Endpoint) Send(ctx context.Context, r Request) (Reply, trace.Session, error) {
 	var u URI
-	if err := sipgo.ParseUri(uri, &u); err != nil {
-		return Reply{}, fmt.Errorf("sip: %q is no URI: %w", uri, err)
+	var session trace.Session
+	if err := sipgo.ParseUri(r.URI, &u); err != nil {
+		return Reply{}, session, fmt.Errorf("sip: %q is no URI: %w", r.URI, err)
 	}
-	c, err := e.dial(ctx, to)
+	c, err := e.dial(ctx, r.To)
 	if err != nil {
-		return Reply{}, err
+		return Reply{}, session, err
+	}
+	callID, tag := e.token()+e.token(), e.token()
+	if r.Names {
+		session = e.conf.Calls.begin(callID, tag)
 	}
 	req := e.buildRequest(c, requestParts{
-		method: "OPTIONS", uri: u, from: from + ";tag=" + e.token(), to: "<" + uri + ">", callID: e.token() + e.token(), seq: 1,
-		headers: []string{"Accept: application/sdp"},
+		method: r.Method, uri: u, from: r.From + e.epid() + ";tag=" + tag, to: cmp.Or(r.ToURI, "<"+r.URI+">"), callID: callID, seq: 1,
+		contact: r.Contact, headers: r.Headers, body: r.Body,
 	})
-	return e.do(ctx, c, req, trace.Session{})
+	reply, err := e.do(ctx, c, req, session)
+	return reply, session, err
+}
+
+// Options sends an OPTIONS outside a dialog and returns the answer.
+func (e *Endpoint) Options(ctx context.Context, to netip.AddrPort, uri, from string) (Reply, error) {
+	r, _, err := e.Send(ctx, Request{To: to, Method: "OPTIONS", URI: uri, From: from, Headers: []string{"Accept: application/sdp"}})
+	return r, err
 }

@@ -29,9 +29,10 @@ func (e *Endpoint) buildRequest(c *conn, p requestParts) *sipgo.Request {
 	for _, r := range p.routes {
 		req.AppendHeader(sipgo.NewHeader("Route", r))
 	}
+	d := &e.conf.Dialect
 	for _, hd := range [...][2]string{
-		{"From", p.from}, {"To", p.to}, {"Call-ID", p.callID},
-		{"CSeq", strconv.FormatUint(uint64(p.seq), 10) + " " + p.method}, {"Max-Forwards", "70"}, {"Contact", p.contact},
+		{d.From, p.from}, {d.To, p.to}, {d.CallID, p.callID},
+		{d.CSeq, strconv.FormatUint(uint64(p.seq), 10) + " " + p.method}, {"Max-Forwards", "70"}, {d.Contact, p.contact},
 	} {
 		if hd[1] != "" {
 			req.AppendHeader(sipgo.NewHeader(hd[0], hd[1]))
@@ -42,7 +43,9 @@ func (e *Endpoint) buildRequest(c *conn, p requestParts) *sipgo.Request {
 		req.AppendHeader(sipgo.NewHeader(name, strings.TrimSpace(value)))
 	}
 	if len(p.body) > 0 {
-		req.AppendHeader(sipgo.NewHeader("Content-Type", "application/sdp"))
+		if req.GetHeader("Content-Type") == nil {
+			req.AppendHeader(sipgo.NewHeader("Content-Type", "application/sdp"))
+		}
 		req.SetBody(p.body) // sets Content-Length
 	} else {
 		req.AppendHeader(sipgo.NewHeader("Content-Length", "0"))

@@ -155,13 +155,16 @@ func rportEnd(value []byte) int {
 
 // toTag makes the parameters that a response adds to To.
 func (e *Endpoint) toTag() string {
-	b := make([]byte, 0, 40)
-	if e.conf.Dialect.EPID {
-		b = append(b, ";epid="...)
-		b = appendHex(b, e.conf.Rand(), "0123456789ABCDEF")
-	}
-	b = append(b, ";tag="...)
+	b := append(append(make([]byte, 0, 40), e.epid()...), ";tag="...)
 	return string(appendHex(b, e.conf.Rand(), "0123456789abcdef"))
+}
+
+// epid is the parameter that a dialect has before a tag of ours, or nothing.
+func (e *Endpoint) epid() string {
+	if !e.conf.Dialect.EPID {
+		return ""
+	}
+	return string(appendHex([]byte(";epid="), e.conf.Rand(), "0123456789ABCDEF"))
 }
 
 // appendHex appends ten hex digits.

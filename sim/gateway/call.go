@@ -17,6 +17,7 @@ type Call struct {
 	dialog  *sip.Dialog
 	stream  *rtp.Stream
 	session trace.Session
+	ready   chan struct{} // closed once the dialog is there
 	ended   chan struct{}
 	once    sync.Once
 
@@ -31,12 +32,20 @@ type Call struct {
 	sends  bool // by agreement
 }
 
+func newCall(g *Gateway) *Call {
+	return &Call{g: g, ready: make(chan struct{}), ended: make(chan struct{})}
+}
+
 // Session names the call; it is set also if the call failed.
 func (c *Call) Session() trace.Session { return c.session }
 
 // Request answers what comes in the dialog; a new offer is taken as it comes.
 func (c *Call) Request(tx *sip.ServerTx) {
 	if c.g.refuses(tx) {
+		return
+	}
+	if tx.Method() == "REFER" {
+		c.refer(tx)
 		return
 	}
 	r := sip.Response{Status: 200, Reason: "OK"}

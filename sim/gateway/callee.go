@@ -80,7 +80,7 @@ func (g *Gateway) contact(user string) string {
 // Answer waits for a call to the gateway and takes it; with a status other than
 // 200 it refuses it, which is no error.
 func (g *Gateway) Answer(ctx context.Context, status int) (*Call, error) {
-	c := &Call{g: g, ended: make(chan struct{})}
+	c := newCall(g)
 	tx, err := g.ringing(ctx)
 	if err != nil {
 		return c, err
@@ -103,8 +103,9 @@ func (g *Gateway) Answer(ctx context.Context, status int) (*Call, error) {
 		return c, err
 	}
 	c.mu.Lock() // the ACK may be faster than our return
-	c.dialog = tx.Accept(sip.Response{Status: 200, Reason: "OK", Contact: c.contact, Headers: []string{"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY"}, Body: body}, c)
+	c.dialog = tx.Accept(sip.Response{Status: 200, Reason: "OK", Contact: c.contact, Headers: []string{allow}, Body: body}, c)
 	c.mu.Unlock()
+	close(c.ready)
 	if c.dialog == nil {
 		stream.Close()
 		return c, errors.New("the caller gave up before the call was answered")

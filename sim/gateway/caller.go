@@ -33,7 +33,8 @@ type CallParams struct {
 // call that is not answered with 2xx is an error that says how far it came.
 func (g *Gateway) Call(ctx context.Context, p CallParams) (*Call, error) {
 	callID, tag := fmt.Sprintf("%016x@%s", g.conf.Rand(), sip.HostOf(g.addr)), fmt.Sprintf("%08x", uint32(g.conf.Rand()))
-	c := &Call{g: g, session: g.conf.Calls.Name(callID, tag), ended: make(chan struct{})}
+	c := newCall(g)
+	c.session = g.conf.Calls.Name(callID, tag)
 	stream, err := g.media.Open(g.addr, c.session, g.src)
 	if err != nil {
 		return c, err
@@ -52,6 +53,7 @@ func (g *Gateway) Call(ctx context.Context, p CallParams) (*Call, error) {
 		return c, err
 	}
 	c.dialog = answer.Dialog
+	close(c.ready)
 	c.dialog.KeepSession(answer.SessionTimer(), func(ctx context.Context, headers []string) (sip.Reply, error) {
 		return c.dialog.Request(ctx, "UPDATE", headers, nil)
 	})
@@ -99,7 +101,7 @@ func (g *Gateway) invite(p CallParams, to netip.AddrPort, c *Call) *sip.Invite {
 		To: to, URI: uri, From: from, ToURI: fmt.Sprintf("<sip:%s@%s>", p.Dial, sip.HostOf(to.Addr())),
 		Contact: fmt.Sprintf("<sip:%s@%s;transport=%s>", p.Caller, g.local, g.conf.transport()),
 		Body:    c.offer(), Handler: c, Raw: p.Raw,
-		Headers: []string{"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY", "Supported: timer"},
+		Headers: []string{allow, "Supported: timer"},
 	}
 	if p.LateOffer {
 		inv.Body, inv.Answer = nil, c.answer

@@ -42,6 +42,26 @@ func (e talked) AppendTo(f *trace.Fields) {
 	f.Text("sha256", e.sha256)
 }
 
+type referred struct {
+	target string
+	status int
+}
+
+func (referred) EventName() string { return "gateway.referred" }
+func (e referred) AppendTo(f *trace.Fields) {
+	f.Text("target", e.target)
+	f.Int("status", int64(e.status))
+}
+
+type lamp struct{ waiting, account, counts string }
+
+func (lamp) EventName() string { return "gateway.lamp" }
+func (e lamp) AppendTo(f *trace.Fields) {
+	f.Text("waiting", e.waiting)
+	f.Text("account", e.account)
+	f.Text("counts", e.counts)
+}
+
 type hungUp struct{ how string }
 
 func (hungUp) EventName() string          { return "gateway.ended" }
@@ -59,6 +79,10 @@ func Events() []trace.EventType {
 			{Key: "status", Means: "last status, 0 if there was none"}, {Key: "why", Means: "what happened"}, invites}},
 		{Name: "gateway.talked", Means: "the simulated gateway begins to speak", Fields: []trace.FieldType{
 			{Key: "octets", Means: "of G.711"}, {Key: "sha256", Means: "of these octets"}}},
+		{Name: "gateway.referred", Means: "the simulated gateway has tried what a REFER asked for", Fields: []trace.FieldType{
+			{Key: "target", Means: "URI of Refer-To"}, {Key: "status", Means: "that it reports"}}},
+		{Name: "gateway.lamp", Means: "the simulated gateway was told of waiting messages (RFC 3842)", Fields: []trace.FieldType{
+			{Key: "waiting", Means: "yes or no"}, {Key: "account", Means: "Message-Account"}, {Key: "counts", Means: "value of Voice-Message: new/old (urgent new/old)"}}},
 		{Name: "gateway.ended", Means: "the simulated gateway's call is over", Fields: []trace.FieldType{
 			{Key: "how", Means: "bye (the other side), local, closed"}}},
 	}

@@ -56,7 +56,17 @@ const (
 	// AssumesPort sends the INVITE behind the second redirect to Config.Port,
 	// whatever the Contact says.
 	AssumesPort Fault = "assumes-port"
+	// NoReport accepts a REFER and reports nothing.
+	NoReport Fault = "no-report"
+	// UnroutableREFER accepts a REFER and finds no route to its target.
+	UnroutableREFER Fault = "unroutable-refer"
 )
+
+// methods are those that a gateway serves.
+var methods = []string{"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "NOTIFY", "REFER"}
+
+// allow is the header that says so.
+var allow = "Allow: " + strings.Join(methods, ", ")
 
 // Config describes a gateway.
 type Config struct {
@@ -83,6 +93,9 @@ type Config struct {
 	// Answers says that calls to the gateway ring until Answer takes them;
 	// without it they are refused.
 	Answers bool
+	// Telephone, if set, says how a telephone behind the gateway answers a call
+	// that was transferred to it: 200, or the status of a refusal.
+	Telephone func(number string) (status int)
 }
 
 // transport is the value of the URI parameter.
@@ -102,6 +115,8 @@ type Gateway struct {
 	media *rtp.Engine
 	src   *trace.Source
 	wg    sync.WaitGroup
+	ctx   context.Context // ends with the gateway
+	stop  context.CancelFunc
 
 	rang chan struct{} // there may be something in rings
 
@@ -116,6 +131,7 @@ func Start(conf Config) (*Gateway, error) {
 		conf.MaxRedirects = 5
 	}
 	g := &Gateway{conf: conf, addr: conf.Address, src: conf.Trace.Source(conf.Name, "ip-gateway"), rang: make(chan struct{}, 1)}
+	g.ctx, g.stop = context.WithCancel(context.Background())
 	if g.has(OtherAddress) {
 		g.addr = conf.Other
 	}
@@ -131,7 +147,7 @@ func Start(conf Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.ep = sip.New(sip.Config{
-		Handler: sip.HandlerFunc(g.serve), Allow: []string{"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "NOTIFY"},
+		Handler: sip.HandlerFunc(g.serve), Allow: methods,
 		Transport: strings.ToUpper(conf.transport()),
 		Rand:      conf.Rand, Calls: conf.Calls, Trace: g.src,
 		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) { return conf.Dial(ctx, g.addr, to) },
@@ -162,6 +178,8 @@ func (g *Gateway) serve(tx *sip.ServerTx) {
 	case g.refuses(tx):
 	case tx.Method() == "INVITE" && g.conf.Answers:
 		g.ring(tx)
+	case tx.Method() == "NOTIFY":
+		g.lamp(tx)
 	case tx.Method() != "OPTIONS":
 		tx.Respond(sip.Response{Status: 480, Reason: "Temporarily Unavailable"})
 	case g.has(NoOptions):
@@ -197,6 +215,9 @@ func (g *Gateway) Exactness() rtp.Exactness { return g.media.Exactness() }
 
 // Close ends calls and listeners.
 func (g *Gateway) Close() error {
+	g.mu.Lock()
+	g.stop()
+	g.mu.Unlock()
 	err := g.ep.Close()
 	g.wg.Wait()
 	if merr := g.media.Close(); err == nil {

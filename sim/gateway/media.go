@@ -130,6 +130,13 @@ func (c *Call) Talk(ctx context.Context, length time.Duration) error {
 	return c.await(ctx, done)
 }
 
+// Secret sends digits that stand nowhere in the trace.
+func (c *Call) Secret(ctx context.Context, digits string) error {
+	c.stream.HideDigits(true)
+	defer c.stream.HideDigits(false)
+	return c.Digits(ctx, digits)
+}
+
 // Digits sends telephone events and returns when they are out.
 func (c *Call) Digits(ctx context.Context, digits string) error {
 	done := make(chan struct{})

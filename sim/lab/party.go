@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -24,6 +25,9 @@ type Gateway struct {
 	SRTP    bool   // offers SRTP and nothing else
 	Answers bool   // takes calls
 	Bad     string // what is wrong with its certificate, "" for nothing
+	// Telephones say how those behind it answer, by number: 200 where none is
+	// named.
+	Telephones map[string]int
 
 	Faults func(f gateway.Fault) bool // of its doing; nil for none
 	Wire   *faults.Set                // of its sockets; nil for none
@@ -103,6 +107,7 @@ func (l *Lab) startGateway(g *Gateway, rnd func() uint64) error {
 		Listen:       func(netip.AddrPort) (net.Listener, error) { return l.sockets[g.Name], nil },
 		ListenPacket: l.mediaSocket(g),
 	}
+	conf.Telephone = func(number string) int { return cmp.Or(g.Telephones[number], 200) }
 	if l.secure[g.Name] = g.Secure; g.Secure {
 		if err := l.secured(&conf, g); err != nil {
 			return fmt.Errorf("actor %s: %w", g.Name, err)

@@ -162,6 +162,8 @@ type UMIPGateway struct {
 	IPAddressFamily IPAddressFamily `yaml:"ip-address-family" doc:"which addresses of the fqdn are used: IPv4Only (if left out), IPv6Only, Any"`
 	Port            uint16          `yaml:"port" doc:"where it is asked for OPTIONS: 5060 if left out, 5061 where the dial plan is secured"`
 	Status          Status          `yaml:"status" doc:"Enabled (if left out), NoNewCalls, Disabled"`
+	NoMWI           bool            `yaml:"no-message-waiting-indicator" doc:"true: it is not told of waiting messages"`
+	NoOutcalls      bool            `yaml:"no-outcalls" doc:"true: Unified Messaging places no calls through it"`
 	DialPlan        string          `yaml:"dial-plan" doc:"gives it a default hunt group, without a pilot, unless it has hunt groups of its own"`
 }
 

@@ -44,6 +44,8 @@ type Profile struct {
 	TLS        TLS
 	SDP        SDP
 	UM         UM
+	Transfer   Transfer
+	MWI        MWI
 	Refusals   Refusals
 	Message    Message
 	SMTP       SMTP
@@ -91,7 +93,7 @@ type SIP struct {
 	Supported, SupportedLines, AnswerLines []string
 	ContactParams                          string
 	ContentID                              bool // an answer with a body names it
-	SessionExpires                         int // seconds
+	SessionExpires                         int  // seconds
 	T1                                     time.Duration
 	RetryAfter                             time.Duration // of a 503
 }
@@ -99,6 +101,7 @@ type SIP struct {
 // Headers are spellings of header names.
 type Headers struct {
 	From, To, CSeq, CallID, Via, Contact, ContentLength, ContentType, RecordRoute string
+	Event, SubscriptionState, UserAgent                                           string // of a NOTIFY
 }
 
 // Redirect is the form of the 302.
@@ -162,12 +165,13 @@ type UM struct {
 	// over calls bring a new PIN, MaxLogons lock the mailbox.
 	LogonFailures, LogonsBeforeReset, MaxLogons, MinPINLength int
 	BadHistory                                                string // refuse or ignore
-	MaxCall            time.Duration
-	MaxRecording       time.Duration
-	RecordingIdle      time.Duration
-	MaxCalls           int
-	ProbeInterval      time.Duration
-	StartupModes       []string // that the version knows
+	Keys                                                      Keys
+	MaxCall                                                   time.Duration
+	MaxRecording                                              time.Duration
+	RecordingIdle                                             time.Duration
+	MaxCalls                                                  int
+	ProbeInterval                                             time.Duration
+	StartupModes                                              []string // that the version knows
 	// RecycleInterval is the age at which a worker process is replaced, and
 	// DrainLimit how long its calls may then go on.
 	RecycleInterval, DrainLimit time.Duration
@@ -175,6 +179,25 @@ type UM struct {
 	// RereadInterval that between two looks at what has changed elsewhere.
 	GatewayProbeInterval, RereadInterval time.Duration
 	MaxGateways                          int // of a dial plan
+}
+
+// Keys are what callers press behind a recording.
+type Keys struct{ Accept, Again, Urgent, Private string }
+
+// Transfer is the form of a REFER: {number}, {gateway} and {server} are filled
+// in.
+type Transfer struct {
+	ReferTo, ReferToSIP, ReferredBy string
+	Timeout                         time.Duration // for the last report
+}
+
+// MWI is how telephones are told of waiting messages.
+type MWI struct {
+	Supported bool
+	Refresh   time.Duration // all lamps anew
+	GiveUp    time.Duration // how long gateways are tried
+	Retry     time.Duration // from one round of them to the next
+	Timeout   time.Duration // for one answer
 }
 
 // Status is a SIP status with its reason phrase.
@@ -197,7 +220,7 @@ type Refusals struct {
 // Message is the form of the messages that UM hands to transport.
 type Message struct {
 	VoiceClass, MissedClass                                             string
-	VoiceSubject, MissedSubject, Attachment                             string
+	VoiceSubject, MissedSubject, PINSubject, Attachment                 string
 	CallerHeader, DurationHeader, SenderHeader, OrderHeader, CallHeader string
 }
 
@@ -316,7 +339,12 @@ func (p *Profile) bindings() []binding {
 		{"um.strict-headers", &p.UM.StrictHeaders}, {"um.check-called-host", &p.UM.CheckCalledHost}, {"um.tone-hz", &p.UM.ToneHz}, {"um.tone-length", &p.UM.ToneLength},
 		{"um.rtp-silence", &p.UM.RTPSilence}, {"um.end-key", &p.UM.EndKey}, {"um.input-timeout", &p.UM.InputTimeout}, {"um.input-failures", &p.UM.InputFailures},
 		{"um.logon-failures", &p.UM.LogonFailures}, {"um.logon-failures-before-pin-reset", &p.UM.LogonsBeforeReset}, {"um.max-logon-attempts", &p.UM.MaxLogons},
-		{"um.min-pin-length", &p.UM.MinPINLength}, {"um.bad-history-info", &p.UM.BadHistory}, {"um.max-call-duration", &p.UM.MaxCall},
+		{"um.min-pin-length", &p.UM.MinPINLength}, {"um.bad-history-info", &p.UM.BadHistory},
+		{"um.key.accept", &p.UM.Keys.Accept}, {"um.key.again", &p.UM.Keys.Again}, {"um.key.urgent", &p.UM.Keys.Urgent}, {"um.key.private", &p.UM.Keys.Private},
+		{"transfer.refer-to", &p.Transfer.ReferTo}, {"transfer.refer-to-sip", &p.Transfer.ReferToSIP}, {"transfer.referred-by", &p.Transfer.ReferredBy},
+		{"transfer.timeout", &p.Transfer.Timeout},
+		{"mwi.supported", &p.MWI.Supported}, {"mwi.refresh", &p.MWI.Refresh}, {"mwi.give-up", &p.MWI.GiveUp}, {"mwi.retry", &p.MWI.Retry}, {"mwi.timeout", &p.MWI.Timeout},
+		{"sip.headers.event", &h.Event}, {"sip.headers.subscription-state", &h.SubscriptionState}, {"sip.headers.user-agent", &h.UserAgent}, {"um.max-call-duration", &p.UM.MaxCall},
 		{"um.max-recording-duration", &p.UM.MaxRecording}, {"um.recording-idle-timeout", &p.UM.RecordingIdle},
 		{"um.max-calls", &p.UM.MaxCalls}, {"um.probe-interval", &p.UM.ProbeInterval},
 		{"um.startup-modes", &p.UM.StartupModes},
@@ -333,7 +361,7 @@ func (p *Profile) bindings() []binding {
 		{"refusal.max-calls", &r.MaxCalls}, {"refusal.no-server", &r.NoServer}, {"refusal.no-ports", &r.NoPorts}, {"refusal.draining", &r.Draining}, {"refusal.maintenance", &r.Maintenance},
 
 		{"message.voice-class", &p.Message.VoiceClass}, {"message.missed-class", &p.Message.MissedClass},
-		{"message.voice-subject", &p.Message.VoiceSubject}, {"message.missed-subject", &p.Message.MissedSubject},
+		{"message.voice-subject", &p.Message.VoiceSubject}, {"message.missed-subject", &p.Message.MissedSubject}, {"message.pin-subject", &p.Message.PINSubject},
 		{"message.attachment", &p.Message.Attachment}, {"message.caller-header", &p.Message.CallerHeader},
 		{"message.duration-header", &p.Message.DurationHeader}, {"message.sender-header", &p.Message.SenderHeader},
 		{"message.order-header", &p.Message.OrderHeader}, {"message.call-header", &p.Message.CallHeader},

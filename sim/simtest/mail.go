@@ -12,8 +12,8 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/exsim/exsim/sim"
-	"github.com/exsim/exsim/sim/lab"
 	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sim/voicemail"
 )
 
 // Mail is a message in a mailbox.
@@ -60,7 +60,7 @@ func (m *Mail) WantClass(class string) *Mail {
 // octet, all that was said in the call.
 func (m *Mail) WantRecording(c *Call) *Mail {
 	m.t.Helper()
-	wav, err := lab.Recording(m.Event.Text("path"))
+	wav, err := voicemail.Recording(m.Event.Text("path"))
 	if err != nil {
 		m.t.Fatalf("mail: %v", err)
 	}

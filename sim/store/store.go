@@ -50,6 +50,7 @@ type Item struct {
 	ID     string
 	Path   string
 	Size   int64
+	Read   bool // its owner has seen or heard it
 }
 
 // Draft is a message being written. Either Commit or Abort ends it.
@@ -125,6 +126,20 @@ func (d *Draft) link(folder string) (Item, error) {
 	return Item{Folder: folder, ID: id, Path: path, Size: d.size}, nil
 }
 
+// readMark is the end of the name of an empty file beside a message that was
+// read: the message itself keeps its name.
+const readMark = ".read"
+
+func (i Item) mark() string { return strings.TrimSuffix(i.Path, ".eml") + readMark }
+
+// MarkRead notes that a message was read.
+func (s *Store) MarkRead(i Item) error {
+	if err := os.WriteFile(i.mark(), nil, 0o600); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return syncDir(filepath.Dir(i.Path))
+}
+
 // folder makes a folder and returns its path. A name becomes one element of a
 // path, whatever it holds.
 func (s *Store) folder(name string) (string, error) {
@@ -172,6 +187,18 @@ func (s *Store) Deliver(r io.Reader, folders ...string) ([]Item, error) {
 	return d.Commit(folders...)
 }
 
+// Find is a message of a folder by its ID.
+func (s *Store) Find(folder, id string) (Item, error) {
+	items, err := s.List(folder)
+	if err != nil {
+		return Item{}, err
+	}
+	if i := slices.IndexFunc(items, func(i Item) bool { return i.ID == id }); i >= 0 {
+		return items[i], nil
+	}
+	return Item{}, fmt.Errorf("store: %s has no message %q", folder, id)
+}
+
 // List returns the messages of a folder, the oldest first.
 func (s *Store) List(folder string) ([]Item, error) {
 	dir, err := s.folder(folder)
@@ -183,13 +210,20 @@ func (s *Store) List(folder string) ([]Item, error) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	var items []Item
+	read := map[string]bool{}
 	for _, e := range entries {
+		if id, ok := strings.CutSuffix(e.Name(), readMark); ok {
+			read[id] = true
+		}
 		id, ok := strings.CutSuffix(e.Name(), ".eml")
 		info, err := e.Info()
 		if !ok || err != nil {
 			continue
 		}
-		items = append(items, Item{folder, id, filepath.Join(dir, e.Name()), info.Size()})
+		items = append(items, Item{Folder: folder, ID: id, Path: filepath.Join(dir, e.Name()), Size: info.Size()})
+	}
+	for i := range items {
+		items[i].Read = read[items[i].ID]
 	}
 	slices.SortFunc(items, func(a, b Item) int { return strings.Compare(a.ID, b.ID) })
 	return items, nil
@@ -200,5 +234,6 @@ func (s *Store) Remove(i Item) error {
 	if err := os.Remove(i.Path); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
+	_ = os.Remove(i.mark()) // there is none unless it was read
 	return syncDir(filepath.Dir(i.Path))
 }

@@ -1,16 +1,12 @@
 package transport
 
 import (
-	"io"
-	"mime"
-	"mime/multipart"
-	"net/mail"
-	"os"
 	"strings"
 
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/store"
 	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sim/voicemail"
 )
 
 // deliveredEvent is a message in a mailbox; its header section is in raw.
@@ -39,42 +35,10 @@ func (e deliveredEvent) AppendTo(f *trace.Fields) {
 // delivered describes a stored message.
 func delivered(item store.Item, m *org.Mailbox, from string) deliveredEvent {
 	e := deliveredEvent{item: item, mailbox: m, from: from}
-	file, err := os.Open(item.Path)
-	if err != nil {
-		return e
+	if msg, err := voicemail.ReadFile(item.Path); err == nil {
+		e.subject, e.class, e.attachments = msg.Subject, msg.Class, msg.Attachments
 	}
-	defer file.Close()
-	msg, err := mail.ReadMessage(file)
-	if err != nil {
-		return e
-	}
-	var dec mime.WordDecoder
-	if e.subject, err = dec.DecodeHeader(msg.Header.Get("Subject")); err != nil {
-		e.subject = msg.Header.Get("Subject")
-	}
-	e.class = msg.Header.Get("Content-Class")
-	e.attachments = attachments(msg)
 	return e
-}
-
-// attachments names the attached files of the first level.
-func attachments(msg *mail.Message) []string {
-	kind, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
-	if err != nil || !strings.HasPrefix(kind, "multipart/") {
-		return nil
-	}
-	var names []string
-	r := multipart.NewReader(io.LimitReader(msg.Body, 64<<20), params["boundary"])
-	for len(names) < 100 {
-		part, err := r.NextPart()
-		if err != nil {
-			break
-		}
-		if n := part.FileName(); n != "" {
-			names = append(names, n)
-		}
-	}
-	return names
 }
 
 // submitFailed is a submission that did not succeed.

@@ -34,6 +34,7 @@ type Config struct {
 	// behind a front end.
 	Hostname string
 	Store    *store.Store
+	Changed  func(mailbox string) // is told of what was stored; it must not wait
 	Cert     tls.Certificate
 	Sessions *smtp.Sessions
 	Causes   *Causes
@@ -175,6 +176,9 @@ func (s *session) Data(r io.Reader) error {
 	s.queued = map[string]string{"message-id": messageID, "id": strconv.FormatInt(id, 10), "hostname": s.c.conf.Hostname}
 	for i, item := range items {
 		s.c.conf.Trace.Record(s.peer.Trace, s.c.conf.Causes.Of(s.peer.Remote), delivered(item, s.recipients[i], s.from), head.bytes())
+		if s.c.conf.Changed != nil {
+			s.c.conf.Changed(item.Folder)
+		}
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ type call struct {
 	contact string // ours
 
 	keys chan byte     // pressed and not heeded yet
+	held []byte        // of these, what was looked at and put back; the conversation's
 	over chan struct{} // closed at the end
 
 	mu        sync.Mutex
@@ -35,6 +36,7 @@ type call struct {
 	offers    bool        // our offer is out, in a 200 or a re-INVITE
 	doomed    string      // why it is to be hung up as soon as it is answered
 	how       sip.End     // it ended
+	reports   chan int    // of a transfer under way
 }
 
 // maxKeys are keys that may wait for a conversation to heed them.
@@ -102,7 +104,9 @@ func (c *call) Request(tx *sip.ServerTx) {
 	switch {
 	case tx.Method() == "INVITE", tx.Method() == "UPDATE":
 		c.refresh(tx)
-	case tx.Method() == "NOTIFY", tx.Method() == "BENOTIFY", tx.Method() == "PRACK":
+	case tx.Method() == "NOTIFY":
+		c.reported(tx)
+	case tx.Method() == "BENOTIFY", tx.Method() == "PRACK":
 		tx.Respond(sip.Response{Status: 481, Reason: "Call/Transaction Does Not Exist"})
 	case tx.Method() == "OPTIONS":
 		c.w.conf.options(tx)

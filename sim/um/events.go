@@ -92,6 +92,65 @@ func (e answeredEvent) AppendTo(f *trace.Fields) {
 	f.Text("remote", e.agreed.Remote.String())
 }
 
+type logonEvent struct {
+	mailbox, result string
+	failures        int
+}
+
+func (logonEvent) EventName() string { return "um.logon" }
+func (e logonEvent) AppendTo(f *trace.Fields) {
+	f.Text("mailbox", e.mailbox)
+	f.Text("result", e.result)
+	f.Int("failures", int64(e.failures))
+}
+
+type inputEvent struct{ menu, digits, why string }
+
+func (inputEvent) EventName() string { return "um.input_failed" }
+func (e inputEvent) AppendTo(f *trace.Fields) {
+	f.Text("menu", e.menu)
+	f.Text("digits", e.digits)
+	f.Text("why", e.why)
+}
+
+type transferEvent struct {
+	name, number, target string
+	status               int
+	why                  string
+}
+
+func (e transferEvent) EventName() string { return e.name }
+func (e transferEvent) AppendTo(f *trace.Fields) {
+	f.Text("number", e.number)
+	f.Text("refer_to", e.target)
+	f.Int("status", int64(e.status))
+	f.Text("why", e.why)
+}
+
+type mwiEvent struct {
+	mailbox, gateway, counts string
+	status                   int
+	why                      string
+	session                  trace.Session
+}
+
+func (e mwiEvent) EventName() string {
+	if e.why != "" {
+		return "um.mwi_failed"
+	}
+	return "um.mwi"
+}
+
+func (e mwiEvent) AppendTo(f *trace.Fields) {
+	f.Text("mailbox", e.mailbox)
+	f.Text("gateway", e.gateway)
+	f.Text("counts", e.counts)
+	f.Int("status", int64(e.status))
+	if e.why != "" {
+		f.Text("why", e.why)
+	}
+}
+
 type recordedEvent struct {
 	r  rtp.Recording
 	by string
@@ -229,6 +288,11 @@ func Events() []trace.EventType {
 	}
 	why := trace.FieldType{Key: "why", Means: "the reason"}
 	mailbox := []trace.FieldType{{Key: "mailbox", Means: "address of the mailbox"}}
+	message := []trace.FieldType{{Key: "message", Means: "its ID in the mailbox"}}
+	mwi := []trace.FieldType{{Key: "mailbox", Means: "address of the mailbox"}, {Key: "gateway", Means: "UM IP gateway"},
+		{Key: "counts", Means: "new/old, and in brackets how many of them are urgent"}, {Key: "status", Means: "of the answer, 0 without one"}}
+	transfer := []trace.FieldType{{Key: "number", Means: "that the caller is handed to"}, {Key: "refer_to", Means: "value of Refer-To"},
+		{Key: "status", Means: "last status that the gateway reported, 0 without one"}, why}
 	return append(gatewayEvents(), []trace.EventType{
 		{Name: "um.refused", Means: "a call was refused; of the call itself it has what was known until then", Fields: append([]trace.FieldType{
 			{Key: "check", Means: "the check that failed"}, {Key: "status", Means: "SIP status of the answer"},
@@ -240,6 +304,22 @@ func Events() []trace.EventType {
 			trace.FieldType{Key: "codec", Means: "encoding agreed on"}, trace.FieldType{Key: "srtp", Means: "suite of SRTP; absent where RTP is in clear"}, trace.FieldType{Key: "remote", Means: "where media go"})},
 		{Name: "um.greeting", Means: "the greeting begins", Fields: mailbox},
 		{Name: "um.pilot_greeting", Means: "no mailbox is named: the pilot's greeting begins", Fields: []trace.FieldType{why}},
+		{Name: "um.menu", Means: "a menu is said", Fields: []trace.FieldType{{Key: "menu", Means: "main, options, or the auto attendant"}}},
+		{Name: "um.input_failed", Means: "what was pressed means nothing here", Fields: []trace.FieldType{
+			{Key: "menu", Means: "where"}, {Key: "digits", Means: "what was pressed"}, why}},
+		{Name: "um.logon", Means: "somebody tried to log on to a mailbox by telephone", Fields: []trace.FieldType{
+			{Key: "mailbox", Means: "address of the mailbox"}, {Key: "result", Means: "right, wrong, reset (a new PIN is mailed), locked, not allowed"},
+			{Key: "failures", Means: "wrong PINs in a row, over calls"}}},
+		{Name: "um.logon_failed", Means: "the call ends for too many wrong PINs", Fields: mailbox},
+		{Name: "um.playing", Means: "a message is played to its owner", Fields: message},
+		{Name: "um.deleted", Means: "its owner deleted a message", Fields: message},
+		{Name: "um.mailbox_full", Means: "the caller is told that the mailbox is full", Fields: mailbox},
+		{Name: "um.transferring", Means: "the caller is handed to another number by REFER", Fields: transfer},
+		{Name: "um.transferred", Means: "the gateway has done so", Fields: transfer},
+		{Name: "um.transfer_failed", Means: "the gateway has not done so: the caller comes back to the menu", Fields: transfer},
+		{Name: "um.mwi", Means: "a gateway was told how many messages a mailbox has", Fields: mwi},
+		{Name: "um.mwi_failed", Means: "a gateway did not take an indication of waiting messages (Exchange's event 1344): the next one is asked", Fields: append(mwi[:len(mwi):len(mwi)], why)},
+		{Name: "um.mwi_given_up", Means: "no gateway took an indication of waiting messages for as long as it is tried", Fields: []trace.FieldType{why}},
 		{Name: "um.tone", Means: "the tone before the recording begins", Fields: []trace.FieldType{{Key: "length", Means: "its length"}}},
 		{Name: "um.recording", Means: "the recording begins", Fields: mailbox},
 		{Name: "um.recorded", Means: "the recording is over", Fields: []trace.FieldType{

@@ -208,12 +208,16 @@ var errTimedOut = errors.New("this operation has timed out")
 // probe is one OPTIONS; nil if there is nothing to ask.
 func (gs *Gateways) probe(ctx context.Context, g *gateway, options Options) *gatewayHealth {
 	gs.mu.RLock()
-	status, addrs := g.status, g.addrs
+	ask := g.status != org.Disabled && len(g.addrs) > 0
+	var to target
+	if ask {
+		to = gs.target(g)
+	}
 	gs.mu.RUnlock()
-	if status == org.Disabled || len(addrs) == 0 {
+	if !ask {
 		return nil
 	}
-	h := &gatewayHealth{gateway: g.object.Name, to: netip.AddrPortFrom(addrs[0], g.object.Port), secure: gs.org.Secured(g.object)}
+	h := &gatewayHealth{gateway: g.object.Name, to: to.at, secure: to.secure}
 	h.status, h.err = options(ctx, h.to, h.secure)
 	if h.err != nil && ctx.Err() != nil {
 		h.err = errTimedOut

@@ -15,12 +15,13 @@ import (
 	"time"
 
 	"github.com/exsim/exsim/rtp"
+	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/trace"
 )
 
 // Message is what Unified Messaging hands to transport.
 type Message struct {
-	Kind     string // voice, missed
+	Kind     string // voice, missed, pin
 	From, To string // envelope
 	Data     []byte
 	Call     trace.Session
@@ -45,23 +46,39 @@ func (c *call) caller() caller {
 }
 
 // voiceMessage is the mail of a recorded message.
-func (c *call) voiceMessage(r rtp.Recording) (Message, error) {
+func (c *call) voiceMessage(m *org.Mailbox, r rtp.Recording, marked marks) (Message, error) {
 	f := &c.w.conf.Profile.Message
 	from := c.caller()
 	length := spoken(r.Duration())
 	name := fill(f.Attachment, from.Name, length)
-	return c.message("voice", f.VoiceClass, fill(f.VoiceSubject, from.Name, length), from, [][2]string{
+	extra := [][2]string{
 		{f.DurationHeader, strconv.Itoa(seconds(r.Duration()))},
 		{f.SenderHeader, from.Name},
 		{f.OrderHeader, name},
-	}, &attachment{name: name, kind: "audio/wav", data: rtp.WAV(r.Codec, r.Octets)}, length)
+	}
+	if marked.urgent {
+		extra = append(extra, [2]string{"Importance", "High"})
+	}
+	if marked.private {
+		extra = append(extra, [2]string{"Sensitivity", "Private"})
+	}
+	return c.build(content{
+		to: m, from: from, kind: "voice", class: f.VoiceClass, subject: fill(f.VoiceSubject, from.Name, length), length: length, extra: extra,
+		attachment: &attachment{name: name, kind: "audio/wav", data: rtp.WAV(r.Codec, r.Octets)},
+	})
 }
 
 // missedCall is the notice of a call that left no message.
-func (c *call) missedCall() (Message, error) {
+func (c *call) missedCall(m *org.Mailbox) (Message, error) {
 	f := &c.w.conf.Profile.Message
 	from := c.caller()
-	return c.message("missed", f.MissedClass, fill(f.MissedSubject, from.Name, ""), from, nil, nil, "")
+	return c.build(content{to: m, from: from, kind: "missed", class: f.MissedClass, subject: fill(f.MissedSubject, from.Name, "")})
+}
+
+// pinMessage tells the owner of a mailbox a new PIN.
+func (c *call) pinMessage(m *org.Mailbox, pin string) (Message, error) {
+	from := caller{Name: "Unified Messaging", Address: "unifiedmessaging@" + c.w.conf.Org.Domain}
+	return c.build(content{to: m, from: from, kind: "pin", subject: c.w.conf.Profile.Message.PINSubject, text: "Your new PIN is " + pin + "."})
 }
 
 func fill(text, caller, duration string) string {
@@ -94,21 +111,34 @@ type attachment struct {
 	data       []byte
 }
 
-// message builds the mail: an HTML body, and the recording beside it.
-func (c *call) message(kind, class, subject string, from caller, extra [][2]string, att *attachment, length string) (Message, error) {
+// content is what a mail says.
+type content struct {
+	to                                 *org.Mailbox
+	from                               caller
+	kind, class, subject, length, text string
+	extra                              [][2]string // headers
+	attachment                         *attachment
+}
+
+// build makes the mail: an HTML body, and the recording beside it.
+func (c *call) build(k content) (Message, error) {
 	f := &c.w.conf.Profile.Message
-	m := Message{Kind: kind, From: from.Address, To: c.a.mailbox.Address, Call: c.session}
+	m := Message{Kind: k.kind, From: k.from.Address, To: k.to.Address, Call: c.session}
 	var b bytes.Buffer
-	head := func(name, value string) { fmt.Fprintf(&b, "%s: %s\r\n", name, clean(value)) }
-	head("From", (&mail.Address{Name: from.Name, Address: from.Address}).String())
-	head("To", (&mail.Address{Name: c.a.mailbox.Name, Address: c.a.mailbox.Address}).String())
-	head("Subject", mime.QEncoding.Encode("utf-8", subject))
+	head := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "%s: %s\r\n", name, clean(value))
+		}
+	}
+	head("From", (&mail.Address{Name: k.from.Name, Address: k.from.Address}).String())
+	head("To", (&mail.Address{Name: k.to.Name, Address: k.to.Address}).String())
+	head("Subject", mime.QEncoding.Encode("utf-8", k.subject))
 	head("Date", time.Now().Format(time.RFC1123Z))
 	head("Message-ID", fmt.Sprintf("<%016x%016x@%s>", c.w.conf.Rand(), c.w.conf.Rand(), c.w.conf.Server.FQDN))
 	head("MIME-Version", "1.0")
-	head("Content-Class", class)
-	head(f.CallerHeader, from.Number)
-	for _, x := range extra {
+	head("Content-Class", k.class)
+	head(f.CallerHeader, k.from.Number)
+	for _, x := range k.extra {
 		head(x[0], mime.QEncoding.Encode("utf-8", x[1]))
 	}
 	head(f.CallHeader, c.callID)
@@ -118,11 +148,11 @@ func (c *call) message(kind, class, subject string, from caller, extra [][2]stri
 	}
 	head("Content-Type", fmt.Sprintf(`multipart/mixed; boundary="%s"`, w.Boundary()))
 	b.WriteString("\r\n")
-	if err := c.writeBody(w, subject, from, length); err != nil {
+	if err := k.writeBody(w); err != nil {
 		return m, err
 	}
-	if att != nil {
-		if err := writeAttachment(w, att); err != nil {
+	if k.attachment != nil {
+		if err := writeAttachment(w, k.attachment); err != nil {
 			return m, err
 		}
 	}
@@ -145,16 +175,17 @@ func clean(v string) string {
 
 var body = template.Must(template.New("body").Parse(`<html><head><meta charset="utf-8"></head><body>
 <h3>{{.Subject}}</h3>
-<table>
+{{if .Text}}<p>{{.Text}}</p>
+{{end}}<table>
 <tr><td>Caller:</td><td>{{.Caller.Name}}</td></tr>
-<tr><td>Number:</td><td>{{.Caller.Number}}</td></tr>
-<tr><td>Called:</td><td>{{.Called}}</td></tr>
+{{if .Caller.Number}}<tr><td>Number:</td><td>{{.Caller.Number}}</td></tr>
+{{end}}<tr><td>Called:</td><td>{{.Called}}</td></tr>
 {{if .Length}}<tr><td>Length:</td><td>{{.Length}}</td></tr>
 {{end}}</table>
 </body></html>
 `))
 
-func (c *call) writeBody(w *multipart.Writer, subject string, from caller, length string) error {
+func (k *content) writeBody(w *multipart.Writer) error {
 	part, err := w.CreatePart(textproto.MIMEHeader{
 		"Content-Type":              {"text/html; charset=utf-8"},
 		"Content-Transfer-Encoding": {"quoted-printable"},
@@ -164,8 +195,8 @@ func (c *call) writeBody(w *multipart.Writer, subject string, from caller, lengt
 	}
 	q := quotedprintable.NewWriter(part)
 	err = body.Execute(q, map[string]any{
-		"Subject": subject, "Caller": from, "Length": length,
-		"Called": c.a.mailbox.Name + " (" + c.a.mailbox.Extension + ")",
+		"Subject": k.subject, "Caller": k.from, "Length": k.length, "Text": k.text,
+		"Called": k.to.Name + " (" + k.to.Extension + ")",
 	})
 	if err != nil {
 		return err

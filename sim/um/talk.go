@@ -8,6 +8,9 @@ import (
 	"github.com/exsim/exsim/sim/trace"
 )
 
+// promptCodec is what recordings to play are kept in.
+const promptCodec = rtp.PCMU
+
 // errOver means that the call ended while something was going on in it.
 var errOver = errors.New("um: the call is over")
 
@@ -15,8 +18,10 @@ var errOver = errors.New("um: the call is over")
 // is hung up on.
 func (c *call) converse() {
 	talk := map[kind]func() (string, error){
-		callAnswering: c.callAnswering,
-		pilotNumber:   c.pilotGreeting,
+		callAnswering:    c.callAnswering,
+		subscriberAccess: c.subscriberAccess,
+		autoAttendant:    c.autoAttendant,
+		pilotNumber:      c.pilotGreeting,
 	}[c.a.kind]
 	why, err := talk()
 	switch {
@@ -32,18 +37,26 @@ func (c *call) converse() {
 func (c *call) play(recordings ...[]byte) error {
 	for _, octets := range recordings {
 		done := make(chan struct{})
-		c.stream.Play(rtp.PCMU, octets, func() { close(done) })
+		c.stream.Play(promptCodec, octets, func() { close(done) })
 		select {
 		case <-done:
 		case <-c.over:
 		}
-		select {
-		case <-c.over: // what waited to be played is done then, too
-			return errOver
-		default:
+		if err := c.alive(); err != nil { // what waited to be played is done then, too
+			return err
 		}
 	}
 	return nil
+}
+
+// alive reports the end of the call.
+func (c *call) alive() error {
+	select {
+	case <-c.over:
+		return errOver
+	default:
+		return nil
+	}
 }
 
 // digit takes a key: the end key of a recording ends it, others wait for the
@@ -64,6 +77,7 @@ func (c *call) digit(d byte) {
 
 // forget drops the keys that nobody heeded.
 func (c *call) forget() {
+	c.held = nil
 	for {
 		select {
 		case <-c.keys:
@@ -75,6 +89,11 @@ func (c *call) forget() {
 
 // key waits for a key; 0 is none in time.
 func (c *call) key(wait time.Duration) (byte, error) {
+	if len(c.held) > 0 {
+		d := c.held[0]
+		c.held = c.held[1:]
+		return d, nil
+	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -98,7 +117,7 @@ type recorded struct {
 func (c *call) record(mailbox string) (recorded, error) {
 	um, own := &c.w.conf.Profile.UM, &c.w.conf.Org.Limits
 	c.note("um.tone", "length", um.ToneLength.String())
-	if err := c.play(rtp.Tone(rtp.PCMU, um.ToneHz, um.ToneLength)); err != nil {
+	if err := c.play(rtp.Tone(promptCodec, um.ToneHz, um.ToneLength)); err != nil {
 		return recorded{}, err
 	}
 	c.forget()

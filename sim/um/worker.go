@@ -33,6 +33,10 @@ type WorkerConfig struct {
 	// signalling load.
 	Shared  *rtp.Stream
 	Prompts Prompts
+	// Mailboxes are what callers listen to, Logons what is remembered of their
+	// PINs.
+	Mailboxes Mailboxes
+	Logons    *Logons
 	// NoPorts, if set, reports whether a call finds no port for its media: the
 	// caller is under test.
 	NoPorts func() bool

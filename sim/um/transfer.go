@@ -1,0 +1,134 @@
+package um
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sip"
+)
+
+// transfer hands the caller to a number by a REFER to the gateway (RFC 3515),
+// and waits for what comes of it. It is not ok where the gateway refuses or the
+// number is not reached: the call goes on then.
+func (c *call) transfer(number string) (ok bool, err error) {
+	if err := c.play(c.prompt("transfer")); err != nil {
+		return false, err
+	}
+	target, by := c.referTo(number), c.referredBy()
+	c.w.src.Record(c.session, trace.Session{}, transferEvent{"um.transferring", number, target, 0, ""}, nil)
+	status, why, err := c.refer(target, by)
+	name := "um.transferred"
+	switch {
+	case err != nil && c.ended() == sip.EndBye:
+		why = "the gateway hung up before it reported" // as many do that succeed
+	case err != nil:
+		name, why = "um.transfer_failed", "the call ended: "+string(c.ended())
+	case status/100 != 2:
+		name = "um.transfer_failed"
+	}
+	c.w.src.Record(c.session, trace.Session{}, transferEvent{name, number, target, status, why}, nil)
+	return name == "um.transferred", err
+}
+
+// refer sends a REFER and follows its NOTIFYs to the end.
+func (c *call) refer(target, by string) (status int, why string, err error) {
+	wait := c.w.conf.Profile.Transfer.Timeout
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	c.progress(make(chan int, maxProgress))
+	defer c.progress(nil)
+	r, err := c.dialog.Request(ctx, "REFER", []string{"Refer-To: " + target, "Referred-By: " + by, "Contact: " + c.contact}, nil)
+	if err != nil {
+		return 0, "the REFER was not answered: " + err.Error(), c.alive()
+	}
+	if r.Status/100 != 2 {
+		return r.Status, fmt.Sprintf("the REFER was answered %d %s", r.Status, r.Reason), c.alive()
+	}
+	c.mu.Lock()
+	reports := c.reports
+	c.mu.Unlock()
+	for {
+		select {
+		case status = <-reports:
+			if status >= 200 {
+				return status, "", nil
+			}
+		case <-c.over:
+			return status, "", errOver
+		case <-ctx.Done():
+			return 0, fmt.Sprintf("no NOTIFY with a final status came within %s", wait), nil
+		}
+	}
+}
+
+// maxProgress are reports that may wait.
+const maxProgress = 16
+
+// progress says where the reports of a transfer go, nil while none is awaited.
+func (c *call) progress(reports chan int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reports = reports
+}
+
+// reported takes a NOTIFY about a transfer: the status line in its body
+// (RFC 3515 §2.4.5), or the end of the subscription.
+func (c *call) reported(tx *sip.ServerTx) {
+	c.mu.Lock()
+	reports := c.reports
+	c.mu.Unlock()
+	if event := tx.Header("Event"); reports == nil || len(event) == 0 || !strings.HasPrefix(strings.ToLower(event[0]), "refer") {
+		tx.Respond(sip.Response{Status: 481, Reason: sip.Reason(481)})
+		return
+	}
+	tx.Respond(sip.Response{Status: 200, Reason: "OK"})
+	fields := strings.Fields(string(tx.Body()))
+	if len(fields) < 2 || fields[0] != "SIP/2.0" {
+		return
+	}
+	if status, err := strconv.Atoi(fields[1]); err == nil {
+		select {
+		case reports <- status:
+		default: // nobody needs so many
+		}
+	}
+}
+
+// referTo is the number in the form of the dial plan.
+func (c *call) referTo(number string) string {
+	t := &c.w.conf.Profile.Transfer
+	form := t.ReferTo
+	if m := c.w.conf.Org.MailboxOf(c.a.plan.Name, number); m != nil && c.a.plan.URIType == org.SipName {
+		form = t.ReferToSIP
+		number = c.sipAddress(m)
+	}
+	return c.fillParty(form, number)
+}
+
+func (c *call) sipAddress(m *org.Mailbox) string {
+	if m.SIPAddress != "" {
+		return m.SIPAddress
+	}
+	return m.Address
+}
+
+func (c *call) referredBy() string {
+	return c.fillParty(c.w.conf.Profile.Transfer.ReferredBy, c.a.pilot)
+}
+
+func (c *call) fillParty(form, number string) string {
+	at := c.w.conf.Server.Public()
+	return strings.NewReplacer("{number}", number, "{gateway}", c.gatewayHost(), "{server}", sip.HostOf(at)).Replace(form)
+}
+
+// gatewayHost is how the gateway's own object names it.
+func (c *call) gatewayHost() string {
+	if g := c.a.gateway; g.FQDN != "" {
+		return g.FQDN
+	}
+	return sip.HostOf(c.a.gateway.Address)
+}
