@@ -49,6 +49,17 @@ func (e ignored) AppendTo(f *trace.Fields) {
 	f.Text("why", e.why)
 }
 
+type toneHeard struct {
+	tone Heard
+	how  string
+}
+
+func (toneHeard) EventName() string { return "rtp.tone" }
+func (e toneHeard) AppendTo(f *trace.Fields) {
+	f.Text("tone", string(e.tone))
+	f.Text("by", e.how)
+}
+
 type digit struct {
 	direction string
 	d         byte
@@ -107,6 +118,8 @@ func Events() []trace.EventType {
 			peer, {Key: "payload_type", Means: "its payload type"}, {Key: "ssrc", Means: "its synchronisation source"}}},
 		{Name: "rtp.ignored", Means: "a datagram could not be used; told once for each reason", Fields: []trace.FieldType{
 			peer, {Key: "why", Means: "what was wrong with it"}}},
+		{Name: "rtp.tone", Means: "a fax machine's calling tone", Fields: []trace.FieldType{
+			{Key: "tone", Means: "CNG"}, {Key: "by", Means: "audio, or event: a telephone event 36"}}},
 		{Name: "rtp.digit", Means: "a telephone event", Fields: []trace.FieldType{
 			direction, {Key: "digit", Means: "0-9, *, # or A-D; ? for one that is a secret"}}},
 		{Name: "rtp.reported", Means: "the peer's RTCP report about what we sent", Fields: []trace.FieldType{

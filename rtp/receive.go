@@ -43,8 +43,11 @@ func (s *Stream) receiveRTP(b []byte, from netip.AddrPort) {
 	var after func()
 	if events {
 		after = s.event(&p)
-	} else if s.record != nil && s.params.Receive {
-		s.record.packet(&p, s.params.Codec, now)
+	} else if s.params.Receive {
+		if s.record != nil {
+			s.record.packet(&p, s.params.Codec, now)
+		}
+		after = s.hear(p.Payload)
 	}
 	s.mu.Unlock()
 	if first {
@@ -73,6 +76,40 @@ func (s *Stream) note(from netip.AddrPort, why string) {
 // telephone has.
 const hiddenDigit = '?'
 
+// hear looks for tones in audio, where somebody wants to know, and returns what
+// to do about a new one; s.mu is held.
+func (s *Stream) hear(audio []byte) func() {
+	if s.params.OnTone == nil && !s.params.InBand {
+		return nil
+	}
+	s.ear.digits = s.params.InBand
+	t := s.ear.frame(s.params.Codec, audio)
+	switch {
+	case t == "":
+		return nil
+	case t == CNG:
+		return s.heard(t, "audio")
+	}
+	d, told, f := t[0], s.told(t[0]), s.params.OnDigit
+	return func() {
+		s.src.Record(s.session, noCause, digit{"received", told}, nil)
+		if f != nil {
+			f(d)
+		}
+	}
+}
+
+// heard tells of a calling tone; s.mu is held.
+func (s *Stream) heard(t Heard, how string) func() {
+	f := s.params.OnTone
+	return func() {
+		s.src.Record(s.session, noCause, toneHeard{t, how}, nil)
+		if f != nil {
+			f(t)
+		}
+	}
+}
+
 // told is a digit as the trace has it; s.mu is held.
 func (s *Stream) told(d byte) byte {
 	if s.hidden {
@@ -92,13 +129,16 @@ func (s *Stream) HideDigits(hide bool) {
 // event reads a telephone event and returns what to do about a new digit:
 // all packets of an event have one timestamp. s.mu is held.
 func (s *Stream) event(p *pion.Packet) func() {
-	if len(p.Payload) < 4 || int(p.Payload[0]) >= len(eventDigits) {
+	if len(p.Payload) < 4 || int(p.Payload[0]) >= len(eventDigits) && p.Payload[0] != eventCNG {
 		return nil
 	}
 	if s.in.hadEvent && s.in.eventSSRC == p.SSRC && int32(p.Timestamp-s.in.eventTS) <= 0 {
 		return nil // of the same event, or a late packet of an earlier one
 	}
 	s.in.hadEvent, s.in.eventSSRC, s.in.eventTS = true, p.SSRC, p.Timestamp
+	if p.Payload[0] == eventCNG {
+		return s.heard(CNG, "event")
+	}
 	d := eventDigits[p.Payload[0]]
 	f, told := s.params.OnDigit, s.told(d)
 	return func() {

@@ -38,8 +38,8 @@ func (s *Stream) Play(codec Codec, audio []byte, done func()) {
 	s.enqueue(segment{audio: audio, codec: codec, done: done})
 }
 
-// SendDigits queues digits as telephone events; others than 0-9, *, #, A-D
-// are left out. Without an agreed payload type nothing is sent.
+// SendDigits queues digits as telephone events; others than 0-9, *, #, A-D,
+// and f for a fax machine's calling tone, are left out. Without an agreed payload type nothing is sent.
 func (s *Stream) SendDigits(digits string, done func()) {
 	for i := range len(digits) {
 		seg := segment{digit: digits[i]}
@@ -180,8 +180,18 @@ func (s *Stream) digitFrame(g *segment) {
 
 const eventDigits = "0123456789*#ABCD"
 
+// eventCNG is the event of a fax machine's calling tone (RFC 4734 §2.2.2), and
+// digitCNG what SendDigits takes for it.
+const (
+	eventCNG = 36
+	digitCNG = 'f'
+)
+
 // eventCode is the event of a digit (RFC 4733 §3.2).
 func eventCode(d byte) (byte, bool) {
+	if d == digitCNG {
+		return eventCNG, true
+	}
 	for i := range len(eventDigits) {
 		if eventDigits[i] == d {
 			return byte(i), true

@@ -40,7 +40,8 @@ type Stream struct {
 	in     reception
 	out    Stats
 	record *recorder
-	hidden bool      // digits are not to be told
+	hidden bool // digits are not to be told
+	ear    listener
 	report time.Time // next RTCP report
 }
 
@@ -59,6 +60,11 @@ type Params struct {
 	// OnDigit is told each received digit once: 0-9, *, #, A-D. It runs on the
 	// receiving loop, and must not close the stream.
 	OnDigit func(digit byte)
+	// OnTone, if set, is told of a fax machine's calling tone, heard or
+	// signalled; it runs where OnDigit does.
+	OnTone func(t Heard)
+	// InBand hears keys in the audio, too.
+	InBand bool
 }
 
 // Addr is our end: the even port.

@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 	"sim": {"sip", "sip/sdp", "smtp", "rtp", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/faults", "sim/um",
 		"sim/transport", "sim/voicemail"},
 
-	"sim/lab": {"rtp", "sim", "sim/trace", "sim/profile", "sim/org", "sim/admit", "sim/faults", "sim/gateway", "sim/mailhost",
+	"sim/lab": {"rtp", "sip", "sim", "sim/trace", "sim/profile", "sim/org", "sim/admit", "sim/faults", "sim/gateway", "sim/mailhost",
 		"sim/middlebox"},
 	"sim/paths":           {"sim/profile", "sim/yamlfile"},
 	"sim/paths/rules":     {"sim/paths", "sim/profile"},

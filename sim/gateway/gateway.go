@@ -58,6 +58,9 @@ const (
 	AssumesPort Fault = "assumes-port"
 	// NoReport accepts a REFER and reports nothing.
 	NoReport Fault = "no-report"
+	// DigitsByINFO sends keys by INFO, DigitsInBand as tones in the audio.
+	DigitsByINFO Fault = "digits-by-info"
+	DigitsInBand Fault = "digits-in-band"
 	// UnroutableREFER accepts a REFER and finds no route to its target.
 	UnroutableREFER Fault = "unroutable-refer"
 )

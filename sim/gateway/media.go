@@ -38,7 +38,7 @@ func (c *Call) description() sdp.Local {
 	defer c.mu.Unlock()
 	return sdp.Local{
 		Addr: c.g.addr, Port: c.stream.Addr().Port(), Crypto: c.keys, Codecs: []sdp.Codec{sdp.PCMU, sdp.PCMA},
-		Events: "0-16", EventsPT: eventsPT, ID: 1, Version: c.version, Name: "-", Ptime: 20,
+		Events: "0-16,36", EventsPT: eventsPT, ID: 1, Version: c.version, Name: "-", Ptime: 20,
 	}
 }
 
@@ -130,6 +130,35 @@ func (c *Call) Talk(ctx context.Context, length time.Duration) error {
 	return c.await(ctx, done)
 }
 
+// Fax lets a fax machine call: by its calling tone in the audio, or signalled
+// by the gateway as a telephone event.
+func (c *Call) Fax(ctx context.Context, signalled bool) error {
+	done := make(chan struct{})
+	if signalled {
+		c.stream.SendDigits("f", func() { close(done) })
+	} else {
+		cng := append(rtp.Tone(rtp.PCMU, rtp.CNGHz, 500*time.Millisecond), rtp.Quiet(rtp.PCMU, 500*time.Millisecond)...)
+		c.stream.Play(rtp.PCMU, cng, func() { close(done) })
+	}
+	return c.await(ctx, done)
+}
+
+// OfferFax offers T.38 in place of the audio, as a gateway does that has heard a
+// fax machine itself.
+func (c *Call) OfferFax(ctx context.Context) error {
+	c.changed()
+	local := c.description()
+	offer := &sdp.Session{Origin: fmt.Sprintf("- 1 %d IN IP4 %s", local.Version, local.Addr), Name: "-", Conn: local.Addr.String(), Media: []sdp.Media{{
+		Kind: "image", Port: local.Port, Proto: "udptl", Formats: []string{"t38"},
+		Attrs: []sdp.Attr{{Key: "T38FaxVersion", Value: "0"}, {Key: "T38MaxBitRate", Value: "14400"}, {Key: "T38FaxRateManagement", Value: "transferredTCF"}, {Key: "T38FaxUdpEC", Value: "t38UDPRedundancy"}},
+	}}}
+	r, err := c.dialog.Reinvite(ctx, c.contact, nil, offer.AppendTo(nil))
+	if err == nil && r.Status/100 != 2 {
+		err = fmt.Errorf("the re-INVITE for T.38 was answered %d %s", r.Status, r.Reason)
+	}
+	return err
+}
+
 // Secret sends digits that stand nowhere in the trace.
 func (c *Call) Secret(ctx context.Context, digits string) error {
 	c.stream.HideDigits(true)
@@ -140,8 +169,26 @@ func (c *Call) Secret(ctx context.Context, digits string) error {
 // Digits sends telephone events and returns when they are out.
 func (c *Call) Digits(ctx context.Context, digits string) error {
 	done := make(chan struct{})
-	c.stream.SendDigits(digits, func() { close(done) })
+	switch {
+	case c.g.has(DigitsByINFO):
+		return c.info(ctx, digits)
+	case c.g.has(DigitsInBand):
+		c.stream.Play(rtp.PCMU, rtp.Keys(rtp.PCMU, digits), func() { close(done) })
+	default:
+		c.stream.SendDigits(digits, func() { close(done) })
+	}
 	return c.await(ctx, done)
+}
+
+// info sends digits by INFO, as gateways did before RFC 2833.
+func (c *Call) info(ctx context.Context, digits string) error {
+	for _, d := range digits {
+		body := fmt.Sprintf("Signal=%c\r\nDuration=160\r\n", d)
+		if _, err := c.dialog.Request(ctx, "INFO", []string{"Content-Type: application/dtmf-relay"}, []byte(body)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *Call) await(ctx context.Context, done chan struct{}) error {

@@ -33,12 +33,15 @@ func (c *Call) refer(tx *sip.ServerTx) {
 		case <-ctx.Done():
 			return
 		}
-		if c.g.has(NoReport) {
-			return
+		silent := c.g.has(NoReport)
+		if !silent {
+			c.report(ctx, 100, "active;expires=60")
 		}
-		c.report(ctx, 100, "active;expires=60")
 		status := c.g.reach(ctx, to)
 		c.g.src.Record(c.session, trace.Session{}, referred{to.URI, status}, nil)
+		if silent {
+			return
+		}
 		c.report(ctx, status, "terminated;reason=noresource")
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim"
@@ -19,6 +20,7 @@ import (
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/sip"
 )
 
 // Config describes an organisation and its surroundings.
@@ -97,7 +99,7 @@ func (l *Lab) start() error {
 // organisation.
 func (l *Lab) openSockets() (*org.Organisation, error) {
 	o := *l.conf.Org
-	o.Gateways = slices.Clone(o.Gateways)
+	o.Gateways, o.Policies = slices.Clone(o.Gateways), slices.Clone(o.Policies)
 	for i := range l.conf.Gateways {
 		g := &l.conf.Gateways[i]
 		ln, err := net.Listen("tcp", netip.AddrPortFrom(g.at(), 0).String())
@@ -108,8 +110,21 @@ func (l *Lab) openSockets() (*org.Organisation, error) {
 		if object := o.GatewayAt(g.at()); object != nil {
 			object.Port = netip.MustParseAddrPort(ln.Addr().String()).Port()
 		}
+		for k := range o.Policies {
+			o.Policies[k].FaxServer = boundAt(o.Policies[k].FaxServer, g.at(), ln)
+		}
 	}
 	return &o, nil
+}
+
+// boundAt gives a URI the port that is bound at an address, if that is its host.
+func boundAt(uri string, at netip.Addr, ln net.Listener) string {
+	named, err := sip.URIAddr(uri)
+	if err != nil || named.Addr() != at {
+		return uri
+	}
+	_, params, _ := strings.Cut(uri, ";")
+	return strings.TrimSuffix("sip:"+ln.Addr().String()+";"+params, ";")
 }
 
 // Fronts are where a gateway places its calls, in the order in which they are

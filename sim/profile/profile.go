@@ -46,6 +46,7 @@ type Profile struct {
 	UM         UM
 	Transfer   Transfer
 	MWI        MWI
+	Fax        Fax
 	Refusals   Refusals
 	Message    Message
 	SMTP       SMTP
@@ -156,6 +157,7 @@ type UM struct {
 	ToneHz             float64
 	ToneLength         time.Duration
 	RTPSilence         bool
+	InBandDigits       bool // keys are heard in the audio, too
 	EndKey             string
 	// InputTimeout is how long a menu waits for a key, and InputFailures how
 	// often it is said again before the call ends.
@@ -189,6 +191,13 @@ type Keys struct{ Accept, Again, Urgent, Private string }
 type Transfer struct {
 	ReferTo, ReferToSIP, ReferredBy string
 	Timeout                         time.Duration // for the last report
+}
+
+// Fax is what becomes of faxes.
+type Fax struct {
+	Refers  bool   // they go to a partner; false: this version takes them itself, which is not simulated
+	ReferTo string // value of Refer-To: {extension} and {partner} are filled in
+	Note    string // why an offer for a fax is refused
 }
 
 // MWI is how telephones are told of waiting messages.
@@ -343,6 +352,7 @@ func (p *Profile) bindings() []binding {
 		{"um.key.accept", &p.UM.Keys.Accept}, {"um.key.again", &p.UM.Keys.Again}, {"um.key.urgent", &p.UM.Keys.Urgent}, {"um.key.private", &p.UM.Keys.Private},
 		{"transfer.refer-to", &p.Transfer.ReferTo}, {"transfer.refer-to-sip", &p.Transfer.ReferToSIP}, {"transfer.referred-by", &p.Transfer.ReferredBy},
 		{"transfer.timeout", &p.Transfer.Timeout},
+		{"fax.refers", &p.Fax.Refers}, {"fax.refer-to", &p.Fax.ReferTo}, {"fax.refusal", &p.Fax.Note}, {"um.in-band-digits", &p.UM.InBandDigits},
 		{"mwi.supported", &p.MWI.Supported}, {"mwi.refresh", &p.MWI.Refresh}, {"mwi.give-up", &p.MWI.GiveUp}, {"mwi.retry", &p.MWI.Retry}, {"mwi.timeout", &p.MWI.Timeout},
 		{"sip.headers.event", &h.Event}, {"sip.headers.subscription-state", &h.SubscriptionState}, {"sip.headers.user-agent", &h.UserAgent}, {"um.max-call-duration", &p.UM.MaxCall},
 		{"um.max-recording-duration", &p.UM.MaxRecording}, {"um.recording-idle-timeout", &p.UM.RecordingIdle},

@@ -27,6 +27,9 @@ type call struct {
 	held []byte        // of these, what was looked at and put back; the conversation's
 	over chan struct{} // closed at the end
 
+	fax     chan struct{} // closed when a fax machine is found
+	faxOnce sync.Once
+
 	mu        sync.Mutex
 	dialog    *sip.Dialog
 	stream    *rtp.Stream
@@ -43,7 +46,7 @@ type call struct {
 const maxKeys = 64
 
 func (w *Worker) newCall(a *admitted, tx *sip.ServerTx) *call {
-	return &call{w: w, a: a, session: tx.Session(), callID: tx.CallID(), keys: make(chan byte, maxKeys), over: make(chan struct{})}
+	return &call{w: w, a: a, session: tx.Session(), callID: tx.CallID(), keys: make(chan byte, maxKeys), over: make(chan struct{}), fax: make(chan struct{})}
 }
 
 // Acknowledged begins the conversation, or what an answer in the ACK has

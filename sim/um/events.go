@@ -124,7 +124,9 @@ func (e transferEvent) AppendTo(f *trace.Fields) {
 	f.Text("number", e.number)
 	f.Text("refer_to", e.target)
 	f.Int("status", int64(e.status))
-	f.Text("why", e.why)
+	if e.why != "" {
+		f.Text("why", e.why)
+	}
 }
 
 type mwiEvent struct {
@@ -149,6 +151,14 @@ func (e mwiEvent) AppendTo(f *trace.Fields) {
 	if e.why != "" {
 		f.Text("why", e.why)
 	}
+}
+
+type faxEvent struct{ name, by, to string }
+
+func (e faxEvent) EventName() string { return e.name }
+func (e faxEvent) AppendTo(f *trace.Fields) {
+	f.Text("by", e.by)
+	f.Text("to", e.to)
 }
 
 type recordedEvent struct {
@@ -320,6 +330,10 @@ func Events() []trace.EventType {
 		{Name: "um.mwi", Means: "a gateway was told how many messages a mailbox has", Fields: mwi},
 		{Name: "um.mwi_failed", Means: "a gateway did not take an indication of waiting messages (Exchange's event 1344): the next one is asked", Fields: append(mwi[:len(mwi):len(mwi)], why)},
 		{Name: "um.mwi_given_up", Means: "no gateway took an indication of waiting messages for as long as it is tried", Fields: []trace.FieldType{why}},
+		{Name: "um.fax", Means: "a fax machine calls: the caller is referred to the fax partner", Fields: []trace.FieldType{
+			{Key: "by", Means: "CNG, or re-INVITE with what it offers"}, {Key: "to", Means: "the partner"}}},
+		{Name: "um.fax_refused", Means: "an offer for a fax is refused: no partner takes it", Fields: []trace.FieldType{
+			{Key: "by", Means: "what was offered"}, {Key: "to", Means: "why nobody takes it"}}},
 		{Name: "um.tone", Means: "the tone before the recording begins", Fields: []trace.FieldType{{Key: "length", Means: "its length"}}},
 		{Name: "um.recording", Means: "the recording begins", Fields: mailbox},
 		{Name: "um.recorded", Means: "the recording is over", Fields: []trace.FieldType{

@@ -79,6 +79,10 @@ func (c *call) params() rtp.Params {
 		Remote: c.agreed.Remote, Codec: rtp.Codec(c.agreed.Codec.PT), PT: c.agreed.PT, EventsPT: c.agreed.EventsPT,
 		Send: c.agreed.Send, Receive: c.agreed.Receive, Continuous: c.w.conf.Profile.UM.RTPSilence, OnDigit: c.digit,
 	}
+	if c.partner() != "" {
+		p.OnTone = c.toneHeard
+	}
+	p.InBand = c.w.conf.Profile.UM.InBandDigits
 	if k := c.agreed.Keys; k != nil {
 		p.Crypto = &rtp.Crypto{Suite: k.Suite, Send: k.Local, Receive: k.Remote, ReceiveMKI: k.RemoteMKI}
 	}
@@ -125,6 +129,9 @@ func (c *call) reoffer(tx *sip.ServerTx) ([]byte, error) {
 	offer, err := sdp.Parse(tx.Body())
 	if err != nil {
 		return nil, err
+	}
+	if kind := offer.Fax(); kind != "" {
+		return c.refax(offer, kind)
 	}
 	body, err := c.agree(offer)
 	if err == nil && c.stream != nil {

@@ -26,6 +26,7 @@ func (c *call) say(recordings ...[]byte) error {
 			c.stream.StopPlaying()
 			c.pushBack(d)
 			return c.alive()
+		case <-c.fax:
 		case <-c.over:
 		}
 		if err := c.alive(); err != nil {

@@ -25,6 +25,10 @@ func (c *call) converse() {
 	}[c.a.kind]
 	why, err := talk()
 	switch {
+	case errors.Is(err, errFax):
+		if why, err = c.sendFax(); err == nil {
+			c.hangUp(why)
+		}
 	case err == nil:
 		c.hangUp(why)
 	case !errors.Is(err, errOver):
@@ -40,6 +44,7 @@ func (c *call) play(recordings ...[]byte) error {
 		c.stream.Play(promptCodec, octets, func() { close(done) })
 		select {
 		case <-done:
+		case <-c.fax:
 		case <-c.over:
 		}
 		if err := c.alive(); err != nil { // what waited to be played is done then, too
@@ -49,11 +54,26 @@ func (c *call) play(recordings ...[]byte) error {
 	return nil
 }
 
-// alive reports the end of the call.
-func (c *call) alive() error {
+// gone reports the end of the call.
+func (c *call) gone() error {
 	select {
 	case <-c.over:
 		return errOver
+	default:
+		return nil
+	}
+}
+
+// alive reports the end of the conversation: of the call, or that it is for a
+// fax.
+func (c *call) alive() error {
+	if err := c.gone(); err != nil {
+		return err
+	}
+	select {
+	case <-c.fax:
+		c.stream.StopPlaying()
+		return errFax
 	default:
 		return nil
 	}
@@ -101,9 +121,10 @@ func (c *call) key(wait time.Duration) (byte, error) {
 		return d, nil
 	case <-timer.C:
 		return 0, nil
+	case <-c.fax:
 	case <-c.over:
-		return 0, errOver
 	}
+	return 0, c.alive()
 }
 
 // recorded is a recording and what ended it.
@@ -128,7 +149,14 @@ func (c *call) record(mailbox string) (recorded, error) {
 		Idle: limit(own.RecordingIdleTimeout, um.RecordingIdle),
 	}, func(r rtp.Recording, why rtp.Stopped) { result <- recorded{r, why} })
 	c.note("um.recording", "mailbox", mailbox) // who waits for it may speak at once
-	r := <-result
+	var r recorded
+	select {
+	case r = <-result: // also at the end of the call
+	case <-c.fax:
+		c.stream.StopRecording()
+		<-result
+		return recorded{}, errFax
+	}
 	c.setRecording(false)
 	by := string(r.why)
 	if r.why == rtp.StoppedHere {

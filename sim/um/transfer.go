@@ -18,9 +18,14 @@ func (c *call) transfer(number string) (ok bool, err error) {
 	if err := c.play(c.prompt("transfer")); err != nil {
 		return false, err
 	}
-	target, by := c.referTo(number), c.referredBy()
+	target := c.referTo(number)
 	c.w.src.Record(c.session, trace.Session{}, transferEvent{"um.transferring", number, target, 0, ""}, nil)
-	status, why, err := c.refer(target, by)
+	return c.handOver(number, target)
+}
+
+// handOver sends a REFER and says what came of it.
+func (c *call) handOver(number, target string) (ok bool, err error) {
+	status, why, err := c.refer(target, c.referredBy())
 	name := "um.transferred"
 	switch {
 	case err != nil && c.ended() == sip.EndBye:
@@ -43,10 +48,10 @@ func (c *call) refer(target, by string) (status int, why string, err error) {
 	defer c.progress(nil)
 	r, err := c.dialog.Request(ctx, "REFER", []string{"Refer-To: " + target, "Referred-By: " + by, "Contact: " + c.contact}, nil)
 	if err != nil {
-		return 0, "the REFER was not answered: " + err.Error(), c.alive()
+		return 0, "the REFER was not answered: " + err.Error(), c.gone()
 	}
 	if r.Status/100 != 2 {
-		return r.Status, fmt.Sprintf("the REFER was answered %d %s", r.Status, r.Reason), c.alive()
+		return r.Status, fmt.Sprintf("the REFER was answered %d %s", r.Status, r.Reason), c.gone()
 	}
 	c.mu.Lock()
 	reports := c.reports
