@@ -42,6 +42,9 @@ func (c Codec) Decode(octet byte) int16 {
 	return decodeMuTable[octet]
 }
 
+// ToPCMU is audio in mu-law.
+func (c Codec) ToPCMU(b []byte) []byte { return PCMU.Convert(b, c) }
+
 // Convert re-encodes octets of another law in place and returns them.
 func (c Codec) Convert(b []byte, from Codec) []byte {
 	if c != from {

@@ -84,10 +84,10 @@ func (s *Stream) hear(audio []byte) func() {
 	}
 	s.ear.digits = s.params.InBand
 	t := s.ear.frame(s.params.Codec, audio)
-	switch {
-	case t == "":
+	switch t {
+	case "":
 		return nil
-	case t == CNG:
+	case CNG:
 		return s.heard(t, "audio")
 	}
 	d, told, f := t[0], s.told(t[0]), s.params.OnDigit

@@ -26,6 +26,7 @@ var verbs = []verb{
 	{"talk", "The caller speaks, once an event of the call has come. Passes when all was said.", func() action { return &talk{} }},
 	{"dtmf", "The caller presses keys. Passes when they are sent as telephone events.", func() action { return &dtmf{} }},
 	{"fax", "A fax machine is at the caller's end. Passes when its sign was sent, or its re-INVITE answered 200.", func() action { return &fax{} }},
+	{"play-on-phone", "Unified Messaging calls a telephone and plays a mailbox's latest voice message there. Passes when the call is answered, or with outcome: refused when it is not. Where exsim plays the device, an answer step stands in parallel.", func() action { return &playOnPhone{} }},
 	{"hold", "The caller puts the call on hold by a re-INVITE. Passes when it is answered 200 with a description that fits.", func() action { return &hold{} }},
 	{"resume", "The caller takes the call back from hold. Passes when the re-INVITE is answered 200 with a description that fits.", func() action { return &resume{} }},
 	{"transfer", "The caller's side asks by REFER that somebody else be called. Passes when it is refused, or with outcome: accepted taken.", func() action { return &transfer{} }},

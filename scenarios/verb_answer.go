@@ -13,6 +13,7 @@ type answer struct {
 	ID     string        `yaml:"id,required" doc:"name of the call in later steps"`
 	By     string        `yaml:"by,required" doc:"actor that is called, an ip-gateway"`
 	Status int           `yaml:"status" default:"200" doc:"of the answer: 200 takes the call"`
+	Early  bool          `yaml:"early-media" doc:"true sends a 183 with the description first"`
 	Within time.Duration `yaml:"within" default:"10s" doc:"time until the call comes"`
 }
 
@@ -37,7 +38,7 @@ func (a *answer) check(l *loader) string {
 func (a *answer) do(ctx context.Context, r *run, _ int) error {
 	ctx, cancel := context.WithTimeout(ctx, a.Within)
 	defer cancel()
-	c, err := r.lab.Gateways[a.By].Answer(ctx, a.Status)
+	c, err := r.lab.Gateways[a.By].Answer(ctx, a.Status, a.Early)
 	if c.Session().Kind != "" {
 		r.named(a.ID, c.Session())
 	}

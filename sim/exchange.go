@@ -58,6 +58,7 @@ type Exchange struct {
 	listeners []*Listener          // replaced, never changed in place
 	states    map[string]*um.State // by server
 	down      map[string]bool      // servers that are stopped
+	playing   map[*org.Mailbox]bool
 	closed    bool
 
 	probing   context.Context // ends before ctx
@@ -76,7 +77,7 @@ type Exchange struct {
 func Start(conf Config) (*Exchange, error) {
 	x := &Exchange{
 		conf: conf, sessions: &smtp.Sessions{}, causes: transport.NewCauses(), pickups: map[string]*transport.Pickup{},
-		states: map[string]*um.State{}, down: map[string]bool{},
+		states: map[string]*um.State{}, down: map[string]bool{}, playing: map[*org.Mailbox]bool{},
 		routers: map[string]*um.Router{}, workers: map[string]*workers{}, certs: map[string]tls.Certificate{},
 	}
 	x.conf.Net = conf.Net.filled()

@@ -1,7 +1,10 @@
 package sim_test
 
 import (
+	"bytes"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -259,4 +262,68 @@ func TestOptionsBehindRecording(t *testing.T) {
 	l.await("um.mailbox_full", 5*time.Second)
 	require.NoError(t, c.Wait(t.Context()))
 	require.Equal(t, "the mailbox is full", l.awaitNth(2, "um.hang_up").Text("why"))
+}
+
+// A message is played to a telephone, octet for octet; its keys work there, and
+// the media may begin before the answer.
+func TestPlayOnPhone(t *testing.T) {
+	const n = 163
+	ln, port := listening(t, fmt.Sprintf("127.0.%d.30", n))
+	l := startLab(t, "2016", n, quick, short(t), func(o *org.Organisation) {
+		o.Gateways[0].Port = port
+		o.Mailboxes[1].Policy = "silent"
+		o.Policies = []org.Policy{{Name: "silent", NoPlayOnPhone: true}}
+	})
+	g := startGateway(t, l, func(c *gateway.Config) {
+		c.Listen = func(netip.AddrPort) (net.Listener, error) { return ln, nil }
+		c.Answers = true
+	})
+	_, err := l.PlayOnPhone(t.Context(), "ada@contoso.lab", "", "4021")
+	require.ErrorContains(t, err, "has no voice message")
+	leaveMessage(t, l, g)
+	said, err := gateway.Speech(400 * time.Millisecond)
+	require.NoError(t, err)
+
+	type placed struct {
+		session trace.Session
+		err     error
+	}
+	play := func() chan placed {
+		done := make(chan placed, 1)
+		go func() {
+			s, err := l.PlayOnPhone(t.Context(), "ada@contoso.lab", "", "4055")
+			done <- placed{s, err}
+		}()
+		return done
+	}
+	done := play()
+	c, err := g.Answer(t.Context(), 200, true)
+	require.NoError(t, err)
+	heard := c.Listen()
+	p := <-done
+	require.NoError(t, p.err)
+	require.Equal(t, p.session, c.Session(), "both ends have one name")
+	l.awaitNth(1, "um.early_media")
+	require.NoError(t, c.Wait(t.Context()))
+	require.True(t, bytes.Contains(heard(), said))
+
+	done = play()
+	c, err = g.Answer(t.Context(), 200, false)
+	require.NoError(t, err)
+	require.NoError(t, (<-done).err)
+	l.awaitNth(2, "um.playing")
+	require.NoError(t, c.Digits(t.Context(), "1"))
+	l.awaitNth(3, "um.playing")
+	require.NoError(t, c.Digits(t.Context(), "7"))
+	l.awaitNth(1, "um.deleted")
+	require.NoError(t, c.Wait(t.Context()))
+
+	leaveMessage(t, l, g)
+	done = play()
+	_, err = g.Answer(t.Context(), 486, false)
+	require.NoError(t, err)
+	require.ErrorContains(t, (<-done).err, "answered 486")
+
+	_, err = l.PlayOnPhone(t.Context(), "alan@contoso.lab", "", "4055")
+	require.Error(t, err)
 }

@@ -57,6 +57,9 @@ func (r *Reply) MinSE() time.Duration {
 	return least
 }
 
+// Allows reports whether the answer's Allow lists a method.
+func (r *Reply) Allows(method string) bool { return HasTag([]string{r.header("Allow")}, method) }
+
 func (r *Reply) header(name string) string {
 	if r.Message != nil {
 		if h := r.Message.GetHeader(name); h != nil {

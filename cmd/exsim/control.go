@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -22,6 +23,11 @@ var orders = []order{
 		func(x *sim.Exchange, args []string) error { return x.Recycle(args[0]) }},
 	{"gateway", "NAME STATUS", "STATUS is Enabled, NoNewCalls, or Disabled, which also ends its calls",
 		func(x *sim.Exchange, args []string) error { return x.SetGatewayStatus(args[0], status(args[1])) }},
+	{"play", "MAILBOX NUMBER", "Play on Phone: the mailbox's latest voice message is played to the telephone with that number, through its dial plan's gateway",
+		func(x *sim.Exchange, args []string) error {
+			_, err := x.PlayOnPhone(context.Background(), args[0], "", args[1])
+			return err
+		}},
 	{"maintenance", "SERVER on|off", "on (or inactive): its call router and UM service refuse calls and OPTIONS; off (or active): no more", maintenance},
 }
 

@@ -78,8 +78,9 @@ func (g *Gateway) contact(user string) string {
 }
 
 // Answer waits for a call to the gateway and takes it; with a status other than
-// 200 it refuses it, which is no error.
-func (g *Gateway) Answer(ctx context.Context, status int) (*Call, error) {
+// 200 it refuses it, which is no error. With early media its description is in a
+// 183 already.
+func (g *Gateway) Answer(ctx context.Context, status int, early bool) (*Call, error) {
 	c := newCall(g)
 	tx, err := g.ringing(ctx)
 	if err != nil {
@@ -102,6 +103,9 @@ func (g *Gateway) Answer(ctx context.Context, status int) (*Call, error) {
 		tx.Respond(sip.Response{Status: 488, Reason: "Not Acceptable Here"})
 		return c, err
 	}
+	if early {
+		g.early(tx, body)
+	}
 	c.mu.Lock() // the ACK may be faster than our return
 	c.dialog = tx.Accept(sip.Response{Status: 200, Reason: "OK", Contact: c.contact, Headers: []string{allow}, Body: body}, c)
 	c.mu.Unlock()
@@ -115,6 +119,14 @@ func (g *Gateway) Answer(ctx context.Context, status int) (*Call, error) {
 		err = c.startMedia(*agreed)
 	}
 	return c, err
+}
+
+// early lets media flow before the answer.
+func (g *Gateway) early(tx *sip.ServerTx, body []byte) {
+	tx.Respond(sip.Response{Status: 183, Reason: "Session Progress", Contact: g.contact(""), Body: body})
+	if g.has(SDPIn180) {
+		tx.Respond(sip.Response{Status: 180, Reason: "Ringing", Contact: g.contact(""), Body: body})
+	}
 }
 
 // take answers the offer of a call to us and says what is agreed, or makes one

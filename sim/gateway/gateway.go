@@ -61,6 +61,8 @@ const (
 	// DigitsByINFO sends keys by INFO, DigitsInBand as tones in the audio.
 	DigitsByINFO Fault = "digits-by-info"
 	DigitsInBand Fault = "digits-in-band"
+	// SDPIn180 sends a 180 with a description behind the 183 with one.
+	SDPIn180 Fault = "sdp-in-180"
 	// UnroutableREFER accepts a REFER and finds no route to its target.
 	UnroutableREFER Fault = "unroutable-refer"
 )

@@ -202,6 +202,19 @@ func (c *Call) await(ctx context.Context, done chan struct{}) error {
 	}
 }
 
+// Listen keeps what the other side says from now on; what it returns ends that.
+func (c *Call) Listen() (heard func() []byte) {
+	result := make(chan []byte, 1)
+	c.stream.Record(rtp.Limits{Max: maxHeard, Idle: maxHeard}, func(r rtp.Recording, _ rtp.Stopped) { result <- r.Codec.ToPCMU(r.Octets) })
+	return func() []byte {
+		c.stream.StopRecording()
+		return <-result
+	}
+}
+
+// maxHeard bounds what is kept.
+const maxHeard = 10 * time.Minute
+
 // Within reports whether a recording holds, octet for octet and in this order,
 // all that the gateway said, each stretch in a row, and how many octets that is.
 func (c *Call) Within(wav []byte) (octets int, ok bool, err error) {

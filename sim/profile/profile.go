@@ -158,6 +158,10 @@ type UM struct {
 	ToneLength         time.Duration
 	RTPSilence         bool
 	InBandDigits       bool // keys are heard in the audio, too
+	// RingTimeout is how long a call that is placed may ring.
+	RingTimeout time.Duration
+	// SDPIn180Silences is what a description in a 180 behind one in a 183 does.
+	SDPIn180Silences bool
 	EndKey             string
 	// InputTimeout is how long a menu waits for a key, and InputFailures how
 	// often it is said again before the call ends.
@@ -353,6 +357,7 @@ func (p *Profile) bindings() []binding {
 		{"transfer.refer-to", &p.Transfer.ReferTo}, {"transfer.refer-to-sip", &p.Transfer.ReferToSIP}, {"transfer.referred-by", &p.Transfer.ReferredBy},
 		{"transfer.timeout", &p.Transfer.Timeout},
 		{"fax.refers", &p.Fax.Refers}, {"fax.refer-to", &p.Fax.ReferTo}, {"fax.refusal", &p.Fax.Note}, {"um.in-band-digits", &p.UM.InBandDigits},
+		{"um.ring-timeout", &p.UM.RingTimeout}, {"um.sdp-in-180-silences", &p.UM.SDPIn180Silences},
 		{"mwi.supported", &p.MWI.Supported}, {"mwi.refresh", &p.MWI.Refresh}, {"mwi.give-up", &p.MWI.GiveUp}, {"mwi.retry", &p.MWI.Retry}, {"mwi.timeout", &p.MWI.Timeout},
 		{"sip.headers.event", &h.Event}, {"sip.headers.subscription-state", &h.SubscriptionState}, {"sip.headers.user-agent", &h.UserAgent}, {"um.max-call-duration", &p.UM.MaxCall},
 		{"um.max-recording-duration", &p.UM.MaxRecording}, {"um.recording-idle-timeout", &p.UM.RecordingIdle},

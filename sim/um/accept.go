@@ -17,6 +17,7 @@ const (
 	callAnswering    kind = "call-answering"
 	subscriberAccess kind = "subscriber-access"
 	autoAttendant    kind = "auto-attendant"
+	playOnPhone      kind = "play-on-phone"
 	pilotNumber      kind = "pilot" // the caller is nobody's, and no mailbox is named
 )
 

@@ -15,7 +15,7 @@ func (c *call) attendant(a *org.Attendant) (string, error) {
 	said := [][]byte{p.or(a.Greeting, "attendant"), c.menuOf(a)}
 	for range c.tries() {
 		c.note("um.menu", "menu", a.Name)
-		digits, err := c.dialled(a, said...)
+		digits, err := c.dialled(said...)
 		if err != nil {
 			return "", err
 		}
@@ -49,7 +49,7 @@ func (c *call) operator(a *org.Attendant) string { return cmp.Or(a.Operator, c.a
 
 // dialled says recordings and takes a key of the menu, or the digits of an
 // extension: a key behind which nothing more is pressed stands alone.
-func (c *call) dialled(a *org.Attendant, said ...[]byte) (string, error) {
+func (c *call) dialled(said ...[]byte) (string, error) {
 	first, err := c.choose(said...)
 	if err != nil || first == noKey {
 		return "", err
@@ -58,8 +58,7 @@ func (c *call) dialled(a *org.Attendant, said ...[]byte) (string, error) {
 		return string(first), nil
 	}
 	c.pushBack(first)
-	digits, _, err := c.collect(c.a.plan.Digits)
-	return digits, err
+	return c.collect(c.a.plan.Digits)
 }
 
 // act does what was dialled. done means that the call is on its way elsewhere or

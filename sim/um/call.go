@@ -18,6 +18,7 @@ type call struct {
 	a       *admitted
 	session trace.Session
 	callID  string
+	fromTag string // of a call that we place
 	agreed  sdp.Agreed
 	local   sdp.Local
 	updates bool   // the peer takes UPDATE
@@ -39,6 +40,9 @@ type call struct {
 	offers    bool        // our offer is out, in a 200 or a re-INVITE
 	doomed    string      // why it is to be hung up as soon as it is answered
 	how       sip.End     // it ended
+	plays     VoiceMail   // of Play on Phone
+	had183    bool        // a 183 with a description came
+	silent    bool        // and then a 180 with one
 	reports   chan int    // of a transfer under way
 }
 

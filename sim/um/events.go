@@ -303,7 +303,7 @@ func Events() []trace.EventType {
 		{Key: "counts", Means: "new/old, and in brackets how many of them are urgent"}, {Key: "status", Means: "of the answer, 0 without one"}}
 	transfer := []trace.FieldType{{Key: "number", Means: "that the caller is handed to"}, {Key: "refer_to", Means: "value of Refer-To"},
 		{Key: "status", Means: "last status that the gateway reported, 0 without one"}, why}
-	return append(gatewayEvents(), []trace.EventType{
+	return append(append(gatewayEvents(), outCallEvents()...), []trace.EventType{
 		{Name: "um.refused", Means: "a call was refused; of the call itself it has what was known until then", Fields: append([]trace.FieldType{
 			{Key: "check", Means: "the check that failed"}, {Key: "status", Means: "SIP status of the answer"},
 			{Key: "standing", Means: "how well that status is known"}, {Key: "peer", Means: "who called"}, why,

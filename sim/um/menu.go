@@ -42,26 +42,26 @@ func (c *call) pushBack(d byte) { c.held = append(c.held, d) }
 // collect says recordings and takes digits until there are so many, the end
 // key, or no further one in time. The end key itself is not among them; a * that
 // is pressed first comes back alone.
-func (c *call) collect(most int, recordings ...[]byte) (digits string, ended bool, err error) {
+func (c *call) collect(most int, recordings ...[]byte) (string, error) {
 	if err := c.say(recordings...); err != nil {
-		return "", false, err
+		return "", err
 	}
 	var b strings.Builder
 	for b.Len() < most {
 		d, err := c.key(c.inputTimeout())
 		switch {
 		case err != nil:
-			return "", false, err
+			return "", err
 		case d == noKey:
-			return b.String(), false, nil
+			return b.String(), nil
 		case string(d) == c.w.conf.Profile.UM.EndKey:
-			return b.String(), true, nil
+			return b.String(), nil
 		case d == '*' && b.Len() == 0:
-			return "*", true, nil
+			return "*", nil
 		}
 		b.WriteByte(d)
 	}
-	return b.String(), true, nil
+	return b.String(), nil
 }
 
 // choose says recordings and waits for one key.

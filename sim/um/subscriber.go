@@ -23,7 +23,7 @@ func (c *call) pilotGreeting() (string, error) {
 	c.note("um.pilot_greeting", "why", "the INVITE has no Diversion: no mailbox is named")
 	greeting := [][]byte{c.prompt(promptPilot), c.prompt("extension")}
 	for range c.tries() {
-		digits, _, err := c.collect(c.a.plan.Digits, greeting...)
+		digits, err := c.collect(c.a.plan.Digits, greeting...)
 		if err != nil {
 			return "", err
 		}
@@ -48,7 +48,7 @@ func (c *call) logOn(m *org.Mailbox) (string, error) {
 	said := [][]byte{c.prompt("pin")}
 	for range cmp.Or(c.a.plan.LogonFailures, c.w.conf.Profile.UM.LogonFailures) {
 		c.stream.HideDigits(true)
-		pin, _, err := c.collect(maxPIN, said...)
+		pin, err := c.collect(maxPIN, said...)
 		c.stream.HideDigits(false)
 		if err != nil {
 			return "", err

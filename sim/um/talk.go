@@ -22,6 +22,7 @@ func (c *call) converse() {
 		subscriberAccess: c.subscriberAccess,
 		autoAttendant:    c.autoAttendant,
 		pilotNumber:      c.pilotGreeting,
+		playOnPhone:      c.playsMessage,
 	}[c.a.kind]
 	why, err := talk()
 	switch {

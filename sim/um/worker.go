@@ -37,6 +37,7 @@ type WorkerConfig struct {
 	// PINs.
 	Mailboxes Mailboxes
 	Logons    *Logons
+	Caller    Caller
 	// NoPorts, if set, reports whether a call finds no port for its media: the
 	// caller is under test.
 	NoPorts func() bool
