@@ -112,6 +112,7 @@ var faultKinds = []faultKind{
 	{name: string(gateway.DigitsByINFO), by: gw, usage: "sends keys by INFO, not as telephone events"},
 	{name: string(gateway.DigitsInBand), by: gw, usage: "sends keys as tones in the audio, not as telephone events"},
 	{name: string(gateway.SDPIn180), by: gw, usage: "sends a 180 with a description behind a 183 with one, where it answers with early media"},
+	{name: string(gateway.IgnoresReplaces), by: gw, usage: "does not join the calls of a supervised transfer (481)"},
 	{name: string(gateway.NoReport), by: gw, usage: "accepts a REFER and never says what came of it"},
 	{name: string(gateway.UnroutableREFER), by: gw, usage: "accepts a REFER and finds no route to the host in Refer-To (404)"},
 	{name: string(gateway.NoMedia), by: gw, usage: "sends no RTP"},

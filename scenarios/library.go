@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-//go:embed library/*.yaml starters/*.yaml
+//go:embed library/*.yaml starters/*.yaml suites/*.yaml
 var files embed.FS
 
 // Shipped names the scenarios that come with exsim.

@@ -71,6 +71,18 @@ type Dialog struct {
 // Session names the call.
 func (d *Dialog) Session() trace.Session { return d.call }
 
+// ID is what tells the dialog from others (RFC 3261 §12): its Call-ID, our tag,
+// and the peer's.
+func (d *Dialog) ID() (callID, local, remote string) {
+	tag := func(value string) string {
+		var h head
+		h.raw = []byte(value)
+		at := h.tag(span{0, int32(len(value))})
+		return string(at.of(h.raw))
+	}
+	return d.callID, tag(d.local), tag(d.remote)
+}
+
 // retarget takes the Contact of a target refresh request that was accepted
 // (RFC 3261 §12.2.2).
 func (d *Dialog) retarget(contact string) {

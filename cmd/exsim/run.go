@@ -28,6 +28,8 @@ type runOptions struct {
 	patience               time.Duration
 	addresses              map[string]string
 	prove, ladder          bool
+	sheet                  string            // of a suite
+	notApplicable          map[string]string // cases of a suite, with the reason
 }
 
 func runCommand() *cobra.Command {
@@ -37,13 +39,28 @@ func runCommand() *cobra.Command {
 		Short: "Run scenarios and judge them",
 		Long: `run runs scenario files, every .yaml of a folder, or shipped scenarios by name.
 
+A suite is a numbered list of scenarios with one sheet as its result, to be
+printed and signed: um-validation stands in for the vendor's own list. What does
+not concern a device is left out with a reason.
+
 Exit code: 0 all passed, 1 some failed, 2 a file or flag is wrong, 3 exsim itself failed.
+Suites: ` + strings.Join(scenarios.Suites(), ", ") + `
 Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 		Example: `  exsim run call-answering --low-port-offset 10000
   exsim run missed-call --free-ports --prove
+  exsim run um-validation --device external --sheet sheet.html --not-applicable 6.2="no T.38"
   exsim run tests/ --json result.json --save traces/`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return runAll(cmd, args, o) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			suite, err := suiteOf(args)
+			if err != nil {
+				return err
+			}
+			if suite != "" {
+				return runSuite(cmd, suite, o)
+			}
+			return runAll(cmd, args, o)
+		},
 	}
 	portFlags(cmd, &o.ports)
 	cmd.Flags().StringVar(&o.dir, "dir", "", "keep the mailboxes in `FOLDER` (default: a new temporary folder, removed when all passed)")
@@ -56,6 +73,8 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 	cmd.Flags().DurationVar(&o.patience, "patience", 2*time.Minute, "how long a person may take for what a run asks for")
 	addressFlag(cmd, &o.addresses)
 	cmd.Flags().BoolVar(&o.prove, "prove", false, "run each scenario also with the faults that it says it catches: it must fail")
+	cmd.Flags().StringVar(&o.sheet, "sheet", "", "of a suite: write the sheet to `FILE` as HTML")
+	cmd.Flags().StringToStringVar(&o.notApplicable, "not-applicable", nil, "of a suite: leave a case out, `NUMBER=REASON`, repeatable")
 	cmd.Flags().BoolVar(&o.ladder, "ladder", false, "print the report of scenarios that pass, too")
 	return cmd
 }

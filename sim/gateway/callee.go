@@ -31,7 +31,7 @@ func (g *Gateway) ring(tx *sip.ServerTx) {
 		return
 	}
 	tx.OnCancel(func() { g.stopRinging(tx) })
-	tx.Respond(sip.Response{Status: 180, Reason: "Ringing", Contact: g.contact("")})
+	tx.Respond(sip.Response{Status: 180, Reason: "Ringing", Contact: g.contact()})
 	select {
 	case g.rang <- struct{}{}:
 	default:
@@ -69,12 +69,9 @@ func (g *Gateway) ringing(ctx context.Context) (*sip.ServerTx, error) {
 	}
 }
 
-// contact is where the gateway is reached, under a user.
-func (g *Gateway) contact(user string) string {
-	if user != "" {
-		user += "@"
-	}
-	return fmt.Sprintf("<sip:%s%s;transport=%s>", user, g.local, g.conf.transport())
+// contact is where the gateway is reached.
+func (g *Gateway) contact() string {
+	return fmt.Sprintf("<sip:%s;transport=%s>", g.local, g.conf.transport())
 }
 
 // Answer waits for a call to the gateway and takes it; with a status other than
@@ -96,7 +93,7 @@ func (g *Gateway) Answer(ctx context.Context, status int, early bool) (*Call, er
 		tx.Respond(sip.Response{Status: 500, Reason: sip.Reason(500)})
 		return c, err
 	}
-	c.stream, c.contact = stream, g.contact("")
+	c.stream, c.contact = stream, g.contact()
 	body, agreed, err := c.take(tx.Body())
 	if err != nil {
 		stream.Close()
@@ -114,6 +111,7 @@ func (g *Gateway) Answer(ctx context.Context, status int, early bool) (*Call, er
 		stream.Close()
 		return c, errors.New("the caller gave up before the call was answered")
 	}
+	g.up(c)
 	g.src.Record(c.session, trace.Session{}, took{tx.RequestURI()}, nil)
 	if agreed != nil {
 		err = c.startMedia(*agreed)
@@ -123,9 +121,9 @@ func (g *Gateway) Answer(ctx context.Context, status int, early bool) (*Call, er
 
 // early lets media flow before the answer.
 func (g *Gateway) early(tx *sip.ServerTx, body []byte) {
-	tx.Respond(sip.Response{Status: 183, Reason: "Session Progress", Contact: g.contact(""), Body: body})
+	tx.Respond(sip.Response{Status: 183, Reason: "Session Progress", Contact: g.contact(), Body: body})
 	if g.has(SDPIn180) {
-		tx.Respond(sip.Response{Status: 180, Reason: "Ringing", Contact: g.contact(""), Body: body})
+		tx.Respond(sip.Response{Status: 180, Reason: "Ringing", Contact: g.contact(), Body: body})
 	}
 }
 

@@ -63,6 +63,8 @@ const (
 	DigitsInBand Fault = "digits-in-band"
 	// SDPIn180 sends a 180 with a description behind the 183 with one.
 	SDPIn180 Fault = "sdp-in-180"
+	// IgnoresReplaces finds no call that a REFER wants replaced.
+	IgnoresReplaces Fault = "ignores-replaces"
 	// UnroutableREFER accepts a REFER and finds no route to its target.
 	UnroutableREFER Fault = "unroutable-refer"
 )
@@ -126,6 +128,7 @@ type Gateway struct {
 	rang chan struct{} // there may be something in rings
 
 	mu     sync.Mutex
+	calls  map[*Call]struct{}
 	rings  []*sip.ServerTx // INVITEs that wait for Answer
 	worker string          // Request-URI that was answered last, for RemembersWorker
 }
@@ -135,7 +138,7 @@ func Start(conf Config) (*Gateway, error) {
 	if conf.MaxRedirects == 0 {
 		conf.MaxRedirects = 5
 	}
-	g := &Gateway{conf: conf, addr: conf.Address, src: conf.Trace.Source(conf.Name, "ip-gateway"), rang: make(chan struct{}, 1)}
+	g := &Gateway{conf: conf, addr: conf.Address, src: conf.Trace.Source(conf.Name, "ip-gateway"), rang: make(chan struct{}, 1), calls: map[*Call]struct{}{}}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	if g.has(OtherAddress) {
 		g.addr = conf.Other

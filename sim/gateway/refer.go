@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -37,7 +38,10 @@ func (c *Call) refer(tx *sip.ServerTx) {
 		if !silent {
 			c.report(ctx, 100, "active;expires=60")
 		}
-		status := c.g.reach(ctx, to)
+		status := c.g.join(to.URI)
+		if status == 0 {
+			status = c.g.reach(ctx, to)
+		}
 		c.g.src.Record(c.session, trace.Session{}, referred{to.URI, status}, nil)
 		if silent {
 			return
@@ -56,6 +60,46 @@ func (c *Call) report(ctx context.Context, status int, state string) {
 }
 
 const reportTimeout = 10 * time.Second
+
+// join puts a caller in the place of a call that the target of a REFER replaces
+// (RFC 3891), and says what came of it; 0 if it replaces none.
+func (g *Gateway) join(uri string) int {
+	_, headers, _ := strings.Cut(uri, "?")
+	escaped, ok := strings.CutPrefix(headers, "Replaces=")
+	if !ok {
+		return 0
+	}
+	replaces, err := url.QueryUnescape(escaped)
+	if err != nil {
+		return 400
+	}
+	if g.has(IgnoresReplaces) {
+		return 481
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for other := range g.calls {
+		callID, ours, theirs := other.dialog.ID()
+		if replaces == callID+";to-tag="+ours+";from-tag="+theirs {
+			g.wg.Go(other.dialog.Bye)
+			return 200
+		}
+	}
+	return 481
+}
+
+// up keeps a call to find it by; down forgets it.
+func (g *Gateway) up(c *Call) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.calls[c] = struct{}{}
+}
+
+func (g *Gateway) down(c *Call) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.calls, c)
+}
 
 // reach calls somebody in a caller's place and says what came of it: one of the
 // gateway's own telephones, or a SIP address elsewhere.

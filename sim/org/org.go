@@ -215,11 +215,12 @@ type Attendant struct {
 
 // Key is what a key of a menu does: one of these.
 type Key struct {
-	Pos       yamlfile.Pos
-	Extension string `yaml:"extension" doc:"transfers to this number"`
-	Attendant string `yaml:"auto-attendant" doc:"goes on to another auto attendant"`
-	VoiceMail string `yaml:"voice-mail" doc:"takes a message for the mailbox with this extension"`
-	Audio     string `yaml:"audio" doc:"plays a WAV file, such as location or hours, and returns"`
+	Pos        yamlfile.Pos
+	Extension  string `yaml:"extension" doc:"transfers to this number"`
+	Supervised bool   `yaml:"supervised" doc:"of extension: true calls it first, and joins both when it has answered (REFER with Replaces)"`
+	Attendant  string `yaml:"auto-attendant" doc:"goes on to another auto attendant"`
+	VoiceMail  string `yaml:"voice-mail" doc:"takes a message for the mailbox with this extension"`
+	Audio      string `yaml:"audio" doc:"plays a WAV file, such as location or hours, and returns"`
 }
 
 // Timeout is the entry of a menu where no key is pressed.

@@ -162,7 +162,7 @@ type UM struct {
 	RingTimeout time.Duration
 	// SDPIn180Silences is what a description in a 180 behind one in a 183 does.
 	SDPIn180Silences bool
-	EndKey             string
+	EndKey           string
 	// InputTimeout is how long a menu waits for a key, and InputFailures how
 	// often it is said again before the call ends.
 	InputTimeout  time.Duration

@@ -18,7 +18,8 @@ const (
 	subscriberAccess kind = "subscriber-access"
 	autoAttendant    kind = "auto-attendant"
 	playOnPhone      kind = "play-on-phone"
-	pilotNumber      kind = "pilot" // the caller is nobody's, and no mailbox is named
+	consultation     kind = "consultation" // the second leg of a supervised transfer
+	pilotNumber      kind = "pilot"        // the caller is nobody's, and no mailbox is named
 )
 
 // admitted is what a call is known to be: all of it once it passed every check.

@@ -91,7 +91,7 @@ func (c *call) act(a *org.Attendant, digits string) (done bool, why string, err 
 func (c *call) press(k org.Key) (done bool, why string, err error) {
 	switch {
 	case k.Extension != "":
-		return c.transferred(k.Extension)
+		return c.transferredBy(c.by(k.Supervised), k.Extension)
 	case k.Attendant != "":
 		why, err = c.attendant(c.w.conf.Org.AttendantNamed(k.Attendant))
 		return true, why, err
@@ -106,7 +106,19 @@ func (c *call) press(k org.Key) (done bool, why string, err error) {
 // transferred hands the call on; where that fails the caller is told, and comes
 // back to the menu.
 func (c *call) transferred(to string) (done bool, why string, err error) {
-	ok, err := c.transfer(to)
+	return c.transferredBy(c.transfer, to)
+}
+
+// by is how a call is handed on: blindly, or when the other one has answered.
+func (c *call) by(supervised bool) func(to string) (bool, error) {
+	if supervised {
+		return c.consult
+	}
+	return c.transfer
+}
+
+func (c *call) transferredBy(transfer func(to string) (bool, error), to string) (done bool, why string, err error) {
+	ok, err := transfer(to)
 	if err != nil || ok {
 		return true, "transferred to " + to, err
 	}

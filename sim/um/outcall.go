@@ -90,7 +90,7 @@ func (w *Worker) place(ctx context.Context, c *call, to target, number string) e
 	w.src.Record(c.session, trace.Session{}, outCallEvent{name: "um.calling", c: c, number: number}, nil)
 	answer, err := w.conf.Caller.Invite(ctx, listener, &sip.Invite{
 		To: to.at, URI: fmt.Sprintf("sip:%s@%s;transport=%s", number, to.at, scheme), ToURI: fmt.Sprintf("<sip:%s@%s>", number, c.gatewayHost()),
-		From: fmt.Sprintf("<sip:%s@%s>", c.a.mailbox.Extension, sip.HostOf(at.Addr())), Contact: c.contact, CallID: c.callID, FromTag: c.fromTag,
+		From: fmt.Sprintf("<sip:%s@%s>", c.ownNumber(), sip.HostOf(at.Addr())), Contact: c.contact, CallID: c.callID, FromTag: c.fromTag,
 		Headers: []string{w.lines}, Body: offer, Handler: c, Provisional: c.early,
 	})
 	if err == nil && answer.Dialog == nil {
@@ -110,6 +110,14 @@ func (w *Worker) place(ctx context.Context, c *call, to target, number string) e
 	}
 	w.src.Record(c.session, trace.Session{}, outCallEvent{"um.phone_answered", c, number, answer.Status, ""}, nil)
 	return nil
+}
+
+// ownNumber is who calls: the mailbox's owner, or what was dialled.
+func (c *call) ownNumber() string {
+	if c.a.mailbox != nil {
+		return c.a.mailbox.Extension
+	}
+	return c.a.pilot
 }
 
 // early takes the description in a provisional answer: media may flow from then
@@ -175,7 +183,9 @@ func (e outCallEvent) AppendTo(f *trace.Fields) {
 	f.Text("number", e.number)
 	f.Text("gateway", e.c.a.gateway.Name)
 	f.Text("dial_plan", e.c.a.plan.Name)
-	f.Text("mailbox", e.c.a.mailbox.Address)
+	if m := e.c.a.mailbox; m != nil {
+		f.Text("mailbox", m.Address)
+	}
 	f.Text("reason_for_call", reasonOutbound)
 	if e.status != 0 {
 		f.Int("status", int64(e.status))
@@ -198,8 +208,8 @@ func (e earlyEvent) AppendTo(f *trace.Fields) { f.Int("status", int64(e)) }
 func outCallEvents() []trace.EventType {
 	why := trace.FieldType{Key: "why", Means: "the reason"}
 	call := []trace.FieldType{
-		{Key: "kind", Means: "play-on-phone"}, {Key: "number", Means: "that is called"}, {Key: "gateway", Means: "UM IP gateway"},
-		{Key: "dial_plan", Means: "dial plan"}, {Key: "mailbox", Means: "whose message it is"}, {Key: "reason_for_call", Means: "Outbound"},
+		{Key: "kind", Means: "play-on-phone, or consultation: the second leg of a supervised transfer"}, {Key: "number", Means: "that is called"}, {Key: "gateway", Means: "UM IP gateway"},
+		{Key: "dial_plan", Means: "dial plan"}, {Key: "mailbox", Means: "whose message is played"}, {Key: "reason_for_call", Means: "Outbound"},
 		{Key: "status", Means: "of the answer"}, {Key: "codec", Means: "encoding agreed on"},
 	}
 	return []trace.EventType{

@@ -23,6 +23,7 @@ func (c *call) converse() {
 		autoAttendant:    c.autoAttendant,
 		pilotNumber:      c.pilotGreeting,
 		playOnPhone:      c.playsMessage,
+		consultation:     c.consulted,
 	}[c.a.kind]
 	why, err := talk()
 	switch {
