@@ -16,7 +16,7 @@ import (
 type Cause struct {
 	Pos     yamlfile.Pos
 	ID      string    `yaml:"id,required" doc:"its name"`
-	About   topic     `yaml:"about" default:"call" enum:"call,media,mail,options,any" doc:"what the steps are about whose failure it explains"`
+	About   topic     `yaml:"about" default:"call" enum:"call,media,mail,options,lamp,any" doc:"what the steps are about whose failure it explains"`
 	Got     string    `yaml:"got" doc:"what the step got, if that matters"`
 	Has     []Matcher `yaml:"has,required" doc:"events that the trace holds"`
 	Lacks   []Matcher `yaml:"lacks" doc:"events that it does not hold"`
@@ -80,6 +80,7 @@ const (
 	aboutMedia   topic = "media"
 	aboutMail    topic = "mail"
 	aboutOptions topic = "options"
+	aboutLamp    topic = "lamp"
 	aboutAny     topic = "any"
 )
 
@@ -115,6 +116,8 @@ func (m *Matcher) about() []topic {
 		return []topic{aboutCall, aboutMail}
 	case strings.HasPrefix(m.Event, "um.gateway_"):
 		return []topic{aboutCall, aboutOptions}
+	case strings.HasPrefix(m.Event, "um.mwi"), m.Event == "gateway.lamp":
+		return []topic{aboutCall, aboutLamp}
 	case kind == "rtp", m.Event == "um.recorded":
 		return []topic{aboutCall, aboutMedia}
 	}

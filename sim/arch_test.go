@@ -31,6 +31,8 @@ var mayImport = map[string][]string{
 	"sim/junit":    nil,
 
 	"sim/voicemail": nil,
+	"sim/cdr":       {"sim/trace"},
+	"sim/eventlog":  {"sim/trace", "sim/yamlfile"},
 
 	"sim/profile": {"sim/yamlfile"},
 	"sim/org":     {"sim/profile", "sim/yamlfile"},
@@ -65,7 +67,7 @@ var mayImport = map[string][]string{
 		"sim/faults", "sim/gateway", "sim/mailhost", "sim/middlebox", "sim/paths", "sim/paths/ends", "sim/paths/record", "sim/paths/truth", "sim/paths/integrity"},
 	"scenarios/report": {"sim/junit", "sim/trace"},
 
-	"cmd/exsim": {"sim", "sim/paths", "sim/paths/rules", "sim/paths/record", "sim/paths/ends", "sim/paths/truth", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},
+	"cmd/exsim": {"sim/cdr", "sim/eventlog", "sim", "sim/paths", "sim/paths/rules", "sim/paths/record", "sim/paths/ends", "sim/paths/truth", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},
 	"cmd/bench": {"sim", "sim/admit", "sim/trace", "sim/org"},
 }
 

@@ -135,3 +135,28 @@ func TestSchema(t *testing.T) {
 		require.Error(t, err, "%s: %s", name, out)
 	}
 }
+
+// What administrators of Exchange watch is written as a run goes: entries with
+// their ids, and a record for each call.
+func TestEventLogAndRecords(t *testing.T) {
+	dir := t.TempDir()
+	log, records := filepath.Join(dir, "events.log"), filepath.Join(dir, "records")
+	code, _, errs := runExsim(t, "run", "missed-call", "malformed-diversion-refused", "--free-ports", "--event-log", log, "--cdr", records)
+	require.Zero(t, code, errs)
+	text, err := os.ReadFile(log)
+	require.NoError(t, err)
+	for _, id := range []string{"1000", "1021", "1152"} {
+		require.Contains(t, string(text), "MSExchange Unified Messaging  "+id+"  ")
+	}
+	files, err := filepath.Glob(filepath.Join(records, "um_cdr_*.csv"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	text, err = os.ReadFile(files[0])
+	require.NoError(t, err)
+	require.Contains(t, string(text), "Call Answering Missed Call")
+	require.Contains(t, string(text), "Rejected,headers")
+
+	code, _, errs = runExsim(t, "run", "missed-call", "--free-ports", "--cdr", log)
+	require.Equal(t, 2, code)
+	require.Contains(t, errs, "not a directory")
+}

@@ -28,7 +28,8 @@ type runOptions struct {
 	patience               time.Duration
 	addresses              map[string]string
 	prove, ladder          bool
-	sheet                  string            // of a suite
+	sheet                  string // of a suite
+	watched                watched
 	notApplicable          map[string]string // cases of a suite, with the reason
 }
 
@@ -75,6 +76,7 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 	cmd.Flags().BoolVar(&o.prove, "prove", false, "run each scenario also with the faults that it says it catches: it must fail")
 	cmd.Flags().StringVar(&o.sheet, "sheet", "", "of a suite: write the sheet to `FILE` as HTML")
 	cmd.Flags().StringToStringVar(&o.notApplicable, "not-applicable", nil, "of a suite: leave a case out, `NUMBER=REASON`, repeatable")
+	o.watched.flags(cmd)
 	cmd.Flags().BoolVar(&o.ladder, "ladder", false, "print the report of scenarios that pass, too")
 	return cmd
 }
@@ -307,7 +309,16 @@ func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *sce
 	if err != nil {
 		return nil, startFailure(fmt.Errorf("%s: %w", s.Name, err))
 	}
-	return outcome, nil
+	kept, err := o.watched.open(outcome.Log.Start())
+	if err != nil {
+		return nil, err
+	}
+	if kept != nil {
+		for e := range outcome.Log.Events() {
+			kept.take(&e)
+		}
+	}
+	return outcome, kept.close()
 }
 
 // tell prints one line for a run that went as it should, and the whole report

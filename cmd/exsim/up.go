@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
@@ -41,6 +42,7 @@ piped: help lists them.`,
 	cmd.Flags().BoolVar(&o.signalling, "signalling-only", false, "answer calls without media of their own")
 	cmd.Flags().BoolVar(&o.quiet, "quiet", false, "print nothing but errors")
 	cmd.Flags().BoolVar(&o.print, "print", false, "print the default organisation and stop")
+	o.watched.flags(cmd)
 	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "repeat the choices of an earlier run with its seed `N`")
 	return cmd
 }
@@ -53,6 +55,7 @@ type upOptions struct {
 	signalling           bool
 	seed                 uint64
 	ports                sim.Ports
+	watched              watched
 }
 
 func up(cmd *cobra.Command, o upOptions) error {
@@ -115,6 +118,19 @@ func (o *upOptions) load(name string, text []byte) (sim.Config, error) {
 
 // serve tells what happens until the interrupt.
 func (o *upOptions) serve(cmd *cobra.Command, x *sim.Exchange) (err error) {
+	kept, err := o.watched.open(x.Trace().Start())
+	if err != nil {
+		return errors.Join(err, x.Close())
+	}
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		if kept != nil {
+			for e := range x.Trace().Follow(context.Background()) {
+				kept.take(&e)
+			}
+		}
+	}()
 	// Behind the interrupt the calls are ended; what happens then is told, too.
 	go control(cmd.InOrStdin(), cmd.ErrOrStderr(), x)
 	closed := make(chan error, 1)
@@ -131,6 +147,10 @@ func (o *upOptions) serve(cmd *cobra.Command, x *sim.Exchange) (err error) {
 	}
 	if cerr := <-closed; err == nil && cerr != nil {
 		err = bench(cerr)
+	}
+	<-told
+	if kerr := kept.close(); err == nil {
+		err = kerr
 	}
 	if o.save != "" {
 		if serr := x.Trace().Save(o.save); err == nil && serr != nil {

@@ -22,6 +22,8 @@ type refusedEvent struct {
 	r    *refusal
 	peer string
 	a    *admitted
+
+	callID string
 }
 
 func (refusedEvent) EventName() string { return "um.refused" }
@@ -32,6 +34,7 @@ func (e refusedEvent) AppendTo(f *trace.Fields) {
 	f.Text("peer", e.peer)
 	f.Text("why", e.r.cause)
 	f.Text("fix", e.r.fix)
+	f.Text("call_id", e.callID)
 	if e.a != nil {
 		e.a.appendTo(f)
 	}
@@ -77,11 +80,13 @@ func (e redirected) AppendTo(f *trace.Fields) {
 type answeredEvent struct {
 	a      *admitted
 	agreed sdp.Agreed
+	callID string
 }
 
 func (answeredEvent) EventName() string { return "um.answered" }
 func (e answeredEvent) AppendTo(f *trace.Fields) {
 	e.a.appendTo(f)
+	f.Text("call_id", e.callID)
 	if e.agreed.Codec.Name == "" {
 		return // the peer made no offer: what is agreed comes with the ACK
 	}
@@ -297,6 +302,7 @@ func Events() []trace.EventType {
 		{Key: "attendant", Means: "auto attendant"},
 	}
 	why := trace.FieldType{Key: "why", Means: "the reason"}
+	callID := trace.FieldType{Key: "call_id", Means: "Call-ID of SIP, the call identity of the call data records"}
 	mailbox := []trace.FieldType{{Key: "mailbox", Means: "address of the mailbox"}}
 	message := []trace.FieldType{{Key: "message", Means: "its ID in the mailbox"}}
 	mwi := []trace.FieldType{{Key: "mailbox", Means: "address of the mailbox"}, {Key: "gateway", Means: "UM IP gateway"},
@@ -307,11 +313,11 @@ func Events() []trace.EventType {
 		{Name: "um.refused", Means: "a call was refused; of the call itself it has what was known until then", Fields: append([]trace.FieldType{
 			{Key: "check", Means: "the check that failed"}, {Key: "status", Means: "SIP status of the answer"},
 			{Key: "standing", Means: "how well that status is known"}, {Key: "peer", Means: "who called"}, why,
-			{Key: "fix", Means: "what would let the call in"}}, call...)},
+			{Key: "fix", Means: "what would let the call in"}, callID}, call...)},
 		{Name: "um.redirected", Means: "a call was redirected", Fields: append([]trace.FieldType{
 			{Key: "to", Means: "server"}, {Key: "row", Means: "row of the port table"}, {Key: "contact", Means: "Contact of the answer"}}, call...)},
 		{Name: "um.answered", Means: "a worker answers a call", Fields: append(call[:len(call):len(call)],
-			trace.FieldType{Key: "codec", Means: "encoding agreed on"}, trace.FieldType{Key: "srtp", Means: "suite of SRTP; absent where RTP is in clear"}, trace.FieldType{Key: "remote", Means: "where media go"})},
+			callID, trace.FieldType{Key: "codec", Means: "encoding agreed on"}, trace.FieldType{Key: "srtp", Means: "suite of SRTP; absent where RTP is in clear"}, trace.FieldType{Key: "remote", Means: "where media go"})},
 		{Name: "um.greeting", Means: "the greeting begins", Fields: mailbox},
 		{Name: "um.pilot_greeting", Means: "no mailbox is named: the pilot's greeting begins", Fields: []trace.FieldType{why}},
 		{Name: "um.menu", Means: "a menu is said", Fields: []trace.FieldType{{Key: "menu", Means: "main, options, or the auto attendant"}}},

@@ -180,6 +180,7 @@ type outCallEvent struct {
 func (e outCallEvent) EventName() string { return e.name }
 func (e outCallEvent) AppendTo(f *trace.Fields) {
 	f.Text("kind", string(e.c.a.kind))
+	f.Text("call_id", e.c.callID)
 	f.Text("number", e.number)
 	f.Text("gateway", e.c.a.gateway.Name)
 	f.Text("dial_plan", e.c.a.plan.Name)
@@ -208,7 +209,7 @@ func (e earlyEvent) AppendTo(f *trace.Fields) { f.Int("status", int64(e)) }
 func outCallEvents() []trace.EventType {
 	why := trace.FieldType{Key: "why", Means: "the reason"}
 	call := []trace.FieldType{
-		{Key: "kind", Means: "play-on-phone, or consultation: the second leg of a supervised transfer"}, {Key: "number", Means: "that is called"}, {Key: "gateway", Means: "UM IP gateway"},
+		{Key: "kind", Means: "play-on-phone, or consultation: the second leg of a supervised transfer"}, {Key: "call_id", Means: "Call-ID of SIP"}, {Key: "number", Means: "that is called"}, {Key: "gateway", Means: "UM IP gateway"},
 		{Key: "dial_plan", Means: "dial plan"}, {Key: "mailbox", Means: "whose message is played"}, {Key: "reason_for_call", Means: "Outbound"},
 		{Key: "status", Means: "of the answer"}, {Key: "codec", Means: "encoding agreed on"},
 	}

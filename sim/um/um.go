@@ -104,7 +104,7 @@ func (c *Config) refuse(tx *sip.ServerTx, src *trace.Source, a *admitted, r *ref
 	if r.answer.Code == 503 {
 		headers = append(headers, "Retry-After: "+strconv.Itoa(int(c.Profile.SIP.RetryAfter.Seconds())))
 	}
-	src.Record(tx.Session(), trace.Session{}, refusedEvent{r, tx.Peer().String(), a}, nil)
+	src.Record(tx.Session(), trace.Session{}, refusedEvent{r, tx.Peer().String(), a, tx.CallID()}, nil)
 	tx.Respond(sip.Response{Status: r.answer.Code, Reason: r.answer.Reason, Headers: headers})
 }
 

@@ -138,7 +138,7 @@ func (w *Worker) answer(tx *sip.ServerTx, c *call) *refusal {
 		c.release()
 		return no
 	}
-	w.src.Record(c.session, trace.Session{}, answeredEvent{a: c.a, agreed: c.agreed}, nil)
+	w.src.Record(c.session, trace.Session{}, answeredEvent{a: c.a, agreed: c.agreed, callID: c.callID}, nil)
 	c.updates = sip.HasTag(tx.Header("Allow"), "UPDATE")
 	response := w.response(tx, c.a, body, timer)
 	c.contact = response.Contact

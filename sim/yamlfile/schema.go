@@ -19,7 +19,7 @@ func Schema(t reflect.Type, partial bool) map[string]any {
 		return s.JSONSchema()
 	}
 	if t == durationType {
-		return map[string]any{"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`}
+		return map[string]any{"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|\$\{`}
 	}
 	if _, ok := reflect.New(t).Interface().(encoding.TextUnmarshaler); ok {
 		return map[string]any{"type": "string"}
@@ -41,6 +41,9 @@ func Schema(t reflect.Type, partial bool) map[string]any {
 	return map[string]any{"type": "integer"}
 }
 
+// variable is a text with a variable in it, which stands for what is wanted.
+var variable = map[string]any{"type": "string", "pattern": `\$\{`}
+
 func structSchema(t reflect.Type, partial bool) map[string]any {
 	properties, required := map[string]any{}, []string{}
 	for _, f := range fieldsOf(t).list {
@@ -57,7 +60,7 @@ func structSchema(t reflect.Type, partial bool) map[string]any {
 		}
 		if f.enum != nil {
 			delete(s, "type")
-			s["enum"] = f.enum
+			s["anyOf"] = []any{map[string]any{"enum": f.enum}, variable}
 		}
 		if f.required && !partial {
 			required = append(required, f.name)

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/exsim/exsim/sim/cdr"
+	"github.com/exsim/exsim/sim/eventlog"
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// watched are files of what administrators of Exchange watch.
+type watched struct{ events, records string }
+
+func (w *watched) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&w.events, "event-log", "", "append to `FILE` what would stand in Exchange's event log, with its ids")
+	cmd.Flags().StringVar(&w.records, "cdr", "", "append call data records to um_cdr_DATE.csv in `FOLDER`")
+}
+
+// open makes what takes the events of a trace that began at a time; nil if
+// nothing is wanted.
+func (w *watched) open(start time.Time) (*watching, error) {
+	if w.events == "" && w.records == "" {
+		return nil, nil
+	}
+	k := &watching{start: start}
+	var err error
+	if w.events != "" {
+		if k.log, err = os.OpenFile(w.events, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil { //nolint:gosec // a log is no secret
+			return nil, input(err)
+		}
+	}
+	if w.records != "" {
+		if k.writer, err = cdr.NewWriter(w.records); err != nil {
+			return nil, input(err)
+		}
+		k.recorder = cdr.New(start)
+	}
+	return k, nil
+}
+
+// watching writes them.
+type watching struct {
+	start    time.Time
+	log      *os.File
+	recorder *cdr.Recorder
+	writer   *cdr.Writer
+	err      error // the first
+}
+
+// take takes an event. What cannot be written is told at the end.
+func (k *watching) take(e *trace.Event) {
+	if k == nil {
+		return
+	}
+	if k.log != nil {
+		for _, entry := range eventlog.Of(e, k.start) {
+			_, err := fmt.Fprintln(k.log, entry)
+			k.fault(err)
+		}
+	}
+	if k.recorder != nil {
+		if row := k.recorder.Take(e); row != nil {
+			k.fault(k.writer.Write(row))
+		}
+	}
+}
+
+func (k *watching) fault(err error) {
+	if k.err == nil {
+		k.err = err
+	}
+}
+
+func (k *watching) close() error {
+	if k == nil {
+		return nil
+	}
+	err := k.err
+	if k.log != nil {
+		err = errors.Join(err, k.log.Close())
+	}
+	if k.writer != nil {
+		err = errors.Join(err, k.writer.Close())
+	}
+	if err != nil {
+		return input(err)
+	}
+	return nil
+}
