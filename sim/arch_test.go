@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 
 	"sim/voicemail": nil,
 	"sim/cdr":       {"sim/trace"},
+	"sim/observe":   {"sim/profile"},
 	"sim/eventlog":  {"sim/trace", "sim/yamlfile"},
 
 	"sim/profile": {"sim/yamlfile"},
@@ -67,7 +68,7 @@ var mayImport = map[string][]string{
 		"sim/faults", "sim/gateway", "sim/mailhost", "sim/middlebox", "sim/paths", "sim/paths/ends", "sim/paths/record", "sim/paths/truth", "sim/paths/integrity"},
 	"scenarios/report": {"sim/junit", "sim/trace"},
 
-	"cmd/exsim": {"sim/cdr", "sim/eventlog", "sim", "sim/paths", "sim/paths/rules", "sim/paths/record", "sim/paths/ends", "sim/paths/truth", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},
+	"cmd/exsim": {"sim/cdr", "sim/observe", "sim/eventlog", "sim", "sim/paths", "sim/paths/rules", "sim/paths/record", "sim/paths/ends", "sim/paths/truth", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},
 	"cmd/bench": {"sim", "sim/admit", "sim/trace", "sim/org"},
 }
 

@@ -36,6 +36,7 @@ const nobody = "<sip:7125550123@example.com>"
 // Who is called and why is read from Diversion, or else from History-Info, in
 // every form that gateways write.
 func TestFormsOfDiversion(t *testing.T) {
+	t.Parallel()
 	const ada, alan = "call-answering ada@contoso.lab ", "call-answering alan@contoso.lab "
 	l := startLab(t, "2010-sp1", 143, "", func(o *org.Organisation) {
 		o.Attendants = []org.Attendant{{Name: "reception", Pilot: "4500", DialPlan: "Lab"}}
@@ -79,6 +80,7 @@ func TestFormsOfDiversion(t *testing.T) {
 // Versions differ in which of several diversions counts, and in what they
 // tolerate.
 func TestFormsByVersion(t *testing.T) {
+	t.Parallel()
 	two := []string{"Diversion: <tel:4022>;reason=no-answer", "Diversion: <tel:4021>;reason=user-busy"}
 	open := `Diversion: "Doe, Jane<sip:4021@192.0.2.7>;reason=no-answer`
 	const name = "<sip:jane@example.com>"
@@ -99,6 +101,7 @@ func TestFormsByVersion(t *testing.T) {
 
 // Each URI type of a dial plan takes its own form of parties.
 func TestFormsByDialPlan(t *testing.T) {
+	t.Parallel()
 	e164 := startLab(t, "2016", 150, "", func(o *org.Organisation) {
 		o.DialPlans[0].URIType = org.E164
 		o.Mailboxes[0].Extension = "+14255550121"
@@ -123,6 +126,7 @@ func TestFormsByDialPlan(t *testing.T) {
 
 // The name in a redirect is what the organisation says.
 func TestRedirectNames(t *testing.T) {
+	t.Parallel()
 	for i, tt := range []struct {
 		redirect org.Redirect
 		want     string

@@ -80,6 +80,7 @@ func (l *lab) awaitNth(n int, name string, match ...string) *trace.Event {
 // An owner logs on by the PIN, hears messages, keeps one and deletes one; the
 // PIN is nowhere in the trace.
 func TestSubscriberAccess(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, "2016", 156, quick, short(t), func(o *org.Organisation) { o.Mailboxes[0].PIN = "135791" })
 	g := startGateway(t, l)
 	for range 2 {
@@ -131,6 +132,7 @@ func leaveMessage(t *testing.T, l *lab, g *gateway.Gateway) {
 // Wrong PINs end the call, bring a new PIN by mail, and lock the mailbox: they
 // are counted over calls.
 func TestWrongPINs(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, "2016", 157, quick, short(t), func(o *org.Organisation) {
 		o.Mailboxes[0].PIN = "135791"
 		o.Policies = []org.Policy{{Name: "strict", LogonsBeforePIN: 4, LogonsBeforeLock: 6}}
@@ -166,6 +168,7 @@ func TestWrongPINs(t *testing.T) {
 
 // A caller that nobody knows names the mailbox; nobody gets in without a PIN.
 func TestPilotAsksForExtension(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, "2016", 158, quick, short(t), func(o *org.Organisation) { o.Mailboxes[0].PIN = "135791" })
 	g := startGateway(t, l)
 	c := session(t, l, g, "7125550123", "4000")
@@ -188,6 +191,7 @@ func TestPilotAsksForExtension(t *testing.T) {
 // The keys of an auto attendant do what they are for; a transfer that fails
 // leads back to the menu.
 func TestAutoAttendant(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, "2016", 159, quick, short(t), func(o *org.Organisation) {
 		o.HuntGroups = append(o.HuntGroups, org.HuntGroup{Name: "aa", Pilot: "4500", Gateway: "gw1", DialPlan: "Lab"})
 		o.DialPlans[0].Operator = "4100"
@@ -242,6 +246,7 @@ func TestAutoAttendant(t *testing.T) {
 // Behind the end key a message is marked, recorded anew, and sent; a full
 // mailbox takes none.
 func TestOptionsBehindRecording(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, "2016", 160, quick, short(t), func(o *org.Organisation) { o.Mailboxes[0].Quota = 100 })
 	g := startGateway(t, l)
 	c, err := g.Call(t.Context(), params(l))
@@ -267,6 +272,7 @@ func TestOptionsBehindRecording(t *testing.T) {
 // A message is played to a telephone, octet for octet; its keys work there, and
 // the media may begin before the answer.
 func TestPlayOnPhone(t *testing.T) {
+	t.Parallel()
 	const n = 163
 	ln, port := listening(t, fmt.Sprintf("127.0.%d.30", n))
 	l := startLab(t, "2016", n, quick, short(t), func(o *org.Organisation) {

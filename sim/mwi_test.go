@@ -29,6 +29,7 @@ func listening(t *testing.T, addr string) (net.Listener, uint16) {
 // The lamp follows the mailbox: a message comes, is heard, is deleted. The first
 // gateway is dead, so the next one is told.
 func TestLampFollowsMailbox(t *testing.T) {
+	t.Parallel()
 	const n = 161
 	ln, port := listening(t, fmt.Sprintf("127.0.%d.30", n))
 	l := startLab(t, "2016", n, quick, short(t), func(o *org.Organisation) {
@@ -67,6 +68,7 @@ func TestLampFollowsMailbox(t *testing.T) {
 // The indication of the public trace of Exchange 2010 SP1, header by header;
 // Exchange 2007 sends none.
 func TestTraceOfIndication(t *testing.T) {
+	t.Parallel()
 	const n = 162
 	ln, port := listening(t, fmt.Sprintf("127.0.%d.30", n))
 	l := startLab(t, "2010-sp1", n, "", func(o *org.Organisation) {

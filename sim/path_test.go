@@ -3,6 +3,7 @@ package sim_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/netip"
@@ -22,7 +23,11 @@ import (
 	"github.com/exsim/exsim/sim/trace"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Tests that are parallel mostly wait.
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "12")
+	goleak.VerifyTestMain(m)
+}
 
 func params(l *lab) gateway.CallParams {
 	return gateway.CallParams{Routers: []netip.AddrPort{l.at(l.Profile().Front())}, Dial: "4000", Caller: "7125550123", Diverted: "4021", Reason: "no-answer"}
@@ -67,7 +72,8 @@ func TestSilentMessage(t *testing.T) {
 // Without diversion the pilot's greeting is heard, the event says why, and
 // nothing is mailed.
 func TestPilotGreeting(t *testing.T) {
-	l := startLab(t, "2013", 54, quick)
+	t.Parallel()
+	l := startLab(t, "2013", 54, quick, short(t))
 	p := params(l)
 	p.Diverted = ""
 	c, err := startGateway(t, l).Call(t.Context(), p)

@@ -81,6 +81,7 @@ func (c *rawCaller) answer() (lines []string, body string) {
 // The redirect of the public trace of Exchange 2010 SP1, header by header, and
 // followed as its caller would have had to.
 func TestTraceOfRedirect(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, "2010-sp1", 141, "", func(o *org.Organisation) { o.HuntGroups[0].Pilot = "101" })
 	worker := l.at("um-worker")
 	invite := func(uri, branch string) string {
@@ -130,6 +131,7 @@ Content-Type: application/sdp`, uri, l.addr(30), branch, l.addr(30))
 // The answer of the public trace of Exchange Online, header by header and line
 // by line, and the refusals that its author met.
 func TestTraceOfAnswer(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, "online-2015", 142, "", func(o *org.Organisation) { o.HuntGroups[0].Pilot = "87000" })
 	worker := l.at("um-worker-tls")
 	call := func(id, to, more string) ([]string, string) {

@@ -105,7 +105,7 @@ func prepareSuite(name string, o runOptions) (*scenarios.Suite, error) {
 	for number := range unknown {
 		return nil, input(fmt.Errorf("--not-applicable %s: the suite has no case of that number", number))
 	}
-	return suite, writable(o.json, o.junit, o.sheet)
+	return suite, errors.Join(o.watched.check(), writable(o.json, o.junit, o.sheet))
 }
 
 // deviceUnderTest is the actor of a suite's scenarios that the device stands for.

@@ -21,6 +21,15 @@ func (w *watched) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&w.records, "cdr", "", "append call data records to um_cdr_DATE.csv in `FOLDER`")
 }
 
+// check reports files that could not be written, before anything runs.
+func (w *watched) check() error {
+	k, err := w.open(time.Now())
+	if err != nil {
+		return err
+	}
+	return k.close()
+}
+
 // open makes what takes the events of a trace that began at a time; nil if
 // nothing is wanted.
 func (w *watched) open(start time.Time) (*watching, error) {

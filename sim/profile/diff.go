@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/exsim/exsim/sim/yamlfile"
 )
 
 // Difference is a fact, or a row of the port table, that two profiles do not
@@ -59,4 +61,14 @@ func (p *Profile) Told() []Fact {
 		list = append(list, all[key])
 	}
 	return list
+}
+
+// Rendered is a value, written as in a file of facts, as Fact has it.
+func Rendered(text string) (string, error) {
+	f, err := yamlfile.Parse("value", []byte("value: "+text+"\n"))
+	if err != nil {
+		return "", err
+	}
+	v, _ := f.Root.Get("value")
+	return render(v), nil
 }

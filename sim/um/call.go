@@ -80,6 +80,7 @@ func (c *call) begin() error {
 	if c.stream == nil {
 		return nil // signalling only
 	}
+	c.stream.HideDigits(c.a.kind == subscriberAccess || c.a.kind == pilotNumber) // a PIN may come at once
 	if err := c.start(); err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ func (c *call) subscriberAccess() (string, error) {
 // pilotGreeting is for a caller that is nobody's, and named no mailbox: it asks
 // for one.
 func (c *call) pilotGreeting() (string, error) {
+	c.stream.HideDigits(true)
 	c.note("um.pilot_greeting", "why", "the INVITE has no Diversion: no mailbox is named")
 	greeting := [][]byte{c.prompt(promptPilot), c.prompt("extension")}
 	for range c.tries() {
@@ -39,17 +40,17 @@ func (c *call) pilotGreeting() (string, error) {
 	return "no mailbox was named", c.play(c.prompt("goodbye"))
 }
 
-// logOn asks for the PIN of a mailbox.
+// logOn asks for the PIN of a mailbox. Keys may be pressed ahead of a prompt, so
+// that they are kept out of the trace until the PIN was right.
 func (c *call) logOn(m *org.Mailbox) (string, error) {
+	c.stream.HideDigits(true)
 	if m.PIN == "" || c.w.conf.Org.PolicyOf(m).NoSubscribers {
 		c.logon(m, "not allowed", 0)
 		return "no subscriber access", c.play(c.prompt("no-access"), c.prompt("goodbye"))
 	}
 	said := [][]byte{c.prompt("pin")}
 	for range cmp.Or(c.a.plan.LogonFailures, c.w.conf.Profile.UM.LogonFailures) {
-		c.stream.HideDigits(true)
 		pin, err := c.collect(maxPIN, said...)
-		c.stream.HideDigits(false)
 		if err != nil {
 			return "", err
 		}
@@ -57,6 +58,7 @@ func (c *call) logOn(m *org.Mailbox) (string, error) {
 		c.logon(m, string(result), failures)
 		switch result {
 		case logonRight:
+			c.stream.HideDigits(false)
 			return c.mainMenu(m)
 		case logonLocked:
 			return "the mailbox is locked", c.play(c.prompt("locked"), c.prompt("goodbye"))
