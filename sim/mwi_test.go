@@ -76,7 +76,7 @@ func TestTraceOfIndication(t *testing.T) {
 		o.DialPlans[0].URIType = org.SipName
 		o.Mailboxes[0].SIPAddress = "tu64@contoso.com"
 	})
-	require.NoError(t, mailTo(l, "ada@contoso.lab", "Content-Class: voice-ca\r\n"))
+	require.NoError(t, mailTo(l, "ada@contoso.lab", "Content-Class: voice-ca\r\n", "x"))
 	lines, body := nextRequest(t, ln, "NOTIFY")
 	account := fmt.Sprintf("sip:tu64@contoso.com:%d", port)
 	require.Equal(t, "NOTIFY "+account+" SIP/2.0", lines[0])
@@ -91,7 +91,7 @@ func TestTraceOfIndication(t *testing.T) {
 }
 
 // mailTo hands a message to the connector that submits to mailboxes.
-func mailTo(l *lab, to, headers string) error {
+func mailTo(l *lab, to, headers, body string) error {
 	from := l.Organisation().Servers[0].Address // one of the organisation's servers
 	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: from.AsSlice()}}).DialContext(l.t.Context(), "tcp", l.at("default").String())
 	if err != nil {
@@ -99,7 +99,7 @@ func mailTo(l *lab, to, headers string) error {
 	}
 	defer conn.Close()
 	r := bufio.NewReader(conn)
-	for _, line := range []string{"", "EHLO x.contoso.lab", "MAIL FROM:<x@contoso.lab>", "RCPT TO:<" + to + ">", "DATA", headers + "Subject: x\r\n\r\nx\r\n."} {
+	for _, line := range []string{"", "EHLO x.contoso.lab", "MAIL FROM:<x@contoso.lab>", "RCPT TO:<" + to + ">", "DATA", headers + "Subject: x\r\n\r\n" + body + "\r\n."} {
 		if line != "" {
 			if _, err := io.WriteString(conn, line+"\r\n"); err != nil {
 				return err
@@ -188,4 +188,9 @@ func nextRequest(t *testing.T, ln net.Listener, method string) (lines []string, 
 		t.Fatalf("no %s came", method)
 		return nil, ""
 	}
+}
+
+// onlyThis is a listen function that knows one socket.
+func onlyThis(ln net.Listener) func(netip.AddrPort) (net.Listener, error) {
+	return func(netip.AddrPort) (net.Listener, error) { return ln, nil }
 }

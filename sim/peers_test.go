@@ -228,13 +228,22 @@ func startBaresip(t *testing.T, baresip string, l *lab, stream []byte, transport
 	writePCM(t, filepath.Join(dir, "speech.wav"), stream)
 	control := l.addr(30) + ":4444"
 	config := filepath.Join(dir, "config")
-	writeTemplate(t, config, "testdata/peers/baresip.tmpl", map[string]string{"Addr": l.addr(30), "Dir": dir, "Control": control, "More": more})
+	writeTemplate(t, config, "testdata/peers/baresip.tmpl", map[string]string{"Addr": l.addr(30), "Dir": dir, "Control": control, "More": more, "Port": baresipPort(l)})
 	account = fmt.Sprintf("<sip:7125550123@%s;transport=%s>;regint=0;audio_codecs=PCMU/8000/1;catchall=yes%s\n", l.addr(30), transport, account)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "accounts"), []byte(account), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "contacts"), nil, 0o600))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "rec"), 0o700))
 	runPeer(t, baresip, "-f", dir, "-v")
 	return dialControl(t, control)
+}
+
+// baresipPort is where the gateway object at .30 is asked, if that is not where
+// exsim's own gateway would be.
+func baresipPort(l *lab) string {
+	if g := l.Organisation().GatewayAt(netip.MustParseAddr(l.addr(30))); g != nil && g.Port != 5060 {
+		return strconv.Itoa(int(g.Port))
+	}
+	return "0"
 }
 
 // runPeer starts a program and ends it with the test.
