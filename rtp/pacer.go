@@ -7,7 +7,7 @@ import (
 )
 
 // tick is the grain of the sending clock.
-const tick = time.Millisecond
+const tick = 500 * time.Microsecond
 
 // pacer is the one clock that sends for all streams. It ticks only while a
 // stream has something due.
@@ -18,7 +18,14 @@ type pacer struct {
 	done   chan struct{}
 	closed bool
 	late   Exactness
+	delays [delayBuckets]int
 }
+
+// Delays are counted by steps, the last of which has all that are longer.
+const (
+	delayStep    = 250 * time.Microsecond
+	delayBuckets = 100
+)
 
 // Exactness tells how far the sending clock was behind, and what was lost at
 // our own sockets.
@@ -26,6 +33,8 @@ type Exactness struct {
 	Ticks int           // sends that were due
 	Late  int           // of them, more than 10 ms late
 	Worst time.Duration // the longest delay
+	// P99 is a delay that one send in a hundred exceeds, to 0.25 ms.
+	P99 time.Duration
 
 	Unsent int // packets that a socket did not take
 	Unread int // datagrams that came, and were dropped because we read too late
@@ -76,7 +85,7 @@ func (p *pacer) run() {
 		case <-p.wake:
 		}
 		t := time.NewTicker(tick)
-		for p.fire(time.Now()) {
+		for p.fire() {
 			select {
 			case <-p.done:
 				t.Stop()
@@ -89,13 +98,14 @@ func (p *pacer) run() {
 }
 
 // fire runs every stream that is due; false when none is left in the heap.
-func (p *pacer) fire(now time.Time) bool {
+func (p *pacer) fire() bool {
 	for {
 		p.mu.Lock()
 		if len(p.due) == 0 {
 			p.mu.Unlock()
 			return false
 		}
+		now := time.Now() // those before may have taken their time
 		s := p.due[0]
 		late := now.Sub(s.due)
 		if late < 0 {
@@ -105,7 +115,8 @@ func (p *pacer) fire(now time.Time) bool {
 		heap.Pop(&p.due)
 		p.late.Ticks++
 		p.late.Worst = max(p.late.Worst, late)
-		if late > 10*tick {
+		p.delays[min(int(late/delayStep), delayBuckets-1)]++
+		if late > 10*time.Millisecond {
 			p.late.Late++
 		}
 		p.mu.Unlock()
@@ -118,7 +129,15 @@ func (p *pacer) fire(now time.Time) bool {
 func (p *pacer) exactness() Exactness {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.late
+	e := p.late
+	over := e.Ticks / 100 // so many may be longer
+	for i := delayBuckets - 1; i >= 0 && e.Ticks > 0; i-- {
+		if over -= p.delays[i]; over < 0 {
+			e.P99 = min(time.Duration(i+1)*delayStep, e.Worst)
+			break
+		}
+	}
+	return e
 }
 
 func (p *pacer) close() {

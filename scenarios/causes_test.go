@@ -70,7 +70,7 @@ func TestBenchAccusesItself(t *testing.T) {
 	call := trace.Session{Kind: "call", N: 1}
 	src.Record(noSession, noSession, callEvent{"c1", call}, nil)
 	worker.Record(call, noSession, lostEvent{}, nil)
-	src.Record(noSession, noSession, exactEvent{"organisation", 100, 0, 0, 0, 7}, nil)
+	src.Record(noSession, noSession, exactEvent{"organisation", 100, 0, 0, 0, 0, 7}, nil)
 	require.NoError(t, log.Close())
 	verdicts := Judge(s, slices.Collect(log.Events()))
 	goal := verdicts[len(s.Steps)+1]

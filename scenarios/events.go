@@ -96,7 +96,7 @@ func (e nowEvent) AppendTo(f *trace.Fields) {
 type exactEvent struct {
 	who            string
 	ticks, late    int
-	worst          time.Duration
+	p99, worst     time.Duration
 	unsent, unread int
 }
 
@@ -105,6 +105,7 @@ func (e exactEvent) AppendTo(f *trace.Fields) {
 	f.Text("who", cmp.Or(e.who, "organisation"))
 	f.Int("sends", int64(e.ticks))
 	f.Int("late", int64(e.late))
+	f.Duration("p99", e.p99)
 	f.Duration("worst", e.worst)
 	f.Int("unsent", int64(e.unsent))
 	f.Int("unread", int64(e.unread))
@@ -222,7 +223,7 @@ func Events() []trace.EventType {
 			{Key: "rating", Means: "harmless, risky or breaking"}, {Key: "means", Means: "what that does"}, {Key: "by", Means: "what usually does it"}}},
 		{Name: "bench.exactness", Means: "what exsim itself added to jitter and loss", Fields: []trace.FieldType{
 			{Key: "who", Means: "organisation, or an actor"}, {Key: "sends", Means: "RTP packets that were due"},
-			{Key: "late", Means: "of them, more than 10 ms late"}, {Key: "worst", Means: "the longest delay"},
+			{Key: "late", Means: "of them, more than 10 ms late"}, {Key: "p99", Means: "a delay that one in a hundred exceeds"}, {Key: "worst", Means: "the longest delay"},
 			{Key: "unsent", Means: "of them, not taken by the socket"},
 			{Key: "unread", Means: "datagrams that came and were dropped, because exsim read too late"}}},
 		{Name: "scenario.fault", Means: "a fault was planted, or lifted", Fields: []trace.FieldType{

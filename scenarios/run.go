@@ -204,7 +204,7 @@ func (r *run) accuse() {
 	exact := r.lab.Exactness()
 	for _, who := range names(exact) {
 		if x := exact[who]; x.Ticks > 0 {
-			r.src.Record(noSession, noSession, exactEvent{who, x.Ticks, x.Late, x.Worst, x.Unsent, x.Unread}, nil)
+			r.src.Record(noSession, noSession, exactEvent{who, x.Ticks, x.Late, x.P99, x.Worst, x.Unsent, x.Unread}, nil)
 		}
 	}
 }

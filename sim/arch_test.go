@@ -69,7 +69,7 @@ var mayImport = map[string][]string{
 	"scenarios/report": {"sim/junit", "sim/trace"},
 
 	"cmd/exsim": {"sim/cdr", "sim/observe", "sim/eventlog", "sim", "sim/paths", "sim/paths/rules", "sim/paths/record", "sim/paths/ends", "sim/paths/truth", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "scenarios", "scenarios/report"},
-	"cmd/bench": {"sim", "sim/admit", "sim/trace", "sim/org"},
+	"cmd/bench": {"rtp", "sim", "sim/admit", "sim/trace", "sim/org"},
 }
 
 // source is one Go file of ours that is no test.

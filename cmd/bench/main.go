@@ -29,9 +29,10 @@ type bench struct {
 func main() {
 	reps := flag.Int("reps", 21, "repetitions; each runs every peer in turn")
 	calls := flag.Int("calls", 5000, "calls in one repetition")
-	only := flag.String("only", "", "run the parts whose name contains this: calls, hops, ports, tls, memory, sweep")
+	only := flag.String("only", "", "run the parts whose name contains this: calls, hops, ports, tls, media, memory, sweep")
 	hold := flag.Int("hold", 0, "be the driver of the memory part: hold so many calls")
 	at := flag.String("targets", "", "of -hold")
+	media := flag.Int("media", 0, "be an end of the media part, with so many calls, at -targets")
 	bare := flag.String("bare-tls", "", "be the bare listener of the TLS part, with the authority of this folder")
 	device := flag.String("respond", "", "be the responder of the sweep part: answer UDP that arrives at this interface")
 	ports := flag.String("echo", "", "be the far end of the naive sweep: answer UDP on ADDRESS:LOW-HIGH")
@@ -43,6 +44,8 @@ func main() {
 	switch {
 	case *hold > 0:
 		err = holdCalls(ctx, *hold, *at)
+	case *media > 0:
+		err = holdMedia(ctx, *media, *at)
 	case *device != "":
 		err = respond(*device)
 	case *ports != "":
@@ -77,7 +80,7 @@ func run(ctx context.Context, reps, calls int, only string) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"sweep", b.sweepRow}, {"calls", b.callsRow}, {"hops", b.hopsRow}, {"ports", b.portsRow}, {"tls", b.tlsRow}, {"memory", b.memoryRow}} {
+	}{{"sweep", b.sweepRow}, {"calls", b.callsRow}, {"hops", b.hopsRow}, {"ports", b.portsRow}, {"tls", b.tlsRow}, {"media", b.mediaRow}, {"memory", b.memoryRow}} {
 		if !strings.Contains(part.name, only) {
 			continue
 		}

@@ -46,10 +46,10 @@ func ms(e *trace.Event, key string) string {
 // Bench prints how exact exsim itself was: a figure of the device is worth no
 // more than that.
 func Bench(w io.Writer, events []trace.Event) error {
-	t := table(w, "BENCH", "exsim's own RTP\tpackets due\tmore than 10 ms late\tworst\tnot sent\tcame, and not read in time")
+	t := table(w, "BENCH", "exsim's own RTP\tpackets due\tmore than 10 ms late\tp99\tworst\tnot sent\tcame, and not read in time")
 	for i := range events {
 		if e := &events[i]; e.Name == "bench.exactness" {
-			t.row(e.Text("who"), e.Text("sends"), e.Text("late"), ms(e, "worst"), e.Text("unsent"), e.Text("unread"))
+			t.row(e.Text("who"), e.Text("sends"), e.Text("late"), ms(e, "p99"), ms(e, "worst"), e.Text("unsent"), e.Text("unread"))
 		}
 	}
 	return t.end()
