@@ -53,7 +53,7 @@ peers:
 	test -n "$$had" || { printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; }; \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 		sip-tester sipsak baresip swaks libnet-ssleay-perl libnet-dns-perl libio-socket-inet6-perl \
-		openssl tshark espeak-ng sox multimon-ng stunnel4 libxml2-utils python3-jsonschema \
+		openssl tshark espeak-ng sox multimon-ng bind9-dnsutils stunnel4 libxml2-utils python3-jsonschema \
 		kamailio kamailio-tls-modules rtpengine-daemon \
 		nftables iproute2 conntrack procps nmap haproxy nginx-light libnginx-mod-stream mitmproxy; status=$$?; \
 	test -n "$$had" || rm -f /usr/sbin/policy-rc.d; exit $$status

@@ -51,7 +51,9 @@ var mayImport = map[string][]string{
 	"sim/um":        {"sim/trace", "sim/profile", "sim/org", "sip", "sip/sdp", "rtp"},
 	"sim/transport": {"sim/trace", "sim/profile", "sim/org", "smtp", "sim/store", "sim/voicemail"},
 	"sim": {"sip", "sip/sdp", "smtp", "rtp", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/faults", "sim/um",
-		"sim/transport", "sim/voicemail"},
+		"sim/transport", "sim/voicemail", "sim/speak/dns"},
+
+	"sim/speak/dns": {"sim/trace"},
 
 	"sim/lab": {"rtp", "sip", "sim", "sim/trace", "sim/profile", "sim/org", "sim/admit", "sim/faults", "sim/gateway", "sim/mailhost",
 		"sim/middlebox"},
@@ -185,6 +187,7 @@ func TestLinkedModules(t *testing.T) {
 		"golang.org/x/crypto", "software.sslmate.com/src/go-pkcs12", // PFX files
 		"github.com/emiago/sipgo", "github.com/gobwas/httphead", "github.com/gobwas/pool", "github.com/gobwas/ws", "github.com/google/uuid", // SIP messages
 		"github.com/pion/logging", "github.com/pion/randutil", "github.com/pion/rtcp", "github.com/pion/rtp", "github.com/pion/srtp/v3", "github.com/pion/transport/v5", // media
+		"github.com/miekg/dns", "golang.org/x/net", // names of the servers
 		"go.yaml.in/yaml/v4", "golang.org/x/sync", "golang.org/x/sys",
 	}
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "../sim/...", "../scenarios/...").Output()

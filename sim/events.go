@@ -6,6 +6,7 @@ import (
 
 	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim/admit"
+	"github.com/exsim/exsim/sim/speak/dns"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/transport"
 	"github.com/exsim/exsim/sim/um"
@@ -90,7 +91,7 @@ func Events() []trace.EventType {
 	list := []trace.EventType{{Name: "bench.fault", Means: "exsim itself failed: the run proves nothing", Fields: []trace.FieldType{
 		{Key: "where", Means: "part of exsim"}, {Key: "what", Means: "what happened"}}}}
 	for _, more := range [][]trace.EventType{
-		trace.Events(), admit.Events(), sip.Events(), rtp.Events(), smtp.Events(), um.Events(), controlEvents(), transport.Events(),
+		trace.Events(), admit.Events(), sip.Events(), rtp.Events(), smtp.Events(), um.Events(), controlEvents(), dns.Events(), transport.Events(),
 	} {
 		list = append(list, more...)
 	}

@@ -46,6 +46,7 @@ type Exchange struct {
 	gateways *um.Gateways
 	logons   *um.Logons
 	lamps    *um.Indicators
+	dns      *nameServer
 	allowed  atomic.Pointer[admit.List] // who may connect to SIP listeners over TCP
 
 	admitting sync.Mutex // held while allowed is made
@@ -87,7 +88,7 @@ func Start(conf Config) (*Exchange, error) {
 	x.rand = Chance(x.conf.Seed)
 	x.ctx, x.stop = context.WithCancel(context.Background())
 	x.probing, x.stopProbe = context.WithCancel(x.ctx)
-	for _, step := range []func() error{x.load, x.bind, x.openStore, x.openMedia, x.openGateways, x.build, x.openPickups} {
+	for _, step := range []func() error{x.load, x.bind, x.openStore, x.openMedia, x.openNames, x.openGateways, x.build, x.openPickups} {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, x.Close())
 		}
@@ -253,6 +254,7 @@ func (x *Exchange) begin() {
 		}
 	}
 	x.watchGateways()
+	x.serveNames()
 	x.wg.Go(x.lamps.Refresh)
 }
 
@@ -309,6 +311,9 @@ func (x *Exchange) close() error {
 		errs = append(errs, p.Close())
 	}
 	errs = append(errs, closeAll(x.remove(func(*Listener) bool { return true })))
+	if x.dns != nil {
+		errs = append(errs, x.dns.srv.Close())
+	}
 	x.probes.Wait()
 	x.wg.Wait()
 	if x.calls != nil {

@@ -350,20 +350,29 @@ func (d *Dialog) connection(ctx context.Context) (*conn, error) {
 // URIAddr is where a URI points if its host is an address; its port may be
 // left out.
 func URIAddr(text string) (netip.AddrPort, error) {
+	host, port, err := URITarget(text)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("sip: host %q of %q is not an address", host, text)
+	}
+	return netip.AddrPortFrom(ip.Unmap(), port), nil
+}
+
+// URITarget is the host of a URI and its port, which may be left out.
+func URITarget(text string) (host string, port uint16, err error) {
 	var uri URI
 	if err := sipgo.ParseUri(text, &uri); err != nil {
-		return netip.AddrPort{}, fmt.Errorf("sip: %q is no URI: %w", text, err)
+		return "", 0, fmt.Errorf("sip: %q is no URI: %w", text, err)
 	}
-	ip, err := netip.ParseAddr(strings.Trim(uri.Host, "[]"))
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("sip: host %q of %q is not an address", uri.Host, text)
-	}
-	port := uri.Port
+	port = uint16(uri.Port)
 	if port == 0 { // RFC 3263 §4.2
 		port = 5060
 		if t, _ := uri.UriParams.Get("transport"); strings.EqualFold(t, "tls") || strings.EqualFold(uri.Scheme, "sips") {
 			port = 5061
 		}
 	}
-	return netip.AddrPortFrom(ip.Unmap(), uint16(port)), nil
+	return strings.Trim(uri.Host, "[]"), port, nil
 }

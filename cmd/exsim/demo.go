@@ -111,5 +111,8 @@ func banner(out io.Writer, x *sim.Exchange, unprivileged bool) {
 		}
 		fmt.Fprintf(out, "  %-6s %-16s %s/%s  %s%s\n", l.Server.Name, l.Row.ID, l.Addr(), l.Row.Transport, l.Row.Listens, moved)
 	}
+	if at := x.DNS(); at.IsValid() {
+		fmt.Fprintf(out, "  %-6s %-16s %s/udp and tcp  the names of the servers\n", "", "dns", at)
+	}
 	fmt.Fprintln(out)
 }

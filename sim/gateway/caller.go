@@ -148,7 +148,7 @@ func (g *Gateway) follow(ctx context.Context, inv *sip.Invite) (sip.Answer, erro
 		if hops >= g.maxRedirects() {
 			return a, fmt.Errorf("gave up at redirect %d", hops+1)
 		}
-		to, err := sip.URIAddr(a.Contact)
+		to, err := g.locate(ctx, a.Contact)
 		if err != nil {
 			return a, fmt.Errorf("redirect %d: %w", hops+1, err)
 		}
@@ -160,6 +160,22 @@ func (g *Gateway) follow(ctx context.Context, inv *sip.Invite) (sip.Answer, erro
 			inv.Headers = slices.DeleteFunc(inv.Headers, func(h string) bool { return strings.HasPrefix(h, diversion) })
 		}
 	}
+}
+
+// locate finds where a URI points: its host may be a name.
+func (g *Gateway) locate(ctx context.Context, uri string) (netip.AddrPort, error) {
+	host, port, err := sip.URITarget(uri)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	if _, err := netip.ParseAddr(host); err == nil || g.conf.Lookup == nil {
+		return sip.URIAddr(uri)
+	}
+	addrs, err := g.conf.Lookup(ctx, host)
+	if err != nil || len(addrs) == 0 {
+		return netip.AddrPort{}, fmt.Errorf("the name %s of the Contact has no address: %w", host, err)
+	}
+	return netip.AddrPortFrom(addrs[0].Unmap(), port), nil
 }
 
 // skip sends an INVITE to the worker of the last call, with the fault for it.

@@ -93,6 +93,8 @@ type Config struct {
 	Listen       func(at netip.AddrPort) (net.Listener, error)
 	ListenPacket func(at netip.AddrPort) (net.PacketConn, error)
 	Dial         func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
+	// Lookup, if set, finds the addresses of names in redirects.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Secure says that Listen and Dial speak TLS.
 	Secure bool
 	// SRTP offers SRTP and nothing else.

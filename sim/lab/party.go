@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 
 	"github.com/exsim/exsim/sim"
 	"github.com/exsim/exsim/sim/admit"
@@ -86,6 +87,16 @@ func (l *Lab) through(party string, framing faults.Framing) dialler {
 	}
 }
 
+// lookup knows the names of the organisation's servers.
+func (l *Lab) lookup(_ context.Context, host string) ([]netip.Addr, error) {
+	for i := range l.conf.Org.Servers {
+		if s := &l.conf.Org.Servers[i]; strings.EqualFold(s.FQDN, host) {
+			return []netip.Addr{s.Public()}, nil
+		}
+	}
+	return nil, fmt.Errorf("no server of the organisation is named %s", host)
+}
+
 // bound is where a documented port of the organisation is here.
 func (l *Lab) bound(port uint16) uint16 {
 	for _, k := range l.Exchange.Listeners() {
@@ -107,6 +118,7 @@ func (l *Lab) startGateway(g *Gateway, rnd func() uint64) error {
 		Listen:       func(netip.AddrPort) (net.Listener, error) { return l.sockets[g.Name], nil },
 		ListenPacket: l.mediaSocket(g),
 	}
+	conf.Lookup = l.lookup
 	conf.Telephone = func(number string) int { return cmp.Or(g.Telephones[number], 200) }
 	if l.secure[g.Name] = g.Secure; g.Secure {
 		if err := l.secured(&conf, g); err != nil {

@@ -32,6 +32,7 @@ type Organisation struct {
 
 	Router      RouterSettings `yaml:"call-router" doc:"what Set-UMCallRouterSettings can change"`
 	Redirect    Redirect       `yaml:"redirect" doc:"what the Contact of a redirect names, where it differs from the profile"`
+	DNS         netip.AddrPort `yaml:"dns" doc:"ADDRESS:PORT where the names of the servers are answered for (A, AAAA, SRV, MX); left out: nowhere"`
 	UMService   FixedPorts     `yaml:"um-service" doc:"cannot be changed: to try is an error that says why"`
 	UMWorker    FixedPorts     `yaml:"um-worker" doc:"cannot be changed: to try is an error that says why"`
 	WorkerPorts WorkerPorts    `yaml:"worker-ports" doc:"which of Microsoft's two readings holds for the workers' ports on a server that listens for TLS alone: documented (5065, 5067), or majority (5066, 5068)"`
