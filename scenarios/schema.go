@@ -55,7 +55,7 @@ func (v *Value) JSONSchema() map[string]any {
 		map[string]any{"type": plain},
 		map[string]any{"type": "object", "additionalProperties": false, "properties": map[string]any{
 			"is": map[string]any{"type": plain}, "matches": map[string]any{"type": plain}, "lacks": map[string]any{"type": plain}, "in": list,
-			"min": map[string]any{"type": "number"}, "max": map[string]any{"type": "number"},
+			"min": yamlfile.OrVariable(map[string]any{"type": "number"}), "max": yamlfile.OrVariable(map[string]any{"type": "number"}),
 			"present": map[string]any{"type": "boolean"}, "absent": map[string]any{"type": "boolean"},
 		}},
 	}}

@@ -32,17 +32,20 @@ func Schema(t reflect.Type, partial bool) map[string]any {
 	case reflect.Map:
 		return map[string]any{"type": "object", "additionalProperties": Schema(t.Elem(), false)}
 	case reflect.Bool:
-		return map[string]any{"type": "boolean"}
+		return OrVariable(map[string]any{"type": "boolean"})
 	case reflect.Float64:
-		return map[string]any{"type": "number"}
+		return OrVariable(map[string]any{"type": "number"})
 	case reflect.String:
 		return map[string]any{"type": []string{"string", "number", "boolean"}} // text is text, quoted or not
 	}
-	return map[string]any{"type": "integer"}
+	return OrVariable(map[string]any{"type": "integer"})
 }
 
-// variable is a text with a variable in it, which stands for what is wanted.
-var variable = map[string]any{"type": "string", "pattern": `\$\{`}
+// OrVariable is a schema, or a text with a variable in it, which stands for
+// what is wanted.
+func OrVariable(schema map[string]any) map[string]any {
+	return map[string]any{"anyOf": []any{schema, map[string]any{"type": "string", "pattern": `\$\{`}}}
+}
 
 func structSchema(t reflect.Type, partial bool) map[string]any {
 	properties, required := map[string]any{}, []string{}
@@ -60,7 +63,7 @@ func structSchema(t reflect.Type, partial bool) map[string]any {
 		}
 		if f.enum != nil {
 			delete(s, "type")
-			s["anyOf"] = []any{map[string]any{"enum": f.enum}, variable}
+			s["anyOf"] = OrVariable(map[string]any{"enum": f.enum})["anyOf"]
 		}
 		if f.required && !partial {
 			required = append(required, f.name)
