@@ -46,8 +46,10 @@ type Exchange struct {
 	gateways *um.Gateways
 	logons   *um.Logons
 	lamps    *um.Indicators
-	dns      *nameServer
-	allowed  atomic.Pointer[admit.List] // who may connect to SIP listeners over TCP
+
+	mailboxes *mailboxes
+	dns       *nameServer
+	allowed   atomic.Pointer[admit.List] // who may connect to SIP listeners over TCP
 
 	admitting sync.Mutex // held while allowed is made
 
@@ -161,7 +163,8 @@ func (x *Exchange) openMedia() error {
 func (x *Exchange) build() error {
 	x.logons = um.NewLogons(x.conf.Org, x.profile)
 	x.um = um.Config{Org: x.conf.Org, Profile: x.profile, Address: x.address, Gateways: x.gateways, Trace: x.log, Rand: x.rand}
-	x.lamps = um.NewIndicators(&x.um, x.mailboxes(), x.notify)
+	x.mailboxes = x.newMailboxes()
+	x.lamps = um.NewIndicators(&x.um, x.mailboxes, x.notify)
 	for _, l := range x.listeners {
 		if err := x.equip(l); err != nil {
 			return err

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/exsim/exsim/sim/store"
 	"github.com/exsim/exsim/sim/um"
@@ -12,27 +13,43 @@ import (
 type mailboxes struct {
 	store   *store.Store
 	changed func(address string) // is told of what was read or deleted
+
+	mu sync.Mutex
+	// seen is what was read of messages, by mailbox and ID: a message does not
+	// change, and a full mailbox is not read anew with each that comes.
+	seen map[string]map[string]voicemail.Message
 }
 
-var _ um.Mailboxes = mailboxes{}
+var _ um.Mailboxes = (*mailboxes)(nil)
 
-func (m mailboxes) Voice(address string) ([]um.VoiceMail, error) {
+func (m *mailboxes) Voice(address string) ([]um.VoiceMail, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	items, err := m.store.List(address)
 	if err != nil {
 		return nil, err
 	}
 	var list []um.VoiceMail
+	now := make(map[string]voicemail.Message, len(items)) // and nothing of those that are gone
 	for _, i := range items {
-		msg, err := voicemail.ReadFile(i.Path)
-		if err != nil || !msg.IsVoice() {
-			continue // what cannot be read is no voice message
+		msg, known := m.seen[address][i.ID]
+		if !known {
+			if read, err := voicemail.ReadFile(i.Path); err == nil {
+				msg = *read
+				msg.Attachments = nil
+			} // what cannot be read is no voice message
+		}
+		now[i.ID] = msg
+		if !msg.IsVoice() {
+			continue
 		}
 		list = append(list, um.VoiceMail{ID: i.ID, Caller: msg.Caller, Read: i.Read, Urgent: msg.Urgent, Length: msg.Length})
 	}
+	m.seen[address] = now
 	return list, nil
 }
 
-func (m mailboxes) Recording(address, id string) ([]byte, error) {
+func (m *mailboxes) Recording(address, id string) ([]byte, error) {
 	i, err := m.store.Find(address, id)
 	if err != nil {
 		return nil, err
@@ -40,7 +57,7 @@ func (m mailboxes) Recording(address, id string) ([]byte, error) {
 	return voicemail.Recording(i.Path)
 }
 
-func (m mailboxes) MarkRead(address, id string) error {
+func (m *mailboxes) MarkRead(address, id string) error {
 	i, err := m.store.Find(address, id)
 	if err != nil || i.Read {
 		return err
@@ -51,7 +68,7 @@ func (m mailboxes) MarkRead(address, id string) error {
 	return err
 }
 
-func (m mailboxes) Delete(address, id string) error {
+func (m *mailboxes) Delete(address, id string) error {
 	i, err := m.store.Find(address, id)
 	if err == nil {
 		err = m.store.Remove(i)
@@ -62,7 +79,7 @@ func (m mailboxes) Delete(address, id string) error {
 	return err
 }
 
-func (m mailboxes) Size(address string) (int64, error) {
+func (m *mailboxes) Size(address string) (int64, error) {
 	items, err := m.store.List(address)
 	total := int64(0)
 	for i := range slices.Values(items) {
@@ -74,4 +91,6 @@ func (m mailboxes) Size(address string) (int64, error) {
 // mailboxChanged is told when a message came, was read, or was deleted.
 func (x *Exchange) mailboxChanged(address string) { x.lamps.Changed(address) }
 
-func (x *Exchange) mailboxes() um.Mailboxes { return mailboxes{x.store, x.mailboxChanged} }
+func (x *Exchange) newMailboxes() *mailboxes {
+	return &mailboxes{store: x.store, changed: x.mailboxChanged, seen: map[string]map[string]voicemail.Message{}}
+}

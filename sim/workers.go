@@ -64,7 +64,7 @@ func (w *workers) process(name string) *process {
 	}
 	p.worker = um.NewWorker(um.WorkerConfig{
 		Config: w.x.um, Server: w.server, Row: p.row(), Running: &w.running, Media: w.x.media, Shared: w.x.shared,
-		Prompts: w.x.prompts, Mailboxes: w.x.mailboxes(), Logons: w.x.logons, Caller: caller{w.x, w.server}, NoPorts: noPorts, Submit: w.x.submit(w.server),
+		Prompts: w.x.prompts, Mailboxes: w.x.mailboxes, Logons: w.x.logons, Caller: caller{w.x, w.server}, NoPorts: noPorts, Submit: w.x.submit(w.server),
 		Taken: func(calls int) {
 			if limit > 0 && calls%limit == 0 {
 				w.x.spawn(func() { _ = w.recycle(p, fmt.Sprintf("it has taken %d calls", calls)) })
