@@ -34,10 +34,12 @@ func (m *mailboxes) Voice(address string) ([]um.VoiceMail, error) {
 	for _, i := range items {
 		msg, known := m.seen[address][i.ID]
 		if !known {
-			if read, err := voicemail.ReadFile(i.Path); err == nil {
-				msg = *read
-				msg.Attachments = nil
-			} // what cannot be read is no voice message
+			read, err := voicemail.ReadFile(i.Path)
+			if err != nil {
+				continue // what cannot be read is no voice message, for now
+			}
+			msg = *read
+			msg.Attachments = nil
 		}
 		now[i.ID] = msg
 		if !msg.IsVoice() {

@@ -173,7 +173,7 @@ func TestPilotAsksForExtension(t *testing.T) {
 	g := startGateway(t, l)
 	c := session(t, l, g, "7125550123", "4000")
 	require.NoError(t, c.Digits(t.Context(), "4999"))
-	require.Equal(t, "4999", l.await("um.input_failed", 10*time.Second).Text("digits"))
+	require.Equal(t, "????", l.await("um.input_failed", 10*time.Second).Text("digits"))
 	require.NoError(t, c.Digits(t.Context(), "4021"))
 	require.NoError(t, c.Secret(t.Context(), "135791#"))
 	require.Equal(t, "right", l.await("um.logon", 10*time.Second).Text("result"))
@@ -332,4 +332,67 @@ func TestPlayOnPhone(t *testing.T) {
 
 	_, err = l.PlayOnPhone(t.Context(), "alan@contoso.lab", "", "4055")
 	require.Error(t, err)
+}
+
+// Silence is no wrong PIN, and an end key behind an extension that was long
+// enough is none of the PIN.
+func TestSilenceIsNoPIN(t *testing.T) {
+	t.Parallel()
+	l := startLab(t, "2016", 166, quick, short(t), func(o *org.Organisation) { o.Mailboxes[0].PIN = "135791" })
+	g := startGateway(t, l)
+	c := session(t, l, g, "4021", "4000")
+	require.NoError(t, c.Wait(t.Context()))
+	require.Zero(t, l.count(func(e *trace.Event) bool { return e.Name == "um.logon" }))
+
+	c = session(t, l, g, "7125550123", "4000")
+	require.NoError(t, c.Secret(t.Context(), "4021#135791#"))
+	require.Equal(t, "right", l.await("um.logon", 10*time.Second).Text("result"))
+	require.NoError(t, c.Hangup(t.Context()))
+}
+
+// What only says that it is a voice message is passed over, and the others can
+// be heard.
+func TestUnplayableIsPassedOver(t *testing.T) {
+	t.Parallel()
+	l := startLab(t, "2016", 167, quick, short(t), func(o *org.Organisation) { o.Mailboxes[0].PIN = "135791" })
+	require.NoError(t, mailTo(l, "ada@contoso.lab", "Content-Class: voice-ca\r\nContent-Type: multipart/mixed; boundary=b\r\n", voiceBody))
+	require.NoError(t, mailTo(l, "ada@contoso.lab", "Content-Class: voice-ca\r\n", "no recording"))
+	g := startGateway(t, l)
+	c := session(t, l, g, "4021", "4000")
+	require.NoError(t, c.Secret(t.Context(), "135791#"))
+	l.awaitNth(1, "um.menu", "menu=main")
+	require.NoError(t, c.Digits(t.Context(), "1"))
+	require.NotEmpty(t, l.await("um.message_unusable", 10*time.Second).Text("why"))
+	l.awaitNth(1, "um.playing")
+	require.NoError(t, c.Hangup(t.Context()))
+}
+
+// A gateway that ends the subscription without a result has failed; a caller who
+// hangs up behind a refused REFER was not transferred.
+func TestTransferResults(t *testing.T) {
+	t.Parallel()
+	l := startLab(t, "2016", 168, quick, short(t), func(o *org.Organisation) {
+		o.HuntGroups[0].Pilot = "4500"
+		o.Attendants = []org.Attendant{{Name: "reception", Pilot: "4500", DialPlan: "Lab", Keys: map[string]org.Key{"1": {Extension: "4021"}}}}
+	})
+	refused := 0
+	g := startGateway(t, l, func(c *gateway.Config) {
+		c.Telephone = func(string) int { return 100 } // reported as the end
+		c.Refuse = func(method string) int {
+			if method == "REFER" && refused > 0 {
+				return refused
+			}
+			return 0
+		}
+	})
+	c := session(t, l, g, "7125550123", "4500")
+	l.awaitNth(1, "um.menu")
+	require.NoError(t, c.Digits(t.Context(), "1"))
+	require.Equal(t, "487", l.awaitNth(1, "um.transfer_failed").Text("status"))
+	refused = 603
+	l.awaitNth(2, "um.menu")
+	require.NoError(t, c.Digits(t.Context(), "1"))
+	require.Equal(t, "603", l.awaitNth(2, "um.transfer_failed").Text("status"))
+	require.NoError(t, c.Hangup(t.Context()))
+	require.Zero(t, l.count(func(e *trace.Event) bool { return e.Name == "um.transferred" }))
 }

@@ -51,15 +51,14 @@ func (x *Exchange) PlayOnPhone(ctx context.Context, address, id, number string) 
 	if busy {
 		return trace.Session{}, fmt.Errorf("sim: a message of %s is being played already", address)
 	}
-	defer func() {
-		x.mu.Lock()
-		delete(x.playing, m)
-		x.mu.Unlock()
-	}()
 	w.mu.Lock()
 	worker := w.takes.worker
 	w.mu.Unlock()
-	return worker.PlayOnPhone(ctx, m, id, number)
+	return worker.PlayOnPhone(ctx, m, id, number, func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		delete(x.playing, m)
+	})
 }
 
 // workersOf are the worker processes of a mailbox's server, or of the first one

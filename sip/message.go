@@ -3,6 +3,7 @@ package sip
 import (
 	"bytes"
 	"maps"
+	"slices"
 	"strings"
 
 	sipgo "github.com/emiago/sipgo/sip"
@@ -18,8 +19,18 @@ func (h *head) shown() []byte {
 	return masked(h.raw, h.raw[h.bodyOff:])
 }
 
-// masked is a message without the keys that its body has.
+// masked is a message without the keys that its body has, and without the digits
+// of an INFO, which may be a secret's.
 func masked(message, body []byte) []byte {
+	if len(body) > 0 && bytes.HasPrefix(message, []byte("INFO ")) {
+		head := len(message) - len(body)
+		return append(slices.Clone(message[:head]), bytes.Map(func(r rune) rune {
+			if r >= '0' && r <= '9' {
+				return '?'
+			}
+			return r
+		}, body)...)
+	}
 	if !sdp.HasKeys(body) {
 		return message
 	}

@@ -64,7 +64,7 @@ func (r *Recorder) Take(e *trace.Event) []string {
 	switch e.Name {
 	case "rtp.opened":
 		r.media[port{e.Host, e.Session}] = true
-	case "rtp.released":
+	case "rtp.released", "rtp.ended":
 		delete(r.media, port{e.Host, e.Session})
 	case "um.answered", "um.calling":
 		c := newRecord(e, "Answer")

@@ -108,10 +108,10 @@ func (c *Call) Transfer(ctx context.Context, to string) (status int, err error) 
 // Ended frees the media of the call.
 func (c *Call) Ended(how sip.End) {
 	c.once.Do(func() {
-		c.g.down(c)
 		c.stream.Close()
 		c.g.src.Record(c.session, trace.Session{}, hungUp{string(how)}, nil)
 		close(c.ended)
+		c.g.down(c)
 	})
 }
 

@@ -88,11 +88,15 @@ func (g *Gateway) join(uri string) int {
 	return 481
 }
 
-// up keeps a call to find it by; down forgets it.
+// up keeps a call to find it by, unless it has ended; down forgets it.
 func (g *Gateway) up(c *Call) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.calls[c] = struct{}{}
+	select {
+	case <-c.ended:
+	default:
+		g.calls[c] = struct{}{}
+	}
 }
 
 func (g *Gateway) down(c *Call) {

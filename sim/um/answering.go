@@ -61,12 +61,12 @@ func (c *call) send(m *org.Mailbox, r recorded) (string, error) {
 		r, err = c.options(m, r, &marks)
 		why = "the message is taken"
 	}
-	c.submit(func() (Message, error) {
-		if !r.Voiced {
-			return c.missedCall(m)
-		}
-		return c.voiceMessage(m, r.Recording, marks)
-	})
+	switch {
+	case r.Voiced:
+		c.submit(func() (Message, error) { return c.voiceMessage(m, r.Recording, marks) })
+	case !c.w.conf.Org.PolicyOf(m).NoMissedCalls:
+		c.submit(func() (Message, error) { return c.missedCall(m) })
+	}
 	if err == nil && r.why == rtp.StoppedHere {
 		err = c.say(c.prompt("sent"), c.prompt("goodbye"))
 	}
@@ -98,6 +98,9 @@ func (c *call) options(m *org.Mailbox, r recorded, marks *marks) (recorded, erro
 			again, err := c.record(m.Address)
 			if err != nil {
 				return r, err
+			}
+			if !again.Voiced && again.why == rtp.StoppedHangup {
+				return r, errOver // the first one counts
 			}
 			if r = again; r.why != rtp.StoppedHere {
 				return r, nil

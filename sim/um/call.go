@@ -41,6 +41,7 @@ type call struct {
 	doomed    string      // why it is to be hung up as soon as it is answered
 	how       sip.End     // it ended
 	plays     VoiceMail   // of Play on Phone
+	freed     func()      // is told, once, when nothing of the call is left
 	had183    bool        // a 183 with a description came
 	silent    bool        // and then a 180 with one
 	reports   chan int    // of a transfer under way
@@ -218,4 +219,11 @@ func (c *call) release() {
 		c.stream.Close()
 	}
 	c.w.remove(c)
+	c.mu.Lock()
+	freed := c.freed
+	c.freed = nil
+	c.mu.Unlock()
+	if freed != nil {
+		freed()
+	}
 }

@@ -17,7 +17,7 @@ func (c *call) consult(number string) (ok bool, err error) {
 	if err := c.play(c.prompt("transfer")); err != nil {
 		return false, err
 	}
-	targets := slices.DeleteFunc(c.w.conf.Gateways.of(c.w.conf.Org, c.a.plan.Name), func(t target) bool { return t.object.NoOutcalls })
+	targets := c.w.conf.Gateways.callable(c.w.conf.Org, c.a.plan.Name)
 	i := slices.IndexFunc(targets, func(t target) bool { return t.object == c.a.gateway })
 	if i < 0 {
 		c.w.src.Record(c.session, trace.Session{}, transferEvent{"um.transfer_failed", number, "", 0, "gateway " + c.a.gateway.Name + " takes no calls (Status, no-outcalls)"}, nil)

@@ -109,6 +109,14 @@ func (e logonEvent) AppendTo(f *trace.Fields) {
 	f.Int("failures", int64(e.failures))
 }
 
+type unplayable struct{ message, why string }
+
+func (unplayable) EventName() string { return "um.message_unusable" }
+func (e unplayable) AppendTo(f *trace.Fields) {
+	f.Text("message", e.message)
+	f.Text("why", e.why)
+}
+
 type inputEvent struct{ menu, digits, why string }
 
 func (inputEvent) EventName() string { return "um.input_failed" }
@@ -329,6 +337,7 @@ func Events() []trace.EventType {
 		{Name: "um.logon_failed", Means: "the call ends for too many wrong PINs", Fields: mailbox},
 		{Name: "um.playing", Means: "a message is played to its owner", Fields: message},
 		{Name: "um.deleted", Means: "its owner deleted a message", Fields: message},
+		{Name: "um.message_unusable", Means: "a message cannot be played, or is not there any more: the next one follows", Fields: append(message[:1:1], why)},
 		{Name: "um.mailbox_full", Means: "the caller is told that the mailbox is full", Fields: mailbox},
 		{Name: "um.transferring", Means: "the caller is handed to another number by REFER", Fields: transfer},
 		{Name: "um.transferred", Means: "the gateway has done so", Fields: transfer},

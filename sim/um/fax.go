@@ -43,6 +43,12 @@ func (c *call) refax(offer *sdp.Session, kind string) ([]byte, error) {
 	}
 	c.local.Version++
 	c.faxFound("re-INVITE (" + kind + ")")
+	c.agreed.Send, c.agreed.Receive = false, false
+	if c.stream != nil {
+		if err := c.start(); err != nil {
+			return nil, err
+		}
+	}
 	return sdp.AnswerHeld(offer, c.local).AppendTo(nil), nil
 }
 

@@ -130,7 +130,7 @@ func (c *call) reoffer(tx *sip.ServerTx) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind := offer.Fax(); kind != "" {
+	if kind := offer.Fax(); kind == sdp.T38 || kind != "" && c.partner() != "" {
 		return c.refax(offer, kind)
 	}
 	body, err := c.agree(offer)

@@ -61,8 +61,21 @@ func (c *call) collect(most int, recordings ...[]byte) (string, error) {
 		}
 		b.WriteByte(d)
 	}
-	return b.String(), nil
+	return b.String(), c.endKey()
 }
+
+// endKey takes the end key away that many press behind digits that were enough.
+func (c *call) endKey() error {
+	d, err := c.key(endKeyWait)
+	if err == nil && d != noKey && string(d) != c.w.conf.Profile.UM.EndKey {
+		c.held = append([]byte{d}, c.held...)
+	}
+	return err
+}
+
+// endKeyWait is how long the end key may come behind the last digit: a digit and
+// its pause take a quarter of a second.
+const endKeyWait = 600 * time.Millisecond
 
 // choose says recordings and waits for one key.
 func (c *call) choose(recordings ...[]byte) (byte, error) {

@@ -129,6 +129,9 @@ func (x *Indicators) round(ctx context.Context, m *org.Mailbox, src *trace.Sourc
 	targets := x.conf.Gateways.of(x.conf.Org, m.DialPlan)
 	last = "no gateway of dial plan " + m.DialPlan + " takes indications"
 	for _, g := range targets {
+		if g.object.NoMWI {
+			continue
+		}
 		e, err := x.tell(ctx, m, g)
 		if ctx.Err() != nil {
 			return false, last
@@ -261,6 +264,7 @@ type target struct {
 	object *org.UMIPGateway
 	at     netip.AddrPort
 	secure bool
+	status org.Status
 }
 
 // of lists the gateways of a dial plan that are enabled and have an address, in
@@ -274,7 +278,7 @@ func (gs *Gateways) of(o *org.Organisation, plan string) []target {
 			continue
 		}
 		i := slices.IndexFunc(gs.list, func(g *gateway) bool { return strings.EqualFold(g.object.Name, h.Gateway) })
-		if i < 0 || gs.list[i].status == org.Disabled || len(gs.list[i].addrs) == 0 || gs.list[i].object.NoMWI {
+		if i < 0 || gs.list[i].status == org.Disabled || len(gs.list[i].addrs) == 0 {
 			continue
 		}
 		list = append(list, gs.target(gs.list[i]))
@@ -282,7 +286,12 @@ func (gs *Gateways) of(o *org.Organisation, plan string) []target {
 	return list
 }
 
+// callable are the gateways of a dial plan that take new calls.
+func (gs *Gateways) callable(o *org.Organisation, plan string) []target {
+	return slices.DeleteFunc(gs.of(o, plan), func(t target) bool { return t.object.NoOutcalls || t.status != org.Enabled })
+}
+
 // target is where a gateway is reached; gs.mu is held.
 func (gs *Gateways) target(g *gateway) target {
-	return target{g.object, netip.AddrPortFrom(g.addrs[0], g.object.Port), gs.org.Secured(g.object)}
+	return target{g.object, netip.AddrPortFrom(g.addrs[0], g.object.Port), gs.org.Secured(g.object), g.status}
 }

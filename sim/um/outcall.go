@@ -23,28 +23,40 @@ type Caller interface {
 
 // PlayOnPhone calls a telephone and plays a message of a mailbox there, the
 // latest voice message if id is "". It returns once the telephone has answered,
-// or with the reason why it has not.
-func (w *Worker) PlayOnPhone(ctx context.Context, m *org.Mailbox, id, number string) (trace.Session, error) {
+// or with the reason why it has not; over is told once when the call is over, or
+// was none.
+func (w *Worker) PlayOnPhone(ctx context.Context, m *org.Mailbox, id, number string, over func()) (trace.Session, error) {
+	c, to, err := w.playing(m, id, number)
+	if err != nil {
+		over()
+		return trace.Session{}, err
+	}
+	c.freed = over
+	return c.session, w.place(ctx, c, to, number)
+}
+
+// playing is the call that plays a message, and where it goes.
+func (w *Worker) playing(m *org.Mailbox, id, number string) (*call, target, error) {
 	v, err := w.message(m, id)
 	if err != nil {
-		return trace.Session{}, err
+		return nil, target{}, err
 	}
 	plan := w.conf.Org.DialPlanNamed(m.DialPlan)
 	switch {
 	case plan == nil:
-		return trace.Session{}, fmt.Errorf("um: mailbox %s is not UM-enabled", m.Address)
+		return nil, target{}, fmt.Errorf("um: mailbox %s is not UM-enabled", m.Address)
 	case w.conf.Org.PolicyOf(m).NoPlayOnPhone:
-		return trace.Session{}, fmt.Errorf("um: the mailbox policy of %s allows no Play on Phone", m.Address)
+		return nil, target{}, fmt.Errorf("um: the mailbox policy of %s allows no Play on Phone", m.Address)
 	case !telephone(number):
-		return trace.Session{}, fmt.Errorf("um: %q is no telephone number", number)
+		return nil, target{}, fmt.Errorf("um: %q is no telephone number", number)
 	}
-	targets := slices.DeleteFunc(w.conf.Gateways.of(w.conf.Org, m.DialPlan), func(t target) bool { return t.object.NoOutcalls })
+	targets := w.conf.Gateways.callable(w.conf.Org, m.DialPlan)
 	if len(targets) == 0 {
-		return trace.Session{}, fmt.Errorf("um: no gateway of dial plan %s takes calls (Status, no-outcalls)", m.DialPlan)
+		return nil, target{}, fmt.Errorf("um: no gateway of dial plan %s takes calls (Status, no-outcalls)", m.DialPlan)
 	}
 	c := w.outCall(&admitted{kind: playOnPhone, gateway: targets[0].object, plan: plan, mailbox: m, pilot: number})
 	c.plays = v
-	return c.session, w.place(ctx, c, targets[0], number)
+	return c, targets[0], nil
 }
 
 // message is a voice message of a mailbox: the named one, or the latest.
@@ -74,11 +86,12 @@ func (w *Worker) outCall(a *admitted) *call {
 // in a 183 or the 200.
 func (w *Worker) place(ctx context.Context, c *call, to target, number string) error {
 	if no := w.add(c); no != nil {
+		c.release()
 		return errors.New("um: " + no.cause)
 	}
 	offer, err := c.negotiate(nil)
 	if err != nil {
-		w.remove(c)
+		c.release()
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.conf.Profile.UM.RingTimeout)
@@ -96,19 +109,20 @@ func (w *Worker) place(ctx context.Context, c *call, to target, number string) e
 	if err == nil && answer.Dialog == nil {
 		err = fmt.Errorf("answered %d %s", answer.Status, answer.Reason)
 	}
+	codec := ""
 	if err == nil {
-		err = c.taken(answer)
+		codec, err = c.taken(answer)
 	}
 	if err != nil {
-		w.src.Record(c.session, trace.Session{}, outCallEvent{"um.call_failed", c, number, answer.Status, err.Error()}, nil)
+		w.src.Record(c.session, trace.Session{}, outCallEvent{"um.call_failed", c, number, answer.Status, err.Error(), ""}, nil)
 		if answer.Dialog != nil {
-			answer.Dialog.Bye()
+			answer.Dialog.Bye() // ends the call, unless the peer has
 		} else {
 			c.release()
 		}
 		return err
 	}
-	w.src.Record(c.session, trace.Session{}, outCallEvent{"um.phone_answered", c, number, answer.Status, ""}, nil)
+	w.src.Record(c.session, trace.Session{}, outCallEvent{"um.phone_answered", c, number, answer.Status, "", codec}, nil)
 	return nil
 }
 
@@ -136,27 +150,33 @@ func (c *call) early(r sip.Reply) {
 	}
 	c.had183 = c.had183 || r.Status == 183
 	if answer, err := sdp.Parse(r.Body); err == nil {
-		if c.agreed, err = sdp.Accepted(answer, c.local); err == nil {
+		if c.agreed, err = sdp.Accepted(answer, c.local); err == nil && c.stream != nil {
 			_ = c.start() // an answer that cannot be used is the 200's matter
 		}
 	}
 }
 
 // taken begins the conversation of a call that was answered.
-func (c *call) taken(answer sip.Answer) error {
+func (c *call) taken(answer sip.Answer) (codec string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	switch {
+	case c.how != "": // its BYE was faster than we
+		return "", errOver
+	case c.doomed != "":
+		return "", errors.New(c.doomed)
+	}
 	c.dialog = answer.Dialog
 	c.updates = answer.Allows("UPDATE")
 	if err := c.answered(answer.Body); err != nil {
-		return err
+		return "", err
 	}
 	c.keepSession(answer.SessionTimer())
 	if c.silent {
 		c.w.src.Record(c.session, trace.Session{}, plain{"um.silenced", "why", "a 180 with a description came behind a 183 with one"}, nil)
 		c.agreed.Send = false
 	}
-	return c.begin()
+	return c.agreed.Codec.Name, c.begin()
 }
 
 // playsMessage plays the message that the call was placed for; its keys are
@@ -175,6 +195,7 @@ type outCallEvent struct {
 	number string
 	status int
 	why    string
+	codec  string
 }
 
 func (e outCallEvent) EventName() string { return e.name }
@@ -194,8 +215,8 @@ func (e outCallEvent) AppendTo(f *trace.Fields) {
 	if e.why != "" {
 		f.Text("why", e.why)
 	}
-	if e.c.agreed.Codec.Name != "" {
-		f.Text("codec", e.c.agreed.Codec.Name)
+	if e.codec != "" {
+		f.Text("codec", e.codec)
 	}
 }
 

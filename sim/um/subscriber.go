@@ -2,9 +2,9 @@ package um
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim/org"
@@ -33,7 +33,7 @@ func (c *call) pilotGreeting() (string, error) {
 		}
 		greeting = [][]byte{c.prompt("extension")}
 		if digits != "" {
-			c.input("extension", digits, "no mailbox has it")
+			c.input("extension", strings.Repeat("?", len(digits)), "no mailbox has it")
 			greeting = slices.Insert(greeting, 0, c.prompt("invalid"))
 		}
 	}
@@ -48,14 +48,20 @@ func (c *call) logOn(m *org.Mailbox) (string, error) {
 		c.logon(m, "not allowed", 0)
 		return "no subscriber access", c.play(c.prompt("no-access"), c.prompt("goodbye"))
 	}
-	said := [][]byte{c.prompt("pin")}
+	said, tried := [][]byte{c.prompt("pin")}, false
 	for range cmp.Or(c.a.plan.LogonFailures, c.w.conf.Profile.UM.LogonFailures) {
 		pin, err := c.collect(maxPIN, said...)
 		if err != nil {
 			return "", err
 		}
+		if pin == "" { // nothing was tried
+			c.input("pin", "none", "no key was pressed")
+			said = [][]byte{c.prompt("pin")}
+			continue
+		}
 		result, fresh, failures := c.w.conf.Logons.try(m, pin)
 		c.logon(m, string(result), failures)
+		tried = true
 		switch result {
 		case logonRight:
 			c.stream.HideDigits(false)
@@ -67,7 +73,9 @@ func (c *call) logOn(m *org.Mailbox) (string, error) {
 		}
 		said = [][]byte{c.prompt("pin-wrong"), c.prompt("pin")}
 	}
-	c.note("um.logon_failed", "mailbox", m.Address)
+	if tried {
+		c.note("um.logon_failed", "mailbox", m.Address)
+	}
 	return "too many wrong PINs", c.play(c.prompt("pin-wrong"), c.prompt("goodbye"))
 }
 
@@ -155,12 +163,13 @@ func rank(v VoiceMail) int {
 // hear plays one message until its owner is done with it.
 func (c *call) hear(m *org.Mailbox, v VoiceMail) (back bool, err error) {
 	wav, err := c.w.conf.Mailboxes.Recording(m.Address, v.ID)
-	if err != nil {
-		return false, err
+	var octets []byte
+	if err == nil {
+		octets, err = rtp.ReadWAV(wav, promptCodec)
 	}
-	octets, err := rtp.ReadWAV(wav, promptCodec)
-	if err != nil {
-		return false, fmt.Errorf("message %s: %w", v.ID, err)
+	if err != nil { // anybody can send what says that it is a voice message; and another call may have deleted this one
+		c.w.src.Record(c.session, trace.Session{}, unplayable{v.ID, err.Error()}, nil)
+		return false, c.say(c.prompt("invalid"))
 	}
 	for range maxHearings {
 		c.note("um.playing", "message", v.ID)
@@ -173,7 +182,8 @@ func (c *call) hear(m *org.Mailbox, v VoiceMail) (back bool, err error) {
 			continue
 		case '7':
 			if err := c.w.conf.Mailboxes.Delete(m.Address, v.ID); err != nil {
-				return false, err
+				c.w.src.Record(c.session, trace.Session{}, unplayable{v.ID, err.Error()}, nil)
+				return false, c.gone()
 			}
 			c.note("um.deleted", "message", v.ID)
 			return false, c.say(c.prompt("deleted"))
@@ -182,7 +192,10 @@ func (c *call) hear(m *org.Mailbox, v VoiceMail) (back bool, err error) {
 		case '9': // stays new
 			return false, nil
 		default: // #, or nothing more was pressed
-			return false, c.w.conf.Mailboxes.MarkRead(m.Address, v.ID)
+			if err := c.w.conf.Mailboxes.MarkRead(m.Address, v.ID); err != nil {
+				c.w.src.Record(c.session, trace.Session{}, unplayable{v.ID, err.Error()}, nil)
+			}
+			return false, c.gone()
 		}
 	}
 	return true, nil

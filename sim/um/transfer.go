@@ -25,13 +25,13 @@ func (c *call) transfer(number string) (ok bool, err error) {
 
 // handOver sends a REFER and says what came of it.
 func (c *call) handOver(number, target string) (ok bool, err error) {
-	status, why, err := c.refer(target, c.referredBy())
+	accepted, status, why, err := c.refer(target, c.referredBy())
 	name := "um.transferred"
 	switch {
-	case err != nil && c.ended() == sip.EndBye:
+	case err != nil && c.ended() == sip.EndBye && status < 300 && accepted:
 		why = "the gateway hung up before it reported" // as many do that succeed
 	case err != nil:
-		name, why = "um.transfer_failed", "the call ended: "+string(c.ended())
+		name, why = "um.transfer_failed", strings.TrimPrefix(why+"; the call ended: "+string(c.ended()), "; ")
 	case status/100 != 2:
 		name = "um.transfer_failed"
 	}
@@ -40,7 +40,7 @@ func (c *call) handOver(number, target string) (ok bool, err error) {
 }
 
 // refer sends a REFER and follows its NOTIFYs to the end.
-func (c *call) refer(target, by string) (status int, why string, err error) {
+func (c *call) refer(target, by string) (accepted bool, status int, why string, err error) {
 	wait := c.w.conf.Profile.Transfer.Timeout
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
@@ -48,10 +48,10 @@ func (c *call) refer(target, by string) (status int, why string, err error) {
 	defer c.progress(nil)
 	r, err := c.dialog.Request(ctx, "REFER", []string{"Refer-To: " + target, "Referred-By: " + by, "Contact: " + c.contact}, nil)
 	if err != nil {
-		return 0, "the REFER was not answered: " + err.Error(), c.gone()
+		return false, 0, "the REFER was not answered: " + err.Error(), c.gone()
 	}
 	if r.Status/100 != 2 {
-		return r.Status, fmt.Sprintf("the REFER was answered %d %s", r.Status, r.Reason), c.gone()
+		return false, r.Status, fmt.Sprintf("the REFER was answered %d %s", r.Status, r.Reason), c.gone()
 	}
 	c.mu.Lock()
 	reports := c.reports
@@ -60,12 +60,12 @@ func (c *call) refer(target, by string) (status int, why string, err error) {
 		select {
 		case status = <-reports:
 			if status >= 200 {
-				return status, "", nil
+				return true, status, "", nil
 			}
 		case <-c.over:
-			return status, "", errOver
+			return true, status, "", errOver
 		case <-ctx.Done():
-			return 0, fmt.Sprintf("no NOTIFY with a final status came within %s", wait), nil
+			return true, 0, fmt.Sprintf("no NOTIFY with a final status came within %s", wait), nil
 		}
 	}
 }
@@ -91,11 +91,14 @@ func (c *call) reported(tx *sip.ServerTx) {
 		return
 	}
 	tx.Respond(sip.Response{Status: 200, Reason: "OK"})
-	fields := strings.Fields(string(tx.Body()))
-	if len(fields) < 2 || fields[0] != "SIP/2.0" {
-		return
+	status := 0
+	if fields := strings.Fields(string(tx.Body())); len(fields) > 1 && fields[0] == "SIP/2.0" {
+		status, _ = strconv.Atoi(fields[1])
 	}
-	if status, err := strconv.Atoi(fields[1]); err == nil {
+	if state := tx.Header("Subscription-State"); status < 200 && len(state) > 0 && strings.HasPrefix(strings.ToLower(state[0]), "terminated") {
+		status = 487 // the subscription is over, and the end is not known (RFC 3515 §2.4.7)
+	}
+	if status > 0 {
 		select {
 		case reports <- status:
 		default: // nobody needs so many

@@ -120,7 +120,7 @@ func Recording(path string) ([]byte, error) {
 	var wav []byte
 	var fault error
 	err = parts(msg, func(p *multipart.Part) bool {
-		if !strings.HasSuffix(p.FileName(), ".wav") {
+		if !strings.HasSuffix(strings.ToLower(p.FileName()), ".wav") {
 			return true
 		}
 		wav, fault = io.ReadAll(base64.NewDecoder(base64.StdEncoding, p))
