@@ -19,7 +19,7 @@ import (
 )
 
 // quick makes menus impatient: what they say is cut to a moment.
-const quick = `facts: {um.input-timeout: {value: 700ms}}`
+const quick = `facts: {um.input-timeout: {value: 700ms}, um.digit-timeout: {value: 700ms}}`
 
 // short gives every prompt a few hundred milliseconds of a tone.
 func short(t *testing.T) func(o *org.Organisation) {

@@ -22,7 +22,7 @@ func TestBaresipMenus(t *testing.T) {
 	const n = 164
 	phone := fmt.Sprintf("127.0.%d.40", n)
 	ln, port := listening(t, phone)
-	facts := fmt.Sprintf("facts: {um.input-timeout: {value: 700ms}, redirect.router-host: {value: address}, transfer.refer-to: {value: %q}}",
+	facts := fmt.Sprintf("facts: {um.input-timeout: {value: 700ms}, um.digit-timeout: {value: 700ms}, redirect.router-host: {value: address}, transfer.refer-to: {value: %q}}",
 		fmt.Sprintf("<sip:{number}@%s:%d;transport=tcp>", phone, port))
 	l := startLab(t, "2016", n, facts, short(t), alsoLoopback, func(o *org.Organisation) {
 		o.HuntGroups = append(o.HuntGroups,

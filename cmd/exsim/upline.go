@@ -50,6 +50,10 @@ func callLine(e *trace.Event, words func(keys ...string) string) string {
 		return "REFUSED " + words("peer", "verb", "reply")
 	case "um.greeting", "um.tone", "um.recording", "um.pilot_greeting", "um.missed_call", "um.hang_up", "um.ended":
 		return strings.TrimSpace(strings.ReplaceAll(e.Name[3:], "_", " ") + " " + words("why", "how"))
+	case "um.menu", "um.input_failed", "um.logon", "um.logon_failed", "um.playing", "um.deleted", "um.message_unusable", "um.mailbox_full",
+		"um.transferring", "um.transferred", "um.transfer_failed", "um.mwi", "um.mwi_failed", "um.mwi_given_up", "um.fax", "um.fax_refused",
+		"um.calling", "um.phone_answered", "um.call_failed", "um.silenced":
+		return strings.ReplaceAll(e.Name[3:], "_", " ") + " " + words("menu", "digits", "result", "number", "mailbox", "gateway", "counts", "message", "by", "to", "refer_to", "status", "why")
 	case "um.recorded":
 		length, _ := e.Get("length")
 		d, _ := length.(time.Duration)

@@ -163,7 +163,8 @@ func (l *ladder) take(e *trace.Event) {
 // unifiedMessaging notes what happens in a call, and to a server.
 func (l *ladder) unifiedMessaging(e *trace.Event, here string) {
 	switch e.Name {
-	case "um.greeting", "um.tone", "um.recording", "um.pilot_greeting", "um.missed_call":
+	case "um.greeting", "um.tone", "um.recording", "um.pilot_greeting", "um.missed_call", "um.menu", "um.playing", "um.mailbox_full", "um.fax",
+		"um.transferring", "um.transferred", "um.transfer_failed", "um.logon":
 		l.note(e, here, strings.ReplaceAll(strings.TrimPrefix(e.Name, "um."), "_", " "))
 	case "um.recorded":
 		length, _ := e.Get("length")

@@ -166,6 +166,7 @@ type UM struct {
 	// InputTimeout is how long a menu waits for a key, and InputFailures how
 	// often it is said again before the call ends.
 	InputTimeout  time.Duration
+	DigitTimeout  time.Duration // and for the next key of a number
 	InputFailures int
 	// LogonFailures are wrong PINs that end a call; LogonsBeforeReset in a row
 	// over calls bring a new PIN, MaxLogons lock the mailbox.
@@ -350,7 +351,7 @@ func (p *Profile) bindings() []binding {
 
 		{"um.alphanumeric-caller", &p.UM.AlphanumericCaller}, {"um.diversion-order", &p.UM.DiversionOrder},
 		{"um.strict-headers", &p.UM.StrictHeaders}, {"um.check-called-host", &p.UM.CheckCalledHost}, {"um.tone-hz", &p.UM.ToneHz}, {"um.tone-length", &p.UM.ToneLength},
-		{"um.rtp-silence", &p.UM.RTPSilence}, {"um.end-key", &p.UM.EndKey}, {"um.input-timeout", &p.UM.InputTimeout}, {"um.input-failures", &p.UM.InputFailures},
+		{"um.rtp-silence", &p.UM.RTPSilence}, {"um.end-key", &p.UM.EndKey}, {"um.input-timeout", &p.UM.InputTimeout}, {"um.digit-timeout", &p.UM.DigitTimeout}, {"um.input-failures", &p.UM.InputFailures},
 		{"um.logon-failures", &p.UM.LogonFailures}, {"um.logon-failures-before-pin-reset", &p.UM.LogonsBeforeReset}, {"um.max-logon-attempts", &p.UM.MaxLogons},
 		{"um.min-pin-length", &p.UM.MinPINLength}, {"um.bad-history-info", &p.UM.BadHistory},
 		{"um.key.accept", &p.UM.Keys.Accept}, {"um.key.again", &p.UM.Keys.Again}, {"um.key.urgent", &p.UM.Keys.Urgent}, {"um.key.private", &p.UM.Keys.Private},

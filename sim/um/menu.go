@@ -48,7 +48,11 @@ func (c *call) collect(most int, recordings ...[]byte) (string, error) {
 	}
 	var b strings.Builder
 	for b.Len() < most {
-		d, err := c.key(c.inputTimeout())
+		wait := c.inputTimeout()
+		if b.Len() > 0 {
+			wait = c.w.conf.Profile.UM.DigitTimeout
+		}
+		d, err := c.key(wait)
 		switch {
 		case err != nil:
 			return "", err
