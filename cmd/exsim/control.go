@@ -15,20 +15,21 @@ import (
 type order struct {
 	name, args, means string
 	do                func(x *sim.Exchange, args []string) error
+	takes             bool // its time: others may be typed meanwhile
 }
 
 // orders are found by their first word.
 var orders = []order{
-	{"recycle", "SERVER", "a second worker process takes the new calls, the old one ends behind its last",
-		func(x *sim.Exchange, args []string) error { return x.Recycle(args[0]) }},
-	{"gateway", "NAME STATUS", "STATUS is Enabled, NoNewCalls, or Disabled, which also ends its calls",
-		func(x *sim.Exchange, args []string) error { return x.SetGatewayStatus(args[0], status(args[1])) }},
-	{"play", "MAILBOX NUMBER", "Play on Phone: the mailbox's latest voice message is played to the telephone with that number, through its dial plan's gateway",
-		func(x *sim.Exchange, args []string) error {
+	{name: "recycle", args: "SERVER", means: "a second worker process takes the new calls, the old one ends behind its last",
+		do: func(x *sim.Exchange, args []string) error { return x.Recycle(args[0]) }},
+	{name: "gateway", args: "NAME STATUS", means: "STATUS is Enabled, NoNewCalls, or Disabled, which also ends its calls",
+		do: func(x *sim.Exchange, args []string) error { return x.SetGatewayStatus(args[0], status(args[1])) }},
+	{name: "play", args: "MAILBOX NUMBER", takes: true, means: "Play on Phone: the mailbox's latest voice message is played to the telephone with that number, through its dial plan's gateway",
+		do: func(x *sim.Exchange, args []string) error {
 			_, err := x.PlayOnPhone(context.Background(), args[0], "", args[1])
 			return err
 		}},
-	{"maintenance", "SERVER on|off", "on (or inactive): its call router and UM service refuse calls and OPTIONS; off (or active): no more", maintenance},
+	{name: "maintenance", args: "SERVER on|off", do: maintenance, means: "on (or inactive): its call router and UM service refuse calls and OPTIONS; off (or active): no more"},
 }
 
 // status finds a state whatever its case.
@@ -62,6 +63,12 @@ func control(in io.Reader, out io.Writer, x *sim.Exchange) {
 	}
 }
 
+func (o *order) carryOut(out io.Writer, x *sim.Exchange, args []string) {
+	if err := o.do(x, args); err != nil {
+		fmt.Fprintln(out, "exsim: "+err.Error())
+	}
+}
+
 func obey(out io.Writer, x *sim.Exchange, words []string) {
 	for _, o := range orders {
 		if o.name != words[0] {
@@ -69,8 +76,10 @@ func obey(out io.Writer, x *sim.Exchange, words []string) {
 		}
 		if want := len(strings.Fields(o.args)); want != len(words)-1 {
 			fmt.Fprintf(out, "exsim: %s wants %s\n", o.name, o.args)
-		} else if err := o.do(x, words[1:]); err != nil {
-			fmt.Fprintln(out, "exsim: "+err.Error())
+		} else if o.takes {
+			go o.carryOut(out, x, words[1:])
+		} else {
+			o.carryOut(out, x, words[1:])
 		}
 		return
 	}
