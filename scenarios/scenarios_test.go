@@ -15,7 +15,7 @@ import (
 
 // Scenarios mostly wait: more of them than there are processors run at once.
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "40")
+	_ = flag.Set("test.parallel", "24")
 	goleak.VerifyTestMain(m)
 }
 
