@@ -43,11 +43,14 @@ func (x *Exchange) PlayOnPhone(ctx context.Context, address, id, number string) 
 		return trace.Session{}, fmt.Errorf("sim: no server has Unified Messaging")
 	}
 	x.mu.Lock()
-	busy := x.playing[m]
-	if !busy {
+	busy, closed := x.playing[m], x.closed
+	if !busy && !closed {
 		x.playing[m] = true
 	}
 	x.mu.Unlock()
+	if closed {
+		return trace.Session{}, errClosed
+	}
 	if busy {
 		return trace.Session{}, fmt.Errorf("sim: a message of %s is being played already", address)
 	}

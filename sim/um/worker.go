@@ -147,7 +147,8 @@ func (w *Worker) answer(tx *sip.ServerTx, c *call) *refusal {
 	c.keepSession(keep)
 	doomed := c.doomed
 	c.mu.Unlock()
-	if c.dialog == nil {
+	if c.dialog == nil { // the caller was faster, or the endpoint is closed
+		w.src.Record(c.session, trace.Session{}, endedEvent{sip.EndClosed}, nil)
 		c.release()
 	} else if doomed != "" {
 		c.hangUp(doomed)
