@@ -244,7 +244,7 @@ steps:
 `, "", ""},
 		"a call that gave up": {`steps:
   - parallel:
-      - - call: {id: a, from: gw, to: pbx, dial: "1", within: 300ms, outcome: refused}
+      - - call: {id: a, from: gw, to: pbx, dial: "1", within: 3s, outcome: refused}
         - call: {id: b, from: gw, to: pbx, dial: "1"}
       - - connect: {from: gw, server: CAS1, at: call-router}
         - expect: {event: sip.received, at: gw, where: {status: 487}}

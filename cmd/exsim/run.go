@@ -150,13 +150,9 @@ func runAll(cmd *cobra.Command, args []string, o runOptions) error {
 	if err != nil {
 		return err
 	}
-	temporary := o.dir == ""
-	if o.dir, err = workDir(o.dir, "run"); err != nil {
+	out, done, err := o.begin(cmd)
+	if err != nil {
 		return err
-	}
-	out := cmd.OutOrStdout()
-	if o.json == "-" {
-		out = io.Discard
 	}
 	var results []result
 	bad := 0
@@ -174,14 +170,29 @@ func runAll(cmd *cobra.Command, args []string, o runOptions) error {
 	if err := writeAll(cmd, o, results); err != nil {
 		return err
 	}
-	if bad > 0 {
-		fmt.Fprintln(out, "mailboxes: "+o.dir)
-		return &failure{code: exitFailed}
+	return done(bad)
+}
+
+// begin makes the folder of a run, and says where its lines go. What it returns
+// ends the run by the number of failures: a temporary folder is kept for them.
+func (o *runOptions) begin(cmd *cobra.Command) (out io.Writer, done func(failures int) error, err error) {
+	temporary := o.dir == ""
+	if o.dir, err = workDir(o.dir, "run"); err != nil {
+		return nil, nil, err
 	}
-	if temporary {
-		_ = os.RemoveAll(o.dir)
+	if out = cmd.OutOrStdout(); o.json == "-" {
+		out = io.Discard
 	}
-	return nil
+	return out, func(failures int) error {
+		switch {
+		case failures > 0:
+			fmt.Fprintln(out, "mailboxes: "+o.dir)
+			return &failure{code: exitFailed}
+		case temporary:
+			_ = os.RemoveAll(o.dir)
+		}
+		return nil
+	}, nil
 }
 
 // prepare loads the scenarios, with their devices and addresses.

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -34,13 +33,9 @@ func runSuite(cmd *cobra.Command, name string, o runOptions) error {
 	if err != nil {
 		return err
 	}
-	temporary := o.dir == ""
-	if o.dir, err = workDir(o.dir, "run"); err != nil {
+	out, done, err := o.begin(cmd)
+	if err != nil {
 		return err
-	}
-	out := cmd.OutOrStdout()
-	if o.json == "-" {
-		out = io.Discard
 	}
 	sheet := &report.Sheet{Title: suite.Title, Program: version, Device: playedBy(o), Begun: time.Now()}
 	var results []result
@@ -62,17 +57,10 @@ func runSuite(cmd *cobra.Command, name string, o runOptions) error {
 	}
 	sheet.Ended = time.Now()
 	fmt.Fprintln(out)
-	err = errors.Join(stopped, sheet.Text(out), writeSheet(o.sheet, sheet), writeAll(cmd, o, results))
-	switch {
-	case err != nil:
+	if err := errors.Join(stopped, sheet.Text(out), writeSheet(o.sheet, sheet), writeAll(cmd, o, results)); err != nil {
 		return err
-	case sheet.Count(report.SheetFailed) > 0:
-		fmt.Fprintln(out, "mailboxes: "+o.dir)
-		return &failure{code: exitFailed}
-	case temporary:
-		_ = os.RemoveAll(o.dir)
 	}
-	return nil
+	return done(sheet.Count(report.SheetFailed))
 }
 
 // prepareSuite loads a suite; what the device cannot play, or its owner has no

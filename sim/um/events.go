@@ -3,9 +3,9 @@ package um
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
-	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sip"
@@ -95,96 +95,6 @@ func (e answeredEvent) AppendTo(f *trace.Fields) {
 		f.Text("srtp", k.Suite)
 	}
 	f.Text("remote", e.agreed.Remote.String())
-}
-
-type logonEvent struct {
-	mailbox, result string
-	failures        int
-}
-
-func (logonEvent) EventName() string { return "um.logon" }
-func (e logonEvent) AppendTo(f *trace.Fields) {
-	f.Text("mailbox", e.mailbox)
-	f.Text("result", e.result)
-	f.Int("failures", int64(e.failures))
-}
-
-type unplayable struct{ message, why string }
-
-func (unplayable) EventName() string { return "um.message_unusable" }
-func (e unplayable) AppendTo(f *trace.Fields) {
-	f.Text("message", e.message)
-	f.Text("why", e.why)
-}
-
-type inputEvent struct{ menu, digits, why string }
-
-func (inputEvent) EventName() string { return "um.input_failed" }
-func (e inputEvent) AppendTo(f *trace.Fields) {
-	f.Text("menu", e.menu)
-	f.Text("digits", e.digits)
-	f.Text("why", e.why)
-}
-
-type transferEvent struct {
-	name, number, target string
-	status               int
-	why                  string
-}
-
-func (e transferEvent) EventName() string { return e.name }
-func (e transferEvent) AppendTo(f *trace.Fields) {
-	f.Text("number", e.number)
-	f.Text("refer_to", e.target)
-	f.Int("status", int64(e.status))
-	if e.why != "" {
-		f.Text("why", e.why)
-	}
-}
-
-type mwiEvent struct {
-	mailbox, gateway, counts string
-	status                   int
-	why                      string
-	session                  trace.Session
-}
-
-func (e mwiEvent) EventName() string {
-	if e.why != "" {
-		return "um.mwi_failed"
-	}
-	return "um.mwi"
-}
-
-func (e mwiEvent) AppendTo(f *trace.Fields) {
-	f.Text("mailbox", e.mailbox)
-	f.Text("gateway", e.gateway)
-	f.Text("counts", e.counts)
-	f.Int("status", int64(e.status))
-	if e.why != "" {
-		f.Text("why", e.why)
-	}
-}
-
-type faxEvent struct{ name, by, to string }
-
-func (e faxEvent) EventName() string { return e.name }
-func (e faxEvent) AppendTo(f *trace.Fields) {
-	f.Text("by", e.by)
-	f.Text("to", e.to)
-}
-
-type recordedEvent struct {
-	r  rtp.Recording
-	by string
-}
-
-func (recordedEvent) EventName() string { return "um.recorded" }
-func (e recordedEvent) AppendTo(f *trace.Fields) {
-	f.Text("by", e.by)
-	f.Duration("length", e.r.Duration())
-	f.Int("octets", int64(len(e.r.Octets)))
-	f.Bool("voiced", e.r.Voiced)
 }
 
 type submitted struct{ m Message }
@@ -300,6 +210,12 @@ func gatewayEvents() []trace.EventType {
 
 // Events lists the events that this package records.
 func Events() []trace.EventType {
+	return slices.Concat(gatewayEvents(), callEvents(), talkEvents(), handOverEvents(), outCallEvents())
+}
+
+// callEvents are the life of a call that comes in, and of the servers that take
+// it.
+func callEvents() []trace.EventType {
 	call := []trace.FieldType{
 		{Key: "kind", Means: "call-answering, subscriber-access, auto-attendant, or pilot for a caller that nobody knows"},
 		{Key: "gateway", Means: "UM IP gateway"}, {Key: "hunt_group", Means: "hunt group"}, {Key: "dial_plan", Means: "dial plan"},
@@ -311,13 +227,7 @@ func Events() []trace.EventType {
 	}
 	why := trace.FieldType{Key: "why", Means: "the reason"}
 	callID := trace.FieldType{Key: "call_id", Means: "Call-ID of SIP, the call identity of the call data records"}
-	mailbox := []trace.FieldType{{Key: "mailbox", Means: "address of the mailbox"}}
-	message := []trace.FieldType{{Key: "message", Means: "its ID in the mailbox"}}
-	mwi := []trace.FieldType{{Key: "mailbox", Means: "address of the mailbox"}, {Key: "gateway", Means: "UM IP gateway"},
-		{Key: "counts", Means: "new/old, and in brackets how many of them are urgent"}, {Key: "status", Means: "of the answer, 0 without one"}}
-	transfer := []trace.FieldType{{Key: "number", Means: "that the caller is handed to"}, {Key: "refer_to", Means: "value of Refer-To"},
-		{Key: "status", Means: "last status that the gateway reported, 0 without one"}, why}
-	return append(append(gatewayEvents(), outCallEvents()...), []trace.EventType{
+	return []trace.EventType{
 		{Name: "um.refused", Means: "a call was refused; of the call itself it has what was known until then", Fields: append([]trace.FieldType{
 			{Key: "check", Means: "the check that failed"}, {Key: "status", Means: "SIP status of the answer"},
 			{Key: "standing", Means: "how well that status is known"}, {Key: "peer", Means: "who called"}, why,
@@ -326,38 +236,6 @@ func Events() []trace.EventType {
 			{Key: "to", Means: "server"}, {Key: "row", Means: "row of the port table"}, {Key: "contact", Means: "Contact of the answer"}}, call...)},
 		{Name: "um.answered", Means: "a worker answers a call", Fields: append(call[:len(call):len(call)],
 			callID, trace.FieldType{Key: "codec", Means: "encoding agreed on"}, trace.FieldType{Key: "srtp", Means: "suite of SRTP; absent where RTP is in clear"}, trace.FieldType{Key: "remote", Means: "where media go"})},
-		{Name: "um.greeting", Means: "the greeting begins", Fields: mailbox},
-		{Name: "um.pilot_greeting", Means: "no mailbox is named: the pilot's greeting begins", Fields: []trace.FieldType{why}},
-		{Name: "um.menu", Means: "a menu is said", Fields: []trace.FieldType{{Key: "menu", Means: "main, options, or the auto attendant"}}},
-		{Name: "um.input_failed", Means: "what was pressed means nothing here", Fields: []trace.FieldType{
-			{Key: "menu", Means: "where"}, {Key: "digits", Means: "what was pressed"}, why}},
-		{Name: "um.logon", Means: "somebody tried to log on to a mailbox by telephone", Fields: []trace.FieldType{
-			{Key: "mailbox", Means: "address of the mailbox"}, {Key: "result", Means: "right, wrong, reset (a new PIN is mailed), locked, not allowed"},
-			{Key: "failures", Means: "wrong PINs in a row, over calls"}}},
-		{Name: "um.logon_failed", Means: "the call ends for too many wrong PINs", Fields: mailbox},
-		{Name: "um.playing", Means: "a message is played to its owner", Fields: message},
-		{Name: "um.deleted", Means: "its owner deleted a message", Fields: message},
-		{Name: "um.message_unusable", Means: "a message cannot be played, or is not there any more: the next one follows", Fields: append(message[:1:1], why)},
-		{Name: "um.mailbox_full", Means: "the caller is told that the mailbox is full", Fields: mailbox},
-		{Name: "um.transferring", Means: "the caller is handed to another number by REFER", Fields: transfer},
-		{Name: "um.transferred", Means: "the gateway has done so", Fields: transfer},
-		{Name: "um.transfer_failed", Means: "the gateway has not done so: the caller comes back to the menu", Fields: transfer},
-		{Name: "um.mwi", Means: "a gateway was told how many messages a mailbox has", Fields: mwi},
-		{Name: "um.mwi_failed", Means: "a gateway did not take an indication of waiting messages (Exchange's event 1344): the next one is asked", Fields: append(mwi[:len(mwi):len(mwi)], why)},
-		{Name: "um.mwi_given_up", Means: "no gateway took an indication of waiting messages for as long as it is tried", Fields: []trace.FieldType{why}},
-		{Name: "um.fax", Means: "a fax machine calls: the caller is referred to the fax partner", Fields: []trace.FieldType{
-			{Key: "by", Means: "CNG, or re-INVITE with what it offers"}, {Key: "to", Means: "the partner"}}},
-		{Name: "um.fax_refused", Means: "an offer for a fax is refused: no partner takes it", Fields: []trace.FieldType{
-			{Key: "by", Means: "what was offered"}, {Key: "to", Means: "why nobody takes it"}}},
-		{Name: "um.tone", Means: "the tone before the recording begins", Fields: []trace.FieldType{{Key: "length", Means: "its length"}}},
-		{Name: "um.recording", Means: "the recording begins", Fields: mailbox},
-		{Name: "um.recorded", Means: "the recording is over", Fields: []trace.FieldType{
-			{Key: "by", Means: "key, silence, length or hang-up"}, {Key: "length", Means: "of the recording"},
-			{Key: "octets", Means: "of G.711"}, {Key: "voiced", Means: "false if nothing was louder than silence"}}},
-		{Name: "um.missed_call", Means: "the caller hung up before the tone", Fields: mailbox},
-		{Name: "um.submitted", Means: "a message goes to transport", Fields: []trace.FieldType{
-			{Key: "kind", Means: "voice or missed"}, {Key: "from", Means: "envelope sender"}, {Key: "to", Means: "envelope recipient"},
-			{Key: "octets", Means: "size"}}},
 		{Name: "um.offer_unanswered", Means: "an offer of Unified Messaging has no usable answer", Fields: []trace.FieldType{why}},
 		{Name: "um.hang_up", Means: "Unified Messaging ends the call", Fields: []trace.FieldType{why}},
 		{Name: "um.ended", Means: "the call is over", Fields: []trace.FieldType{
@@ -365,5 +243,5 @@ func Events() []trace.EventType {
 		{Name: "um.server_down", Means: "a UM service does not answer the call router", Fields: []trace.FieldType{
 			{Key: "server", Means: "the server"}, why}},
 		{Name: "um.server_up", Means: "a UM service answers again", Fields: []trace.FieldType{{Key: "server", Means: "the server"}}},
-	}...)
+	}
 }
