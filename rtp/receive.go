@@ -1,11 +1,16 @@
 package rtp
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
 	pion "github.com/pion/rtp"
 )
+
+// comfortNoise is the static payload type of RFC 3389: the peer says that it is
+// silent. It is counted, and is no audio: a recording has silence there.
+const comfortNoise = 13
 
 // receiveRTP takes one datagram, on the receiving loop.
 func (s *Stream) receiveRTP(b []byte, from netip.AddrPort) {
@@ -27,8 +32,9 @@ func (s *Stream) receiveRTP(b []byte, from netip.AddrPort) {
 		s.mu.Unlock()
 		return
 	}
-	events := s.params.EventsPT != 0 && p.PayloadType == s.params.EventsPT
-	if !events && p.PayloadType != s.params.PT {
+	events := s.params.EventsPT != 0 && p.PayloadType == cmp.Or(s.params.ReceiveEventsPT, s.params.EventsPT)
+	noise := p.PayloadType == comfortNoise && !events
+	if !events && !noise && p.PayloadType != s.params.PT {
 		s.mu.Unlock()
 		s.note(from, "payload type not agreed on")
 		return
@@ -43,7 +49,7 @@ func (s *Stream) receiveRTP(b []byte, from netip.AddrPort) {
 	var after func()
 	if events {
 		after = s.event(&p)
-	} else if s.params.Receive {
+	} else if s.params.Receive && !noise {
 		if s.record != nil {
 			s.record.packet(&p, s.params.Codec, now)
 		}

@@ -51,6 +51,9 @@ type Params struct {
 	Codec    Codec
 	PT       uint8 // payload type of the codec
 	EventsPT uint8 // payload type of telephone-event, 0 for none
+	// ReceiveEventsPT is that of events which come, where the peer's number is
+	// another than ours (RFC 3264 §6.1); 0 for the same.
+	ReceiveEventsPT uint8
 	// Send and Receive are the directions agreed on.
 	Send, Receive bool
 	// Continuous fills pauses with silence, as a telephone does.

@@ -100,7 +100,7 @@ func (x *Exchange) probe(from *org.Server) um.Probe {
 			if ours == nil || theirs == nil {
 				continue
 			}
-			_, err := options(ctx, ours, netip.AddrPortFrom(to.Public(), theirs.Bound))
+			_, err := options(ctx, ours, netip.AddrPortFrom(to.Address, theirs.Bound))
 			return err
 		}
 		return fmt.Errorf("%s and %s have no transport in common: see um-startup-mode", from.Name, to.Name)

@@ -86,7 +86,7 @@ func (c *Call) startMedia(agreed sdp.Agreed) error {
 		agreed.Remote = netip.AddrPortFrom(agreed.Remote.Addr(), discard)
 	}
 	p := rtp.Params{
-		Remote: agreed.Remote, Codec: rtp.Codec(agreed.Codec.PT), PT: agreed.PT, EventsPT: agreed.EventsPT,
+		Remote: agreed.Remote, Codec: rtp.Codec(agreed.Codec.PT), PT: agreed.PT, EventsPT: agreed.EventsPT, ReceiveEventsPT: agreed.ReceiveEventsPT,
 		Send: agreed.Send && !c.g.has(NoMedia), Receive: agreed.Receive, Continuous: true,
 	}
 	if k := agreed.Keys; k != nil {

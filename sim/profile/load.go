@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/exsim/exsim/sim/yamlfile"
 )
@@ -289,6 +290,14 @@ func (l *loader) sane(bound map[string]any) {
 	for key, h := range map[string]Host{"redirect.router-host": p.Redirect.RouterHost, "redirect.service-host": p.Redirect.ServiceHost} {
 		check(key, h == HostEcho || h == HostFQDN || h == HostAddress, "address, server-fqdn or echo; a fixed name stands in redirect: of the organisation")
 	}
+	for key, d := range map[string]time.Duration{
+		"um.input-timeout": p.UM.InputTimeout, "um.digit-timeout": p.UM.DigitTimeout, "um.ring-timeout": p.UM.RingTimeout, "transfer.timeout": p.Transfer.Timeout,
+		"mwi.refresh": p.MWI.Refresh, "mwi.give-up": p.MWI.GiveUp, "mwi.retry": p.MWI.Retry, "mwi.timeout": p.MWI.Timeout,
+	} {
+		check(key, d > 0, "more than zero")
+	}
+	check("um.bad-history-info", p.UM.BadHistory == "refuse" || p.UM.BadHistory == "ignore", "refuse or ignore")
+	check("um.diversion-order", p.UM.DiversionOrder == "first" || p.UM.DiversionOrder == "last", "first or last")
 	check("um.probe-interval", p.UM.ProbeInterval > 0, "more than zero")
 	check("um.tone-hz", p.UM.ToneHz > 0 && p.UM.ToneHz < 4000, "more than 0 and less than 4000 Hz")
 }

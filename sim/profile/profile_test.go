@@ -57,6 +57,8 @@ replies: {reset: {text: "250 2.0.0 OK then"}}`)
 		`facts: {tls.check.algorithm: {value: maybe}}`:                    "my.yaml:1:38: tls.check.algorithm: maybe",
 		`facts: {tls.min-version: {value: "2"}}`:                          "tls.min-version: 2",
 		`facts: {sdp.more-crypto-suites: {value: [F8_128_HMAC_SHA1_80]}}`: "_32 are spoken here",
+		`facts: {mwi.retry: {value: 0s}}`:                                 "mwi.retry: 0s",
+		`facts: {um.bad-history-info: {value: perhaps}}`:                  "um.bad-history-info: perhaps",
 		`ports: []`: `sources, facts and replies only`,
 		"facts: {um.tone-hz: {value: 1}}\nfatcs: {}": `did you mean "facts"?`,
 	} {

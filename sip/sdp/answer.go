@@ -51,12 +51,16 @@ func (l Local) proto() string {
 type Agreed struct {
 	Codec    Codec
 	PT       uint8 // payload type to send the codec with
-	EventsPT uint8 // payload type of telephone-event, 0 for none
-	Remote   netip.AddrPort
-	Send     bool  // we may send
-	Receive  bool  // the peer may send
-	Section  int   // that carries the audio, from 0
-	Keys     *Keys // of SRTP, nil for RTP in clear
+	EventsPT uint8 // payload type of telephone-event to send, 0 for none
+	// ReceiveEventsPT is that of the events that come: our own number, which the
+	// peer may not share (RFC 3264 §6.1).
+	ReceiveEventsPT uint8
+
+	Remote  netip.AddrPort
+	Send    bool  // we may send
+	Receive bool  // the peer may send
+	Section int   // that carries the audio, from 0
+	Keys    *Keys // of SRTP, nil for RTP in clear
 }
 
 // Errors of an answer.
@@ -156,7 +160,10 @@ func agree(s *Session, m *Media, l Local, answered bool) (Agreed, error) {
 		}
 		name := m.codec(uint8(pt))
 		if strings.EqualFold(name, "telephone-event/8000") && l.Events != "" && a.EventsPT == 0 {
-			a.EventsPT = uint8(pt)
+			a.EventsPT, a.ReceiveEventsPT = uint8(pt), uint8(pt)
+			if answered {
+				a.ReceiveEventsPT = l.EventsPT
+			}
 		}
 		for _, c := range l.Codecs {
 			if a.Codec.Name == "" && strings.EqualFold(name, c.Name) {

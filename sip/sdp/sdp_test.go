@@ -23,7 +23,7 @@ func TestAnswerShape(t *testing.T) {
 	require.NoError(t, err)
 	answer, agreed, err := Answer(offer, local)
 	require.NoError(t, err)
-	require.Equal(t, Agreed{PCMU, 0, 101, netip.MustParseAddrPort("192.0.2.1:31182"), true, true, 0, nil}, agreed)
+	require.Equal(t, Agreed{Codec: PCMU, PT: 0, EventsPT: 101, ReceiveEventsPT: 101, Remote: netip.MustParseAddrPort("192.0.2.1:31182"), Send: true, Receive: true, Section: 0}, agreed)
 	require.Equal(t, "v=0\r\no=- 85 0 IN IP4 192.0.2.20\r\ns=session\r\nc=IN IP4 192.0.2.20\r\nb=CT:10000000\r\nt=0 0\r\n"+
 		"m=audio 20000 RTP/AVP 0 101\r\nc=IN IP4 192.0.2.20\r\na=label:main-audio\r\na=sendrecv\r\n"+
 		"a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16,36\r\na=ptime:20\r\n",
@@ -38,11 +38,11 @@ func TestAnswerRules(t *testing.T) {
 		ports       []uint16
 		err         error
 	}{
-		{"order of the offer", "m=audio 4000 RTP/AVP 18 8 0\n", Agreed{PCMA, 8, 0, netip.MustParseAddrPort("192.0.2.1:4000"), true, true, 0, nil}, []uint16{20000}, nil},
+		{"order of the offer", "m=audio 4000 RTP/AVP 18 8 0\n", Agreed{Codec: PCMA, PT: 8, EventsPT: 0, ReceiveEventsPT: 0, Remote: netip.MustParseAddrPort("192.0.2.1:4000"), Send: true, Receive: true, Section: 0}, []uint16{20000}, nil},
 		{"dynamic types", "m=audio 4000 RTP/AVP 99 110\na=rtpmap:110 telephone-event/8000\na=rtpmap:99 pcmu/8000/1\n",
-			Agreed{PCMU, 99, 110, netip.MustParseAddrPort("192.0.2.1:4000"), true, true, 0, nil}, []uint16{20000}, nil},
-		{"video is refused", "m=video 4002 RTP/AVP 31\nm=audio 4000 RTP/AVP 0\n", Agreed{PCMU, 0, 0, netip.MustParseAddrPort("192.0.2.1:4000"), true, true, 1, nil}, []uint16{0, 20000}, nil},
-		{"media address and hold", "m=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.9\na=sendonly\n", Agreed{PCMU, 0, 0, netip.MustParseAddrPort("192.0.2.9:4000"), false, true, 0, nil}, []uint16{20000}, nil},
+			Agreed{Codec: PCMU, PT: 99, EventsPT: 110, ReceiveEventsPT: 110, Remote: netip.MustParseAddrPort("192.0.2.1:4000"), Send: true, Receive: true, Section: 0}, []uint16{20000}, nil},
+		{"video is refused", "m=video 4002 RTP/AVP 31\nm=audio 4000 RTP/AVP 0\n", Agreed{Codec: PCMU, PT: 0, EventsPT: 0, ReceiveEventsPT: 0, Remote: netip.MustParseAddrPort("192.0.2.1:4000"), Send: true, Receive: true, Section: 1}, []uint16{0, 20000}, nil},
+		{"media address and hold", "m=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.9\na=sendonly\n", Agreed{Codec: PCMU, PT: 0, EventsPT: 0, ReceiveEventsPT: 0, Remote: netip.MustParseAddrPort("192.0.2.9:4000"), Send: false, Receive: true, Section: 0}, []uint16{20000}, nil},
 		{"T.38 alone", "m=image 4000 udptl t38\na=T38FaxVersion:0\n", Agreed{}, nil, ErrNoAudio},
 		{"SRTP only", "m=audio 4000 RTP/SAVP 0\n", Agreed{}, nil, ErrNoAudio},
 		{"G.729 only", "m=audio 4000 RTP/AVP 18\n", Agreed{}, nil, ErrNoCodec},
@@ -155,4 +155,16 @@ func TestAnswerSRTP(t *testing.T) {
 	require.Equal(t, "v=0\r\nk=************\r\nA = Crypto:1 X Inline: ****|2^31", string(MaskKeys([]byte("v=0\r\nk=clear:secret\r\nA = Crypto:1 X Inline: QUJD|2^31"))))
 	clear := []byte("v=0\r\na=label:inline\r\n")
 	require.Equal(t, &clear[0], &MaskKeys(clear)[0])
+}
+
+// An answer's number for events is what we send with; what comes has ours.
+func TestAsymmetricEvents(t *testing.T) {
+	answer, err := Parse([]byte("v=0\no=x 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\nm=audio 4000 RTP/AVP 0 96\na=rtpmap:96 telephone-event/8000\n"))
+	require.NoError(t, err)
+	l := local
+	l.EventsPT = 101
+	agreed, err := Accepted(answer, l)
+	require.NoError(t, err)
+	require.EqualValues(t, 96, agreed.EventsPT)
+	require.EqualValues(t, 101, agreed.ReceiveEventsPT)
 }
