@@ -32,6 +32,8 @@ type Config struct {
 	// Rand yields SSRC, sequence numbers and the first port; it must be safe
 	// for concurrent use. nil means math/rand/v2.
 	Rand func() uint64
+	// DSCP marks what is sent (RFC 2474), on Linux; 0 is best effort.
+	DSCP uint8
 	// Loops is the number of receiving loops; 0 means one a core.
 	Loops int
 }
@@ -150,8 +152,8 @@ func (e *Engine) bind(s *Stream, at netip.Addr, port uint16) (bool, error) {
 	loop := e.loops[e.turn%len(e.loops)]
 	e.turn++
 	e.mu.Unlock()
-	if s.rtp, err = loop.attach(rtp, s.receiveRTP); err == nil {
-		s.rtcp, err = loop.attach(rtcp, s.receiveRTCP)
+	if s.rtp, err = loop.attach(rtp, e.conf.DSCP, s.receiveRTP); err == nil {
+		s.rtcp, err = loop.attach(rtcp, e.conf.DSCP, s.receiveRTCP)
 	}
 	if err != nil {
 		s.closeSockets()
@@ -245,12 +247,13 @@ type socket interface {
 	close()
 }
 
-// receiver is called for each datagram; b is the loop's.
-type receiver func(b []byte, from netip.AddrPort)
+// receiver is called for each datagram; b is the loop's. The traffic class is 0
+// where the system does not tell.
+type receiver func(b []byte, from netip.AddrPort, class uint8)
 
 // receiveLoop receives for many sockets.
 type receiveLoop interface {
-	attach(pc net.PacketConn, recv receiver) (socket, error)
+	attach(pc net.PacketConn, dscp uint8, recv receiver) (socket, error)
 	close()
 }
 
@@ -270,7 +273,7 @@ func attachGo(wg *sync.WaitGroup, pc net.PacketConn, recv receiver) socket {
 				return
 			}
 			if ap, err := netip.ParseAddrPort(from.String()); err == nil {
-				recv(b[:n], ap)
+				recv(b[:n], ap, 0)
 			}
 		}
 	})

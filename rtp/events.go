@@ -82,6 +82,20 @@ func (e reported) AppendTo(f *trace.Fields) {
 	f.Duration("jitter", e.jitter)
 }
 
+// oneWay says that nothing was heard any more, or ever, while we went on sending.
+type oneWay struct {
+	peer          netip.AddrPort
+	after, length time.Duration
+}
+
+func (oneWay) EventName() string { return "rtp.one_way" }
+func (e oneWay) AppendTo(f *trace.Fields) {
+	f.Text("direction", "received")
+	f.Text("peer", e.peer.String())
+	f.Duration("after", e.after)
+	f.Duration("length", e.length)
+}
+
 type ended struct {
 	direction string
 	p         Params
@@ -104,6 +118,7 @@ func (e ended) AppendTo(f *trace.Fields) {
 	f.Duration("last", e.s.Last)
 	f.Int("gaps", int64(e.s.Gaps))
 	f.Duration("longest_gap", e.s.LongestGap)
+	f.Int("dscp", int64(e.s.DSCP))
 }
 
 // Events lists the events that this package records.
@@ -131,6 +146,9 @@ func Events() []trace.EventType {
 			{Key: "duplicates", Means: "packets that came twice"},
 			{Key: "jitter", Means: "interarrival jitter at the end"}, {Key: "max_jitter", Means: "its highest value"},
 			{Key: "first", Means: "time of the first packet since the log began"}, {Key: "last", Means: "time of the last one"},
-			{Key: "gaps", Means: "pauses of more than 200 ms"}, {Key: "longest_gap", Means: "the longest of them"}}},
+			{Key: "gaps", Means: "pauses of more than 200 ms"}, {Key: "longest_gap", Means: "the longest of them"},
+			{Key: "dscp", Means: "mark of the last packet (RFC 2474), 0 where the system does not tell"}}},
+		{Name: "rtp.one_way", Means: "one-way audio: for the last seconds of the stream nothing came, while packets went the other way", Fields: []trace.FieldType{
+			direction, peer, {Key: "after", Means: "since the media began, until the last packet"}, {Key: "length", Means: "from then to the end"}}},
 	}
 }

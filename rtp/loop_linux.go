@@ -2,6 +2,7 @@ package rtp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -51,7 +52,7 @@ func (l *epollLoop) watch(fd int, id uint64) error {
 
 // attach takes over the descriptor of a UDP socket. It leaves Go's own poller,
 // which would wake for every packet too.
-func (l *epollLoop) attach(pc net.PacketConn, recv receiver) (socket, error) {
+func (l *epollLoop) attach(pc net.PacketConn, dscp uint8, recv receiver) (socket, error) {
 	udp, ok := pc.(*net.UDPConn)
 	if !ok {
 		return attachGo(l.wg, pc, recv), nil
@@ -59,6 +60,10 @@ func (l *epollLoop) attach(pc net.PacketConn, recv receiver) (socket, error) {
 	fd, err := takeOver(udp)
 	if err != nil {
 		return nil, err
+	}
+	if err := classes(fd, dscp); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("rtp: traffic class: %w", err)
 	}
 	s := &epollSocket{loop: l, fd: fd, recv: recv}
 	l.mu.Lock()
@@ -94,7 +99,7 @@ func takeOver(udp *net.UDPConn) (int, error) {
 
 func (l *epollLoop) run() {
 	events := make([]unix.EpollEvent, 128)
-	buf := make([]byte, maxDatagram)
+	r := newReading()
 	for {
 		n, err := unix.EpollWait(l.epfd, events, -1)
 		if err == unix.EINTR {
@@ -114,7 +119,7 @@ func (l *epollLoop) run() {
 			s := l.sockets[id]
 			l.mu.Unlock()
 			if s != nil {
-				s.take(buf)
+				s.take(r, perWake)
 			}
 		}
 	}
@@ -141,33 +146,34 @@ type epollSocket struct {
 
 // perWake bounds what one socket gets before the others have their turn; epoll
 // reports what is left once more.
-const perWake = 16
+//
+// It is one: at 50 packets a second there is seldom a second one, and to find out
+// would cost as much as to be told.
+const perWake = 1
 
-func (s *epollSocket) drain() { s.take(make([]byte, maxDatagram)) }
+// inQueue is more than the system keeps for a socket in a row.
+const inQueue = 1 << 12
 
-func (s *epollSocket) take(buf []byte) {
+func (s *epollSocket) drain() { s.take(newReading(), inQueue) }
+
+func (s *epollSocket) take(r *reading, most int) {
 	s.order.Lock()
 	defer s.order.Unlock()
-	for range perWake {
+	for range most {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
 			return
 		}
-		n, from, err := unix.Recvfrom(s.fd, buf, unix.MSG_DONTWAIT)
+		b, from, class, err := r.next(s.fd)
 		s.mu.Unlock()
-		if err == unix.ECONNREFUSED {
+		if errors.Is(err, unix.ECONNREFUSED) {
 			continue // an ICMP error of what we sent
 		}
 		if err != nil {
 			return
 		}
-		switch a := from.(type) {
-		case *unix.SockaddrInet4:
-			s.recv(buf[:n], netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)))
-		case *unix.SockaddrInet6:
-			s.recv(buf[:n], netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port)))
-		}
+		s.recv(b, from, class)
 	}
 }
 
@@ -177,10 +183,7 @@ func (s *epollSocket) send(b []byte, to netip.AddrPort) error {
 	if s.closed {
 		return net.ErrClosed
 	}
-	if to.Addr().Is4() {
-		return unix.Sendto(s.fd, b, unix.MSG_DONTWAIT, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
-	}
-	return unix.Sendto(s.fd, b, unix.MSG_DONTWAIT, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()})
+	return sendTo(s.fd, b, to)
 }
 
 // dropped is the place of the dropped datagrams in SO_MEMINFO

@@ -13,7 +13,7 @@ type goLoop struct{ wg *sync.WaitGroup }
 
 func newLoop(wg *sync.WaitGroup) (receiveLoop, error) { return goLoop{wg}, nil }
 
-func (l goLoop) attach(pc net.PacketConn, recv receiver) (socket, error) {
+func (l goLoop) attach(pc net.PacketConn, _ uint8, recv receiver) (socket, error) {
 	return attachGo(l.wg, pc, recv), nil
 }
 

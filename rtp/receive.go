@@ -13,7 +13,7 @@ import (
 const comfortNoise = 13
 
 // receiveRTP takes one datagram, on the receiving loop.
-func (s *Stream) receiveRTP(b []byte, from netip.AddrPort) {
+func (s *Stream) receiveRTP(b []byte, from netip.AddrPort, class uint8) {
 	b, why := s.open(b, false)
 	if b == nil {
 		if why != "" {
@@ -46,6 +46,9 @@ func (s *Stream) receiveRTP(b []byte, from netip.AddrPort) {
 		return
 	}
 	first := own && s.in.packets(&p, now, at, events)
+	if own {
+		s.in.DSCP = class >> 2
+	}
 	var after func()
 	if events {
 		after = s.event(&p)

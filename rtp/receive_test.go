@@ -3,6 +3,7 @@ package rtp
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -69,5 +70,49 @@ func TestPayloadTypes(t *testing.T) {
 	}
 	for e := range log.Events() {
 		require.NotEqual(t, "rtp.ignored", e.Name, e.Text("why"))
+	}
+}
+
+// What is sent has its mark, what comes is told with the one that it has, and
+// the direction in which nothing is heard is named, over both kinds of addresses.
+func TestMarksAndSilence(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("marks are told on Linux alone")
+	}
+	for _, at := range []string{"127.0.0.1", "::1"} {
+		log := trace.New(trace.Config{})
+		marked, err := New(Config{DSCP: 46})
+		require.NoError(t, err)
+		plain := newTestEngine(t, 0, 0)
+		a, err := marked.Open(netip.MustParseAddr(at), trace.Session{}, log.Source("a", "marked"))
+		require.NoError(t, err)
+		b, err := plain.Open(netip.MustParseAddr(at), trace.Session{}, log.Source("b", "plain"))
+		require.NoError(t, err)
+		require.NoError(t, b.Start(Params{Remote: a.Addr(), Codec: PCMU, Send: true, Receive: true}))
+		require.NoError(t, a.Start(Params{Remote: b.Addr(), Codec: PCMU, Send: true, Receive: true}))
+		done := make(chan struct{})
+		a.Play(PCMU, Quiet(PCMU, oneWayTime+200*time.Millisecond), func() { close(done) })
+		<-done
+		a.Close()
+		b.Close()
+		require.NoError(t, marked.Close())
+		oneWays := 0
+		for e := range log.Events() {
+			if e.Name == "rtp.ended" {
+				want := int64(0)
+				if (e.Listener == "marked") == (e.Text("direction") == "sent") { // what the marked one sends
+					want = 46
+				}
+				require.Equal(t, want, e.Int("dscp"), "%s %s", e.Listener, e.Text("direction"))
+			}
+			if e.Name == "rtp.one_way" {
+				oneWays++
+				require.Equal(t, "marked", e.Listener)
+				v, _ := e.Get("length")
+				require.GreaterOrEqual(t, v, oneWayTime)
+			}
+		}
+		require.Equal(t, 1, oneWays)
+		require.NoError(t, log.Close())
 	}
 }

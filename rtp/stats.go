@@ -20,6 +20,7 @@ type Stats struct {
 	Last       time.Duration
 	Gaps       int // pauses between packets of more than 200 ms
 	LongestGap time.Duration
+	DSCP       uint8 // of the last packet, on Linux (RFC 2474)
 }
 
 // gapTime is the pause that counts as a gap: ten frames.

@@ -24,6 +24,8 @@ type Stream struct {
 	mu      sync.Mutex
 	params  Params
 	started bool
+	began   time.Duration // of the media, since the log began
+	agreed  time.Duration // when the parameters were set last
 	closed  bool
 
 	// sending
@@ -88,8 +90,9 @@ func (s *Stream) Start(p Params) error {
 		s.in.from = netip.AddrPort{}
 	}
 	s.params = p
+	s.agreed = s.src.Log().Now()
 	if !s.started {
-		s.started = true
+		s.started, s.began = true, s.agreed
 		s.report = time.Now().Add(reportInterval)
 		s.engine.pacer.schedule(s, s.report)
 	}
@@ -139,11 +142,16 @@ func (s *Stream) Close() {
 	queue, rec := s.queue, s.record
 	s.queue, s.record = nil, nil
 	received, sent := s.in.total(), s.out
+	sent.DSCP = s.engine.conf.DSCP
 	p := s.params
+	deaf := s.deaf(received, sent)
 	s.mu.Unlock()
 	s.engine.pacer.cancel(s)
 	s.engine.remove(s)
 	if s.started {
+		if deaf != nil {
+			s.src.Record(s.session, trace.Session{}, *deaf, nil)
+		}
 		s.src.Record(s.session, trace.Session{}, ended{"received", p, received}, nil)
 		s.src.Record(s.session, trace.Session{}, ended{"sent", p, sent}, nil)
 	} else {
@@ -197,4 +205,17 @@ func (s *Stream) tick(now time.Time) time.Time {
 		f()
 	}
 	return at
+}
+
+// oneWayTime is how long nothing must have been heard for one-way audio.
+const oneWayTime = 2 * time.Second
+
+// deaf is one-way audio at the end of the stream, nil if there was none. s.mu is
+// held.
+func (s *Stream) deaf(received, sent Stats) *oneWay {
+	last := max(s.agreed, received.Last)
+	if !s.params.Receive || sent.Last-last < oneWayTime {
+		return nil
+	}
+	return &oneWay{peer: s.params.Remote, after: max(received.Last-s.began, 0), length: s.src.Log().Now() - max(s.began, received.Last)}
 }

@@ -1,12 +1,14 @@
 package scenarios
 
 import (
+	"cmp"
 	_ "embed"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/yamlfile"
@@ -55,6 +57,7 @@ func loadCauses(name string, text []byte) ([]Cause, error) {
 			f.Report(c.Pos, "", "cause %q stands twice", c.ID)
 		}
 		seen[c.ID] = true
+		l.words(&c)
 		for _, list := range [][]Matcher{c.Has, c.Lacks, c.Behind} {
 			for i := range list {
 				l.event(list[i].Pos, list[i].Event)
@@ -67,6 +70,17 @@ func loadCauses(name string, text []byte) ([]Cause, error) {
 		}
 	}
 	return causes, f.Err()
+}
+
+// words checks that the texts of a cause name fields of the event that fills
+// them in.
+func (l *loader) words(c *Cause) {
+	known, _ := fieldsOf(c.Has[0].Event)
+	for _, name := range placeholder.FindAllString(c.Text+c.Next, -1) {
+		if name = strings.Trim(name, "{}"); name != "altered" && !slices.Contains(known, name) {
+			l.f.Report(c.Pos, yamlfile.Suggest(name, known), "cause %s: %s has no field %q", c.ID, c.Has[0].Event, name)
+		}
+	}
 }
 
 // unknownCause is what is said where no cause fits: nothing is guessed.
@@ -243,9 +257,11 @@ var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
 // fillIn puts fields of an event in place of their names.
 func fillIn(text string, e *trace.Event) string {
 	return placeholder.ReplaceAllStringFunc(text, func(name string) string {
-		if v := e.Text(strings.Trim(name, "{}")); v != "" {
-			return v
+		key := strings.Trim(name, "{}")
+		v, _ := e.Get(key)
+		if d, ok := v.(time.Duration); ok {
+			return d.Round(time.Millisecond).String()
 		}
-		return name
+		return cmp.Or(e.Text(key), name)
 	})
 }

@@ -1,18 +1,14 @@
 package scenarios
 
 import (
-	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/exsim/exsim/sim/org"
-	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
@@ -93,6 +89,46 @@ func (s *Scenario) Playable(catches bool) error {
 	return nil
 }
 
+// Parties are the names that SetAddresses knows.
+func (s *Scenario) Parties() []string {
+	list := slices.Collect(maps.Keys(s.Actors))
+	for i := range s.Organisation.Servers {
+		list = append(list, s.Organisation.Servers[i].Name)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// Unreachable names a server that a device elsewhere cannot reach, because it is
+// on the loopback; "" if there is none.
+func (s *Scenario) Unreachable() string {
+	away := false
+	for _, a := range s.Actors {
+		away = away || a.Device == External && !a.Address.IsLoopback()
+	}
+	for i := range s.Organisation.Servers {
+		if server := &s.Organisation.Servers[i]; away && server.Address.IsLoopback() {
+			return server.Name
+		}
+	}
+	return ""
+}
+
+// moveHost gives a URI another host, if it has the one that moved.
+func moveHost(uri string, from, to netip.Addr) string {
+	scheme, rest, _ := strings.Cut(uri, ":")
+	if after, ok := strings.CutPrefix(rest, hostOf(from)); ok && (after == "" || strings.ContainsRune(":;", rune(after[0]))) {
+		return scheme + ":" + hostOf(to) + after
+	}
+	return uri
+}
+
+// hostOf is an address as a URI has it.
+func hostOf(a netip.Addr) string { return strings.TrimSuffix(net.JoinHostPort(a.String(), ""), ":") }
+
+// SetAuthority takes a folder of exsim pki as the lab's certificate authority.
+func (s *Scenario) SetAuthority(folder string) { s.Organisation.TLS.Authority = folder }
+
 // SetAddresses gives servers, and actors with their gateway objects, other
 // addresses, by name.
 func (s *Scenario) SetAddresses(addresses map[string]netip.Addr) error {
@@ -112,224 +148,15 @@ func (s *Scenario) SetAddresses(addresses map[string]netip.Addr) error {
 			if objects[name] != nil {
 				objects[name].Address = addr
 			}
+			for i := range o.Policies {
+				o.Policies[i].FaxServer = moveHost(o.Policies[i].FaxServer, a.Address, addr)
+			}
 			a.Address = addr
 			s.Actors[name] = a
 		default:
-			names := slices.Collect(maps.Keys(s.Actors))
-			for _, server := range o.Servers {
-				names = append(names, server.Name)
-			}
-			slices.Sort(names)
-			return fmt.Errorf("%s has no server and no actor %q; %s", s.Name, name, yamlfile.Suggest(name, names))
+			return fmt.Errorf("%s has no server and no actor %q; %s", s.Name, name, yamlfile.Suggest(name, s.Parties()))
 		}
 	}
 	slices.Sort(s.moved)
-	return nil
-}
-
-// guided reports whether a person does a step at the device.
-func (s *Scenario) guided(step *Step) bool {
-	_, ok := step.action.(guide)
-	return ok && s.Actors[s.actor(step)].Device == External
-}
-
-// guide is an action that a person can do at an external device.
-type guide interface {
-	action
-	// instruction says what to do, in words for whoever stands at the device.
-	instruction() string
-	// watch waits until it was done, or says what came instead.
-	watch(ctx context.Context, r *run) error
-}
-
-// preparing is a guide that waits for something before it tells anybody.
-type preparing interface {
-	prepare(ctx context.Context, r *run) error
-}
-
-// patience is how long a person may take, unless Options say otherwise.
-const patience = 2 * time.Minute
-
-// guided does a step by telling a person, and watching.
-func (r *run) guided(ctx context.Context, n int, g guide) error {
-	if p, ok := g.(preparing); ok {
-		if err := p.prepare(ctx, r); err != nil {
-			return err
-		}
-	}
-	text := r.s.mask(g.instruction())
-	r.src.Record(trace.Session{}, trace.Session{}, nowEvent{n, text}, nil)
-	if r.o.Now != nil {
-		r.o.Now(n, text)
-	}
-	return g.watch(ctx, r)
-}
-
-func (r *run) patience() time.Duration { return cmp.Or(r.o.Patience, patience) }
-
-// since waits for an event from now on, at most for as long as a person may
-// take.
-func (r *run) since(ctx context.Context, begin uint64, limit time.Duration, match func(e *trace.Event) bool) *trace.Event {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for e := range r.log.Follow(ctx) {
-		if e.Seq >= begin && match(&e) {
-			return &e
-		}
-	}
-	return nil
-}
-
-func (c *call) instruction() string {
-	how := map[string]string{
-		"no-answer": "let it ring out", "user-busy": "while it is busy", "unconditional": "with all its calls forwarded to " + c.Dial,
-		"do-not-disturb": "with do not disturb", "unavailable": "while it is unplugged",
-	}
-	switch {
-	case c.To != "":
-		return fmt.Sprintf("call %s at %s from %s", c.Dial, c.To, c.Caller)
-	case c.Diverted == "":
-		return fmt.Sprintf("call %s from %s", c.Dial, c.Caller)
-	case how[c.Reason] == "":
-		return fmt.Sprintf("call %s from %s so that it is diverted to %s (%s)", c.Diverted, c.Caller, c.Dial, c.Reason)
-	}
-	return fmt.Sprintf("call extension %s from %s, %s, so that the call comes to %s", c.Diverted, c.Caller, how[c.Reason], c.Dial)
-}
-
-// watch waits for a call of the device, and for what comes of it. Behind a
-// refusal the device may try again, elsewhere or otherwise.
-func (c *call) watch(ctx context.Context, r *run) error {
-	own := r.s.Actors[c.From].Address
-	object := ""
-	if g := r.s.Organisation.GatewayAt(own); g != nil {
-		object = g.Name
-	}
-	begin := r.mark()
-	var session trace.Session
-	refused := ""
-	limit := r.patience()
-	for {
-		e := r.since(ctx, begin, limit, func(e *trace.Event) bool { return c.concerns(e, object, own) })
-		if e == nil {
-			break
-		}
-		begin, limit = e.Seq+1, c.Within
-		if e.Session.Kind != "" && session != e.Session { // or a second attempt under another name
-			session = e.Session
-			r.named(c.ID, session)
-		}
-		switch {
-		case e.Name == "um.answered" && c.Outcome == "refused":
-			return errors.New("the call was answered")
-		case e.Name == "um.answered":
-			return nil
-		case e.Name != "um.redirected":
-			refused = e.Text("why")
-			if refused == "" {
-				refused = "refused at accept: " + e.Text("check")
-			}
-			if c.Outcome == "refused" {
-				return nil
-			}
-		}
-	}
-	switch {
-	case refused != "":
-		return errors.New(refused)
-	case session.Kind != "":
-		return fmt.Errorf("the call came, and was not answered within %s", c.Within)
-	}
-	return fmt.Errorf("no call came from %s within %s", own, r.patience())
-}
-
-// concerns picks what happens to a call of the device.
-func (c *call) concerns(e *trace.Event, object string, own netip.Addr) bool {
-	switch e.Name {
-	case "um.redirected", "um.answered":
-		return e.Text("gateway") == object
-	case "um.refused", "admit.refused", "tls.refused":
-		peer, err := netip.ParseAddrPort(e.Text("peer"))
-		return err == nil && peer.Addr() == own
-	}
-	return false
-}
-
-// mark is the number of the next event.
-func (r *run) mark() (next uint64) {
-	for e := range r.log.Events() {
-		next = e.Seq + 1
-	}
-	return next
-}
-
-// remote is the session of a call of an external device.
-func (r *run) remote(id string) (trace.Session, error) {
-	if s := r.sessions()[id]; s.Kind != "" {
-		return s, nil
-	}
-	return trace.Session{}, fmt.Errorf("call %s is not up", id)
-}
-
-func (t *talk) instruction() string {
-	return fmt.Sprintf("wait for the tone, then talk for %s", t.For)
-}
-
-func (t *talk) watch(ctx context.Context, r *run) error {
-	session, err := r.remote(t.Call)
-	if err != nil {
-		return err
-	}
-	e := r.since(ctx, 0, t.Within, func(e *trace.Event) bool { return e.Name == t.After && e.Session == session })
-	if e == nil {
-		return fmt.Errorf("no %s within %s", t.After, t.Within)
-	}
-	over := r.since(ctx, e.Seq, t.For, func(e *trace.Event) bool {
-		return e.Session == session && (e.Name == "um.recorded" || e.Name == "um.ended")
-	})
-	if over != nil {
-		return fmt.Errorf("%s came before %s were over", over.Name, t.For)
-	}
-	return ctx.Err()
-}
-
-func (d *dtmf) instruction() string { return "press " + d.Digits }
-
-func (d *dtmf) watch(ctx context.Context, r *run) error {
-	session, err := r.remote(d.Call)
-	if err != nil {
-		return err
-	}
-	pressed := ""
-	r.since(ctx, r.mark(), r.patience(), func(e *trace.Event) bool {
-		if e.Session == session && e.Name == "rtp.digit" && e.Text("direction") == "received" {
-			pressed += e.Text("digit")
-		}
-		return strings.HasSuffix(pressed, d.Digits) || e.Session == session && e.Name == "um.ended"
-	})
-	if !strings.HasSuffix(pressed, d.Digits) {
-		return fmt.Errorf("the keys that came as telephone events are %q", r.s.mask(pressed))
-	}
-	return nil
-}
-
-// prepare waits for the event behind which to hang up.
-func (h *hangup) prepare(ctx context.Context, r *run) error {
-	session := r.sessions()[h.Call]
-	if h.After != "" && r.since(ctx, 0, h.Within, func(e *trace.Event) bool { return e.Name == h.After && e.Session == session }) == nil {
-		return fmt.Errorf("no %s within %s", h.After, h.Within)
-	}
-	return nil
-}
-
-func (h *hangup) instruction() string { return "hang up" }
-
-func (h *hangup) watch(ctx context.Context, r *run) error {
-	session, err := r.remote(h.Call)
-	if err != nil {
-		return err
-	}
-	if r.since(ctx, 0, r.patience(), func(e *trace.Event) bool { return e.Session == session && e.Name == "um.ended" }) == nil {
-		return fmt.Errorf("the call was not over within %s", r.patience())
-	}
 	return nil
 }

@@ -197,6 +197,10 @@ func (j *judge) goal(m *Goal) Verdict {
 		text = "goal: every " + about.String() + ": " + m.String()
 	}
 	v := Verdict{Text: j.s.mask(text), Result: Failed, Event: -1, Got: "there was no such event"}
+	if j.external[m.At] {
+		v.Result, v.Got = Passed, notOurs
+		return v
+	}
 	for i := range j.events {
 		e := &j.events[i]
 		if ok, _, _ := about.matches(e, j.calls); !ok {

@@ -180,8 +180,17 @@ var envelope = []string{"host", "listener", "session", "cause", "name", "raw"}
 // fields reports conditions on fields that the event does not have: they could
 // never be met, and a never could not fail.
 func (l *loader) fields(at yamlfile.Pos, event string, where map[string]Value) {
-	known := slices.Clone(envelope)
-	found := false
+	known, found := fieldsOf(event)
+	for _, key := range slices.Sorted(maps.Keys(where)) {
+		if found && !slices.Contains(known, key) {
+			l.f.Report(cmp.Or(where[key].Pos, at), yamlfile.Suggest(key, known), "%s has no field %q", event, key)
+		}
+	}
+}
+
+// fieldsOf are the names of an event's fields, if there is such an event.
+func fieldsOf(event string) (known []string, found bool) {
+	known = slices.Clone(envelope)
 	for _, e := range Events() {
 		if e.Name == event {
 			found = true
@@ -190,11 +199,7 @@ func (l *loader) fields(at yamlfile.Pos, event string, where map[string]Value) {
 			}
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(where)) {
-		if found && !slices.Contains(known, key) {
-			l.f.Report(cmp.Or(where[key].Pos, at), yamlfile.Suggest(key, known), "%s has no field %q", event, key)
-		}
-	}
+	return known, found
 }
 
 // places are the listeners and hosts of a run.

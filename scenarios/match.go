@@ -191,8 +191,11 @@ func bodyOf(raw []byte) []byte {
 }
 
 // description finds the first line of a session description by its letter, or
-// the first attribute by its name (RFC 8866 §5).
+// the first attribute by its name (RFC 8866 §5); direction is that of the media.
 func description(body []byte, key string) (string, bool) {
+	if key == "direction" {
+		return directionIn(body), len(body) > 0
+	}
 	for line := range strings.Lines(string(body)) {
 		line = strings.TrimRight(line, "\r\n")
 		if value, ok := strings.CutPrefix(line, key+"="); ok && len(key) == 1 {

@@ -111,6 +111,6 @@ type Matcher struct {
 	At     string           `yaml:"at" doc:"listener, server or actor where it happens"`
 	Where  map[string]Value `yaml:"where" doc:"conditions on its fields"`
 	Header map[string]Value `yaml:"header" doc:"conditions on headers of its message"`
-	SDP    map[string]Value `yaml:"sdp" doc:"conditions on its session description: m, c, o and other lines by their letter, attributes by their name, such as crypto or ptime; of several the first"`
+	SDP    map[string]Value `yaml:"sdp" doc:"conditions on its session description: m, c, o and other lines by their letter, attributes by their name, such as crypto or ptime, of several the first; direction is sendrecv, sendonly, recvonly or inactive"`
 	Body   Value            `yaml:"body" doc:"condition on the whole body of its message"`
 }

@@ -20,39 +20,84 @@ func (s *Scenario) Setup(ports sim.Ports) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	sheet := setupSheet{s: s, p: p, plan: sim.Plan(s.Organisation, p, ports)}
+	var b strings.Builder
 	for _, name := range names(s.Actors) {
-		switch a := s.Actors[name]; {
-		case a.Role == roleBox, s.Guided() && a.Device != External: // it is simulated
-		case a.Role == roleMail:
-			sheet.mailHost(name, a)
-		default:
-			sheet.device(name, a)
+		if a := s.Actors[name]; a.Role == roleBox || s.Guided() && a.Device != External { // it is simulated
+			continue
+		}
+		sheet := setupSheet{s: s, p: p, plan: sim.Plan(s.Organisation, p, ports)}
+		sheet.fill(name)
+		b.WriteString(sheet.String())
+	}
+	return b.String(), nil
+}
+
+// setupSheet is filled in section by section.
+type setupSheet struct {
+	s        *Scenario
+	p        *profile.Profile
+	plan     []sim.PlannedPort
+	sections []setupSection
+}
+
+type setupSection struct {
+	title string
+	lines []string
+}
+
+func (t *setupSheet) section(title string) {
+	t.sections = append(t.sections, setupSection{title: title})
+}
+
+// line adds a titled line; an empty title continues the one before.
+func (t *setupSheet) line(title, format string, args ...any) {
+	last := &t.sections[len(t.sections)-1]
+	last.lines = append(last.lines, fmt.Sprintf("  %-22s %s", title, t.s.mask(fmt.Sprintf(format, args...))))
+}
+
+// fill says all that an actor's device needs.
+func (t *setupSheet) fill(actor string) {
+	if a := t.s.Actors[actor]; a.Role == roleMail {
+		t.mailHost(actor, a)
+	} else {
+		t.device(actor, a)
+	}
+}
+
+// String is the sheet by itself.
+func (t *setupSheet) String() string {
+	var b strings.Builder
+	for i, s := range t.sections {
+		if i > 0 && len(t.sections[0].lines) > 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintln(&b, s.title)
+		for _, l := range s.lines {
+			fmt.Fprintln(&b, l)
 		}
 	}
-	return s.mask(sheet.b.String()), nil
+	fmt.Fprintln(&b)
+	return b.String()
 }
 
-type setupSheet struct {
-	s    *Scenario
-	p    *profile.Profile
-	plan []sim.PlannedPort
-	b    strings.Builder
+// plain adds a line without a title.
+func (t *setupSheet) plain(format string, args ...any) {
+	last := &t.sections[len(t.sections)-1]
+	last.lines = append(last.lines, "  "+t.s.mask(fmt.Sprintf(format, args...)))
 }
 
-// line prints a titled line; an empty title continues the one before.
-func (t *setupSheet) line(title, format string, args ...any) {
-	fmt.Fprintf(&t.b, "  %-22s %s\n", title, fmt.Sprintf(format, args...))
+func (t *setupSheet) title(kind, name string) {
+	t.section(fmt.Sprintf("SET UP THE %s %s for %s", kind, name, t.s.Name))
+	if t.s.Summary != "" {
+		t.plain("%s", t.s.Summary)
+	}
 }
 
 func (t *setupSheet) device(name string, a Actor) {
 	o := t.s.Organisation
-	fmt.Fprintf(&t.b, "SET UP THE DEVICE %s for %s\n", name, t.s.Name)
-	if t.s.Summary != "" {
-		fmt.Fprintf(&t.b, "  %s\n", t.s.Summary)
-	}
+	t.title("DEVICE", name)
 	object := o.GatewayAt(a.Address)
-	fmt.Fprintln(&t.b, "\nAddresses")
+	t.section("Addresses")
 	t.line("the device calls from", "%s", a.Address)
 	if object == nil {
 		t.line("", "no UM IP gateway has this address: the scenario is about a stranger")
@@ -69,7 +114,6 @@ func (t *setupSheet) device(name string, a Actor) {
 	t.paths(name)
 	t.purpose()
 	t.todo(name)
-	fmt.Fprintln(&t.b)
 }
 
 // paths is who stands in the device's place while its paths are proven.
@@ -77,7 +121,7 @@ func (t *setupSheet) paths(actor string) {
 	if !t.s.ForPaths() {
 		return
 	}
-	fmt.Fprintln(&t.b, "\nPaths, before the first call")
+	t.section("Paths, before the first call")
 	t.line("in the device's place", "exsim listen %s --as %s, on a machine with its address, with the same EXSIM_SECRET", t.s.File, actor)
 	t.line("the filter lets pass", "what exsim plan %s lists, and meanwhile tcp/7800 to that machine", t.s.File)
 }
@@ -137,21 +181,25 @@ func (t *setupSheet) pilots(actor string) []string {
 }
 
 func (t *setupSheet) transport(a Actor, object *org.UMIPGateway) {
-	fmt.Fprintln(&t.b, "\nTransport")
+	t.section("Transport")
 	if transportOf(a) == "tcp" {
 		t.line("SIP over", "TCP; never UDP")
 		return
 	}
 	t.line("SIP over", "TLS %s or newer, with certificates on both sides", cmp.Or(t.s.Organisation.TLS.MinVersion, t.p.TLS.MinVersion))
 	if object != nil {
-		t.line("the device shows", "a certificate that names %s (exsim pki issue %s, or exsim pki sign its request)", object.FQDN, object.FQDN)
+		how := fmt.Sprintf("exsim pki issue %s, or exsim pki sign its request", object.FQDN)
+		if a.Certificate != good && a.Certificate != "" {
+			how = fmt.Sprintf("exsim pki bad %s %s", a.Certificate, object.FQDN)
+		}
+		t.line("the device shows", "%s (%s)", fmt.Sprintf(shown[cmp.Or(a.Certificate, good)], object.FQDN), how)
 	}
-	t.line("the device trusts", "the lab's authority (exsim pki export > ca.pem); tls: {authority: FOLDER} in the organisation")
+	t.line("the device trusts", "the lab's authority (exsim pki export > ca.pem); exsim run --authority FOLDER, or tls: {authority: FOLDER} in the organisation")
 }
 
 func (t *setupSheet) redirects(a Actor) {
 	tr := transportOf(a)
-	fmt.Fprintln(&t.b, "\nRedirects: each call is answered 302 first, and the device follows")
+	t.section("Redirects: each call is answered 302 first, and the device follows")
 	if t.p.Front() != "um-service" {
 		for _, at := range t.where("um-service", tr) {
 			t.line("the UM service", "%s", at)
@@ -165,7 +213,7 @@ func (t *setupSheet) redirects(a Actor) {
 
 func (t *setupSheet) media(a Actor) {
 	o := t.s.Organisation
-	fmt.Fprintln(&t.b, "\nMedia")
+	t.section("Media")
 	kind := "RTP (RTP/AVP)"
 	if a.Media == SRTP {
 		kind = "SRTP (RTP/SAVP, a=crypto AES_CM_128_HMAC_SHA1_80)"
@@ -180,7 +228,7 @@ func (t *setupSheet) media(a Actor) {
 
 // switches are what must be switched on for the steps of this scenario.
 func (t *setupSheet) switches(actor string, object *org.UMIPGateway) {
-	fmt.Fprintln(&t.b, "\nTo be switched on")
+	t.section("To be switched on")
 	t.line("OPTIONS", "answered with 200, from every UM server, every %s", t.p.UM.GatewayProbeInterval)
 	if object != nil {
 		t.line("", "at port %d of the device", object.Port)
@@ -200,30 +248,30 @@ func (t *setupSheet) switches(actor string, object *org.UMIPGateway) {
 			t.line("late offer", "the INVITE has no SDP")
 		}
 	}
+	for _, number := range names(t.s.Actors[actor].Telephones) {
+		t.line("telephone "+number, "does not take calls: it answers %d", t.s.Actors[actor].Telephones[number])
+	}
 }
 
 func (t *setupSheet) todo(name string) {
-	fmt.Fprintln(&t.b, "\nWhat will have to be done, each when exsim run says so")
+	t.section("What will have to be done, each when exsim run says so")
 	n := 0
 	for i := range t.s.Steps {
 		step := &t.s.Steps[i]
 		if g, ok := step.action.(guide); ok && t.s.actor(step) == name {
 			n++
-			fmt.Fprintf(&t.b, "  %d. %s\n", n, t.s.mask(g.instruction()))
+			t.plain("%d. %s", n, g.instruction(t.s))
 		}
 	}
 	if n == 0 {
-		fmt.Fprintln(&t.b, "  nothing: the run does it all")
+		t.plain("nothing: the run does it all")
 	}
 }
 
 // mailHost is the sheet of a host that sends mail.
 func (t *setupSheet) mailHost(name string, a Actor) {
-	fmt.Fprintf(&t.b, "SET UP THE MAIL HOST %s for %s\n", name, t.s.Name)
-	if t.s.Summary != "" {
-		fmt.Fprintf(&t.b, "  %s\n", t.s.Summary)
-	}
-	fmt.Fprintln(&t.b, "\nAddresses")
+	t.title("MAIL HOST", name)
+	t.section("Addresses")
 	t.line("the host sends from", "%s", a.Address)
 	for i, at := range t.where(sim.MailFront(t.p), "tcp") {
 		title := "it sends to"
@@ -233,12 +281,11 @@ func (t *setupSheet) mailHost(name string, a Actor) {
 		t.line(title, "%s, by SMTP, without a log-on", at)
 	}
 	t.line("mail goes to", "the domain %s", t.s.Organisation.Domain)
-	fmt.Fprintln(&t.b, "\nTLS")
+	t.section("TLS")
 	t.line("STARTTLS", "is offered; the certificate names the server and is of the lab's authority: for a host that verifies it, tls: {authority: FOLDER} in the organisation, and exsim pki export > ca.pem")
 	t.paths(name)
 	t.purpose()
 	t.todo(name)
-	fmt.Fprintln(&t.b)
 }
 
 // purpose says what the organisation will do wrong, so that nobody looks for the
@@ -274,7 +321,7 @@ func (t *setupSheet) purpose() {
 	if len(lines) == 0 {
 		return
 	}
-	fmt.Fprintln(&t.b, "\nWhat Exchange will do wrong on purpose")
+	t.section("What Exchange will do wrong on purpose")
 	for _, l := range lines {
 		t.line("", "%s", l)
 	}

@@ -3,7 +3,11 @@ package scenarios
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
+	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
@@ -12,7 +16,9 @@ import (
 type Suite struct {
 	Name  string
 	Title string
-	Cases []*Case
+	// Device is the actor that the device under test stands for.
+	Device string
+	Cases  []*Case
 }
 
 // Case is one line of the sheet.
@@ -31,6 +37,7 @@ func Suites() []string { return named("suites") }
 // suiteFile is the form of a suite.
 type suiteFile struct {
 	Title    string `yaml:"title,required"`
+	Device   string `yaml:"device,required"`
 	Sections []struct {
 		Title string `yaml:"title,required"`
 		Cases []struct {
@@ -52,7 +59,7 @@ func LoadSuite(name string, set map[string]string) (*Suite, error) {
 	if _, err := yamlfile.Load(name+".yaml", text, &file); err != nil {
 		return nil, err
 	}
-	s := &Suite{Name: name, Title: file.Title}
+	s := &Suite{Name: name, Title: file.Title, Device: file.Device}
 	var errs []error
 	for i, section := range file.Sections {
 		for k, c := range section.Cases {
@@ -88,4 +95,47 @@ func suiteScenario(name string, vars, set map[string]string) (*Scenario, error) 
 		return nil, fmt.Errorf("%s has %d variants: a case is one", name, len(list))
 	}
 	return list[0], nil
+}
+
+// Setup is one sheet of how to set up the device for all cases: the first one in
+// full, and what the others want beside that or in its place.
+func (s *Suite) Setup(ports sim.Ports) (string, error) {
+	var b strings.Builder
+	known := map[string]bool{}
+	for i, c := range s.Cases {
+		p, err := profile.Load(c.Scenario.Organisation.Version)
+		if err != nil {
+			return "", err
+		}
+		sheet := setupSheet{s: c.Scenario, p: p, plan: sim.Plan(c.Scenario.Organisation, p, ports)}
+		sheet.fill(s.Device)
+		sheet.sections[0] = setupSection{title: fmt.Sprintf("%s %s: %s", c.Number, c.Section, c.Title)}
+		if i == 0 {
+			fmt.Fprintf(&b, "SET UP THE DEVICE %s for %s\n\n", s.Device, s.Title)
+		} else {
+			sheet.leaveOut(known)
+		}
+		for _, section := range sheet.sections {
+			for _, l := range section.lines {
+				known[section.title+l] = known[section.title+l] || i == 0
+			}
+		}
+		b.WriteString(sheet.String())
+	}
+	return b.String(), nil
+}
+
+// leaveOut takes out what is said already, but for what will have to be done.
+func (t *setupSheet) leaveOut(known map[string]bool) {
+	last := len(t.sections) - 1
+	kept := t.sections[:1]
+	for i, section := range t.sections[1:] {
+		if i+1 != last {
+			section.lines = slices.DeleteFunc(section.lines, func(l string) bool { return known[section.title+l] })
+		}
+		if len(section.lines) > 0 {
+			kept = append(kept, section)
+		}
+	}
+	t.sections = kept
 }

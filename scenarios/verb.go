@@ -89,6 +89,17 @@ func (s *Scenario) opening(id string) (n int, actor string) {
 	return 0, ""
 }
 
+// opens is the id of the call that a step opens, "" if it opens none.
+func (s *Step) opens() string {
+	switch a := s.action.(type) {
+	case *call:
+		return a.ID
+	case *answer:
+		return a.ID
+	}
+	return ""
+}
+
 // actor is who does a step, "" if no actor does.
 func (s *Scenario) actor(step *Step) string {
 	if a, ok := step.action.(byActor); ok {

@@ -51,11 +51,11 @@ func (a *answer) do(ctx context.Context, r *run, _ int) error {
 	return nil
 }
 
-func (a *answer) instruction() string {
+func (a *answer) instruction(s *Scenario) string {
 	if a.Status != 200 {
-		return "refuse the call that comes to " + a.By
+		return "refuse the call that comes to " + a.By + s.inCall(a.ID)
 	}
-	return "take the call that comes to " + a.By
+	return "take the call that comes to " + a.By + s.inCall(a.ID)
 }
 
 // watch waits until a call to the device is answered, as the caller sees it.

@@ -38,7 +38,15 @@ func (f *fax) do(ctx context.Context, r *run, _ int) error {
 	return c.Fax(ctx, f.By == "event")
 }
 
-func (f *fax) instruction() string { return "let a fax machine call, and begin to send" }
+func (f *fax) instruction(s *Scenario) string {
+	switch f.By {
+	case "event":
+		return "let a fax machine call, its tone signalled as telephone event 36" + s.inCall(f.Call)
+	case "t38":
+		return "let the device offer T.38 (a fax machine calls, and begins to send)" + s.inCall(f.Call)
+	}
+	return "let a fax machine call, and begin to send" + s.inCall(f.Call)
+}
 
 func (f *fax) watch(ctx context.Context, r *run) error {
 	session, err := r.remote(f.Call)

@@ -45,7 +45,13 @@ func (h *hold) do(ctx context.Context, r *run, _ int) error {
 	return ctx.Err()
 }
 
-func (h *hold) instruction() string { return "put the call on hold" }
+func (h *hold) instruction(s *Scenario) string {
+	how := ""
+	if h.How == "inactive" {
+		how = ", in both directions if the device can"
+	}
+	return "put the call on hold" + s.inCall(h.Call) + how
+}
 
 func (h *hold) watch(ctx context.Context, r *run) error {
 	return r.reoffered(ctx, h.Call, func(d string) bool { return d == "sendonly" || d == "inactive" })
@@ -69,7 +75,9 @@ func (h *resume) do(ctx context.Context, r *run, _ int) error {
 	return err
 }
 
-func (h *resume) instruction() string { return "take the call back from hold" }
+func (h *resume) instruction(s *Scenario) string {
+	return "take the call back from hold" + s.inCall(h.Call)
+}
 
 func (h *resume) watch(ctx context.Context, r *run) error {
 	return r.reoffered(ctx, h.Call, func(d string) bool { return d != "sendonly" && d != "inactive" })
@@ -99,7 +107,7 @@ func (r *run) reoffered(ctx context.Context, id string, wanted func(direction st
 			return false
 		}
 		if e.Name == "sip.received" && e.Int("status") == 0 {
-			got = direction(e.Raw)
+			got = directionIn(bodyOf(e.Raw))
 		}
 		return e.Name == "sip.sent" && e.Int("status") == 200 && wanted(got)
 	})
@@ -109,10 +117,10 @@ func (r *run) reoffered(ctx context.Context, id string, wanted func(direction st
 	return nil
 }
 
-// direction is that of the media of a message, sendrecv if it does not say.
-func direction(raw []byte) string {
+// directionIn is that of the media of a description, sendrecv if it does not say.
+func directionIn(body []byte) string {
 	for _, d := range []string{"sendonly", "recvonly", "inactive"} {
-		if _, ok := description(bodyOf(raw), d); ok {
+		if _, ok := description(body, d); ok {
 			return d
 		}
 	}
@@ -155,7 +163,9 @@ func (t *transfer) judged(status int) error {
 	return nil
 }
 
-func (t *transfer) instruction() string { return "transfer the call to " + t.To }
+func (t *transfer) instruction(s *Scenario) string {
+	return "transfer the call to " + t.To + s.inCall(t.Call)
+}
 
 func (t *transfer) watch(ctx context.Context, r *run) error {
 	session, err := r.remote(t.Call)

@@ -43,7 +43,7 @@ func (o *options) do(ctx context.Context, r *run, _ int) error {
 	return nil
 }
 
-func (o *options) instruction() string {
+func (o *options) instruction(*Scenario) string {
 	return "wait until the device asks for OPTIONS (it may have to be switched on)"
 }
 

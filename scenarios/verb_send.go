@@ -89,7 +89,7 @@ func (m *sendMail) do(ctx context.Context, r *run, _ int) error {
 	return err
 }
 
-func (m *sendMail) instruction() string {
+func (m *sendMail) instruction(*Scenario) string {
 	how := map[mailhost.Security]string{mailhost.Required: " with STARTTLS", mailhost.None: " without TLS"}[m.TLS]
 	return fmt.Sprintf("send a message from %s to %s, subject %s%s", m.Sender, m.To, m.Subject, how)
 }

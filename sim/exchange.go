@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,7 +12,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim/admit"
@@ -150,7 +150,7 @@ func Header(version string, seed uint64) []trace.Field {
 func (x *Exchange) openMedia() error {
 	r := x.conf.Org.RTP
 	var err error
-	x.media, err = rtp.New(rtp.Config{Low: r.Low, High: r.High, Listen: x.mediaSocket, Rand: x.rand})
+	x.media, err = rtp.New(rtp.Config{Low: r.Low, High: r.High, DSCP: r.DSCP, Listen: x.mediaSocket, Rand: x.rand})
 	if err != nil || !x.conf.SignallingOnly {
 		return err
 	}
@@ -232,7 +232,7 @@ func (x *Exchange) openPickups() error {
 			Dir:   filepath.Join(x.conf.Dir, s.Name, "UnifiedMessaging"),
 			Hello: s.FQDN, From: s.Address, To: x.Listener(to.Name, "default").Addr(), ServerName: to.FQDN,
 			TLS: &tls.Config{RootCAs: x.lab.Pool(), MinVersion: tls.VersionTLS12}, Dial: x.conf.Net.Dial,
-			Retry: time.Minute, Causes: x.causes, Trace: x.log.Source(s.Name, um.UMWorker),
+			Retry: cmp.Or(x.conf.Org.Limits.SubmitRetry, x.profile.UM.SubmitRetry), Causes: x.causes, Trace: x.log.Source(s.Name, um.UMWorker),
 		})
 		if err != nil {
 			return err

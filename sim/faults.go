@@ -21,6 +21,11 @@ func (x *Exchange) faultsOf(l *Listener) *faults.Set {
 	return x.conf.Faults(l.Server.Name, l.Row.ID)
 }
 
+// struck reports whether a fault of a row befalls a call now.
+func (x *Exchange) struck(server, row string, what faults.Kind) bool {
+	return x.conf.Faults != nil && x.conf.Faults(server, row).Of("", what) != nil
+}
+
 // RTPRow is the row of the port table whose faults befall RTP.
 const RTPRow = "rtp"
 

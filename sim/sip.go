@@ -26,7 +26,7 @@ func (x *Exchange) unifiedMessaging(l *Listener) (endpoint, error) {
 		}
 		return x.sipEndpoint(l, x.routers[s.Name])
 	case um.UMService:
-		return x.sipEndpoint(l, um.NewService(x.um, s, x.state(s), func() string { return x.workers[s.Name].row() }))
+		return x.sipEndpoint(l, um.NewService(x.um, s, x.state(s), func() (string, bool) { return x.workers[s.Name].row() }))
 	case um.UMWorker:
 		if x.workers[s.Name] == nil {
 			x.workers[s.Name] = x.newWorkers(s)

@@ -58,13 +58,12 @@ func (x *Exchange) newWorkers(s *org.Server) *workers {
 func (w *workers) process(name string) *process {
 	p := &process{name: name}
 	limit := w.x.conf.Org.Recycling.AfterCalls
-	noPorts := func() bool { return false }
-	if f := w.x.conf.Faults; f != nil {
-		noPorts = func() bool { return f(w.server.Name, p.row()).Of("", faults.OutOfPorts) != nil }
+	struck := func(what faults.Kind) func() bool {
+		return func() bool { return w.x.struck(w.server.Name, p.row(), what) }
 	}
 	p.worker = um.NewWorker(um.WorkerConfig{
 		Config: w.x.um, Server: w.server, Row: p.row(), Running: &w.running, Media: w.x.media, Shared: w.x.shared,
-		Prompts: w.x.prompts, Mailboxes: w.x.mailboxes, Logons: w.x.logons, Caller: caller{w.x, w.server}, NoPorts: noPorts, Submit: w.x.submit(w.server),
+		Prompts: w.x.prompts, Mailboxes: w.x.mailboxes, Logons: w.x.logons, Caller: caller{w.x, w.server}, NoPorts: struck(faults.OutOfPorts), BadGreeting: struck(faults.BadGreeting), Submit: w.x.submit(w.server),
 		Taken: func(calls int) {
 			if limit > 0 && calls%limit == 0 {
 				w.x.spawn(func() { _ = w.recycle(p, fmt.Sprintf("it has taken %d calls", calls)) })
@@ -74,11 +73,14 @@ func (w *workers) process(name string) *process {
 	return p
 }
 
-// row is where new calls go.
-func (w *workers) row() string {
+// row is where new calls go, unless no process is ready for them.
+func (w *workers) row() (row string, ready bool) {
+	if w.x.struck(w.server.Name, um.UMService, faults.WorkerLate) {
+		return "", false
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.takes.row()
+	return w.takes.row(), true
 }
 
 // Recycle replaces the worker process of a server: a second one, on

@@ -83,12 +83,12 @@ func (d *Dialog) ID() (callID, local, remote string) {
 	return d.callID, tag(d.local), tag(d.remote)
 }
 
-// retarget takes the Contact of a target refresh request that was accepted
-// (RFC 3261 §12.2.2).
-func (d *Dialog) retarget(contact string) {
+// retarget takes the URI in the Contact of a target refresh, "" for none
+// (RFC 3261 §12.2).
+func (d *Dialog) retarget(uri string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if uri := addrSpec(contact); uri != "" {
+	if uri != "" {
 		d.target = uri
 	}
 }

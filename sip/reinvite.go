@@ -31,9 +31,7 @@ func (d *Dialog) Reinvite(ctx context.Context, contact string, headers []string,
 	if err != nil || r.Status/100 != 2 {
 		return r, err
 	}
-	if r.Contact != "" {
-		d.retarget(r.Contact)
-	}
+	d.retarget(r.Contact)
 	d.mu.Lock()
 	ack, err := d.request(c, "ACK", seq, nil, nil)
 	var raw []byte

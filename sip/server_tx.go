@@ -160,7 +160,7 @@ func (tx *ServerTx) respond(r Response) bool {
 	tx.answered.Store(true)
 	tx.settle()
 	if tx.dialog != nil && r.Status/100 == 2 && (tx.h.is("INVITE") || tx.h.is("UPDATE")) {
-		tx.dialog.retarget(string(tx.h.contact.of(tx.h.raw)))
+		tx.dialog.retarget(addrSpec(string(tx.h.contact.of(tx.h.raw))))
 	}
 	switch {
 	case invite && r.Status >= 300:

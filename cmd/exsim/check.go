@@ -41,6 +41,8 @@ is one.`,
 				return nil
 			case len(args) == 0:
 				return input(errors.New("check wants a file; exsim check --help"))
+			case setup && len(args) == 1 && slices.Contains(scenarios.Suites(), args[0]):
+				return printSuiteSetup(cmd, args[0], addresses, ports)
 			case setup:
 				return printSheets(cmd, args, set, addresses, func(s *scenarios.Scenario) (string, error) { return s.Setup(ports) })
 			case explain:
@@ -65,7 +67,7 @@ is one.`,
 	}
 	cmd.Flags().StringVar(&saved, "trace", "", "judge a saved trace `FILE` again by the scenario; exit code 1 if it fails")
 	cmd.Flags().BoolVar(&explain, "explain", false, "print a scenario with every value that holds, and where each comes from")
-	cmd.Flags().BoolVar(&setup, "setup", false, "print how to set up the device that is to play the gateways of a scenario")
+	cmd.Flags().BoolVar(&setup, "setup", false, "print how to set up the device that is to play the gateways of a scenario or suite")
 	portFlags(cmd, &ports)
 	addressFlag(cmd, &addresses)
 	cmd.Flags().StringToStringVar(&set, "set", nil, "replace a value of vars: `NAME=VALUE`, repeatable")
@@ -90,6 +92,21 @@ func printSheets(cmd *cobra.Command, args []string, set, addresses map[string]st
 		}
 		fmt.Fprint(cmd.OutOrStdout(), sheet)
 	}
+	return nil
+}
+
+// printSuiteSetup prints how to set up the device for all cases of a suite.
+func printSuiteSetup(cmd *cobra.Command, name string, addresses map[string]string, ports sim.Ports) error {
+	suite, err := prepareSuite(name, runOptions{device: string(scenarios.External), addresses: addresses})
+	if err != nil {
+		return err
+	}
+	suite.Cases = slices.DeleteFunc(suite.Cases, func(c *scenarios.Case) bool { return c.NotApplicable != "" })
+	sheet, err := suite.Setup(ports)
+	if err != nil {
+		return bench(err)
+	}
+	fmt.Fprint(cmd.OutOrStdout(), sheet)
 	return nil
 }
 

@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/exsim/exsim/scenarios"
 	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/admit"
 )
 
 func addressFlag(cmd *cobra.Command, into *map[string]string) {
@@ -42,13 +44,34 @@ func whereToCall(cmd *cobra.Command, s *scenarios.Scenario) func(x *sim.Exchange
 		for _, l := range x.Listeners() {
 			at := netip.AddrPortFrom(l.Server.Public(), l.Bound)
 			switch {
-			case l.Row.Service == front:
+			case l.Row.Service == front && s.Calls(l.Row.Transport):
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: the trunk goes to %s over %s\n", s.Name, at, strings.ToUpper(l.Row.Transport))
-			case l.Row.Protocol == "smtp" && l.Row.Service == sim.MailFront(x.Profile()):
+			case l.Row.Protocol == "smtp" && l.Row.Service == sim.MailFront(x.Profile()) && s.Mails():
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: mail goes to %s\n", s.Name, at)
 			}
 		}
+		for _, line := range s.Conditions() {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", s.Name, line)
+		}
 	}
+}
+
+// setAuthority gives all one lab authority, whose certificates the device has.
+func setAuthority(list []*scenarios.Scenario, folder string) error {
+	if folder == "" {
+		return nil
+	}
+	folder, err := filepath.Abs(folder)
+	if err == nil {
+		_, err = admit.OpenAuthority(folder)
+	}
+	if err != nil {
+		return input(fmt.Errorf("--authority: %w", err))
+	}
+	for _, s := range list {
+		s.SetAuthority(folder)
+	}
+	return nil
 }
 
 // setDevices says who plays the actors.

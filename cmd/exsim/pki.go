@@ -32,7 +32,7 @@ readable by their owner alone.`,
   exsim pki export > ca.pem                    # for the device's trust store
   exsim pki issue gw1.contoso.lab              # certificate and key for a device
   exsim pki sign device.csr                    # or: the device has made its own key
-  exsim pki bad gw1.contoso.lab                # ten, each wrong in one way: with the default policy sha1 and rsa-1024 warn, cn-only is taken`,
+  exsim pki bad gw1.contoso.lab                # eleven, each wrong in one way: with the default policy sha1 and rsa-1024 warn, cn-only is taken`,
 	}
 	cmd.Args, cmd.RunE = cobra.ArbitraryArgs, func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {

@@ -31,6 +31,9 @@ type runOptions struct {
 	sheet                  string // of a suite
 	watched                watched
 	notApplicable          map[string]string // cases of a suite, with the reason
+	only                   []string          // cases and sections of a suite
+	ask                    bool              // before each case of a suite
+	authority              string
 }
 
 func runCommand() *cobra.Command {
@@ -57,8 +60,12 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 			if err != nil {
 				return err
 			}
-			if suite != "" {
+			switch {
+			case suite != "":
+				o.ask = o.ask || !cmd.Flags().Changed("ask") && o.device != "" && interactive()
 				return runSuite(cmd, suite, o)
+			case len(o.only)+len(o.notApplicable) > 0 || o.ask || o.sheet != "":
+				return input(errors.New("--only, --not-applicable, --ask and --sheet are of a suite: " + strings.Join(scenarios.Suites(), ", ")))
 			}
 			return runAll(cmd, args, o)
 		},
@@ -73,9 +80,12 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 	cmd.Flags().StringVar(&o.device, "device", "", "who plays the actors: external (the run says what to do and waits), simulated, or `ACTOR=external`")
 	cmd.Flags().DurationVar(&o.patience, "patience", 2*time.Minute, "how long a person may take for what a run asks for")
 	addressFlag(cmd, &o.addresses)
+	cmd.Flags().StringVar(&o.authority, "authority", "", "take the lab's certificate authority from `FOLDER` of exsim pki, which the device has its certificate of")
 	cmd.Flags().BoolVar(&o.prove, "prove", false, "run each scenario also with the faults that it says it catches: it must fail")
 	cmd.Flags().StringVar(&o.sheet, "sheet", "", "of a suite: write the sheet to `FILE` as HTML")
 	cmd.Flags().StringToStringVar(&o.notApplicable, "not-applicable", nil, "of a suite: leave a case out, `NUMBER=REASON`, repeatable")
+	cmd.Flags().StringSliceVar(&o.only, "only", nil, "of a suite: run these cases and sections alone, `NUMBERS` as 3.1,9")
+	cmd.Flags().BoolVar(&o.ask, "ask", false, "of a suite: wait for Enter before each case, and ask what to do behind one that failed (default: at a terminal with an external device)")
 	o.watched.flags(cmd)
 	cmd.Flags().BoolVar(&o.ladder, "ladder", false, "print the report of scenarios that pass, too")
 	return cmd
@@ -204,7 +214,7 @@ func prepare(args []string, o runOptions) ([]*scenarios.Scenario, error) {
 	if err := setDevices(list, o); err != nil {
 		return nil, err
 	}
-	if err := setAddresses(list, o.addresses); err != nil {
+	if err := errors.Join(setAddresses(list, o.addresses), setAuthority(list, o.authority)); err != nil {
 		return nil, err
 	}
 	for _, s := range list {
@@ -373,6 +383,12 @@ func clearProgress() {
 	if terminal() {
 		fmt.Fprint(os.Stderr, "\r\033[K")
 	}
+}
+
+// interactive reports whether a person can be asked.
+func interactive() bool {
+	info, err := os.Stdin.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && terminal()
 }
 
 func terminal() bool {

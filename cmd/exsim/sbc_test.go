@@ -2,13 +2,13 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"text/template"
@@ -34,51 +34,6 @@ steps:
   - mail: {to: "4021", call: c1, audio: same, where: {content_class: voice-ca}}
 `
 
-// sbcConfig is a proxy that follows redirects. A Go template.
-const sbcConfig = `#!KAMAILIO
-debug=2
-log_stderror=yes
-children=2
-tcp_children=2
-auto_aliases=no
-listen=tcp:{{.Listen}}
-{{.Source}}
-mpath="{{.Modules}}/"
-loadmodule "tm.so"
-loadmodule "tmx.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "pv.so"
-loadmodule "textops.so"
-loadmodule "siputils.so"
-loadmodule "acc.so"
-loadmodule "uac_redirect.so"
-modparam("tm", "failure_reply_mode", 3)
-modparam("tm", "fr_timer", 3000)
-modparam("uac_redirect", "default_filter", "accept")
-modparam("uac_redirect", "acc_function", "acc_log_request")
-request_route {
-	if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
-	if (has_totag()) {
-		loose_route();
-		t_relay();
-		exit;
-	}
-	record_route();
-	$du = "sip:{{.Router}};transport=tcp";
-	t_on_failure("REDIRECT");
-	t_relay();
-}
-failure_route[REDIRECT] {
-	if (!t_check_status("302")) exit;
-	get_redirects("1:1");
-	$du = $null;
-	{{.Redirected}}
-	t_on_failure("REDIRECT");
-	t_relay();
-}
-`
-
 // Kamailio is the device, set up by the sheet alone; a telephone system of
 // exsim's calls it, and behind it is exsim's Exchange. Nobody has to do
 // anything, and the voice message is what was said, octet for octet.
@@ -97,10 +52,7 @@ func TestExternalSBC(t *testing.T) {
 	}
 	router := said(`SET UP THE DEVICE sbc(?s:.*?)the trunk goes to +(\S+)`)
 	listen := said(`SET UP THE DEVICE sbc(?s:.*?)the device calls from +(\S+)`) + ":" + said(`the device is called +at port (\d+) over TCP`)
-	source := "tcp_source_ipv4=" + strings.Split(listen, ":")[0]
-	modules, err := filepath.Glob("/usr/lib/*/kamailio/modules")
-	require.NoError(t, err)
-	require.NotEmpty(t, modules)
+	source := strings.Split(listen, ":")[0]
 	for _, tt := range []struct {
 		name, source, redirected string
 		code                     int
@@ -113,9 +65,12 @@ func TestExternalSBC(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var conf bytes.Buffer
-			require.NoError(t, template.Must(template.New("").Parse(sbcConfig)).Execute(&conf,
-				map[string]any{"Listen": listen, "Modules": modules[0], "Router": router, "Source": tt.source, "Redirected": tt.redirected}))
-			name := filepath.Join(t.TempDir(), "kamailio.cfg")
+			dir := t.TempDir()
+			require.NoError(t, template.Must(template.ParseFiles("testdata/sbc.cfg.tmpl")).Execute(&conf, sbc{
+				Listen: listen, Modules: kamailioModules(t), Dir: dir, Router: router, Transport: "tcp", Source: tt.source, Broken: broken{Redirected: tt.redirected},
+			}))
+			name := filepath.Join(dir, "kamailio.cfg")
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "routers.list"), []byte("1 sip:"+router+";transport=tcp\n"), 0o600))
 			require.NoError(t, os.WriteFile(name, conf.Bytes(), 0o600))
 			startSBC(t, kamailio, name, listen)
 			code, out, errs := runExsim(t, append([]string{"run", file}, offset...)...)
@@ -125,15 +80,14 @@ func TestExternalSBC(t *testing.T) {
 	}
 }
 
-// startSBC runs Kamailio until the test ends.
-func startSBC(t *testing.T, kamailio, config, listen string) {
+// runUntilEnd runs a program with its children until the test ends, or stop.
+func runUntilEnd(t *testing.T, c *exec.Cmd) (stop func()) {
 	t.Helper()
 	var said bytes.Buffer
-	c := exec.CommandContext(context.WithoutCancel(t.Context()), kamailio, "-f", config, "-DD", "-E", "-Y", filepath.Dir(config), "-m", "32", "-M", "8")
 	c.Stdout, c.Stderr = &said, &said
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, c.Start())
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		_ = syscall.Kill(-c.Process.Pid, syscall.SIGTERM)
 		timer := time.AfterFunc(5*time.Second, func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) })
 		_ = c.Wait()
@@ -142,6 +96,23 @@ func startSBC(t *testing.T, kamailio, config, listen string) {
 			t.Log(strings.TrimSpace(said.String()))
 		}
 	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// kamailioModules is the folder of its modules.
+func kamailioModules(t *testing.T) string {
+	t.Helper()
+	modules, err := filepath.Glob("/usr/lib/*/kamailio/modules")
+	require.NoError(t, err)
+	require.NotEmpty(t, modules)
+	return modules[0]
+}
+
+// startSBC runs Kamailio until the test ends, or stop.
+func startSBC(t *testing.T, kamailio, config, listen string) (stop func()) {
+	t.Helper()
+	stop = runUntilEnd(t, exec.Command(kamailio, "-f", config, "-DD", "-E", "-Y", filepath.Dir(config), "-m", "32", "-M", "8"))
 	require.Eventually(t, func() bool {
 		nc, err := net.Dial("tcp", listen)
 		if err == nil {
@@ -149,4 +120,5 @@ func startSBC(t *testing.T, kamailio, config, listen string) {
 		}
 		return err == nil
 	}, 20*time.Second, 50*time.Millisecond)
+	return stop
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -37,76 +38,93 @@ func runSuite(cmd *cobra.Command, name string, o runOptions) error {
 	if err != nil {
 		return err
 	}
+	r := suiteRun{cmd: cmd, out: out, o: o, ask: newAsking(cmd, o.ask)}
 	sheet := &report.Sheet{Title: suite.Title, Program: version, Device: playedBy(o), Begun: time.Now()}
-	var results []result
-	var stopped error
 	for _, c := range suite.Cases {
 		sheet.Profile = c.Scenario.Organisation.Version
-		line := report.SheetLine{Number: c.Number, Section: c.Section, Title: c.Title, Result: report.SheetNotRun}
-		switch {
-		case c.NotApplicable != "":
-			line.Result, line.Why = report.SheetNotApplicable, c.NotApplicable
-		case stopped == nil:
-			var more []result
-			if more, _, stopped = runOne(cmd, out, c.Scenario, o); stopped == nil {
-				judged(&line, more)
-			}
-			results = append(results, more...)
-		}
-		sheet.Lines = append(sheet.Lines, line)
+		sheet.Lines = append(sheet.Lines, r.line(c))
 	}
 	sheet.Ended = time.Now()
 	fmt.Fprintln(out)
-	if err := errors.Join(stopped, sheet.Text(out), writeSheet(o.sheet, sheet), writeAll(cmd, o, results)); err != nil {
+	if err := errors.Join(r.stopped, sheet.Text(out), writeSheet(o.sheet, sheet), writeAll(cmd, o, r.results)); err != nil {
 		return err
 	}
 	return done(sheet.Count(report.SheetFailed))
 }
 
-// prepareSuite loads a suite; what the device cannot play, or its owner has no
-// use for, is not applicable.
-func prepareSuite(name string, o runOptions) (*scenarios.Suite, error) {
-	if len(o.set) > 0 {
-		return nil, input(errors.New("--set: a suite sets the values of its scenarios itself"))
-	}
-	suite, err := scenarios.LoadSuite(name, nil)
-	if err != nil {
-		return nil, bench(err)
-	}
-	if o.device == string(scenarios.External) {
-		o.device = deviceUnderTest + "=" + o.device // partners stay exsim's
-	}
-	unknown := o.notApplicable
-	for _, c := range suite.Cases {
-		if why, ok := o.notApplicable[c.Number]; ok {
-			c.NotApplicable = why
-			unknown = without(unknown, c.Number)
-			continue
-		}
-		if err := setDevices([]*scenarios.Scenario{c.Scenario}, o); err != nil {
-			c.NotApplicable = "exsim plays the device in this case: " + err.Error()
-		}
-		if err := setAddresses([]*scenarios.Scenario{c.Scenario}, o.addresses); err != nil {
-			return nil, err
-		}
-	}
-	for number := range unknown {
-		return nil, input(fmt.Errorf("--not-applicable %s: the suite has no case of that number", number))
-	}
-	return suite, errors.Join(o.watched.check(), writable(o.json, o.junit, o.sheet))
+// suiteRun is a suite that runs.
+type suiteRun struct {
+	cmd     *cobra.Command
+	out     io.Writer
+	o       runOptions
+	ask     *asking // nil to ask nobody
+	results []result
+	stopped error // why no further case is run
+	enough  bool  // somebody said so
 }
 
-// deviceUnderTest is the actor of a suite's scenarios that the device stands for.
-const deviceUnderTest = "gw"
-
-func without(m map[string]string, key string) map[string]string {
-	rest := map[string]string{}
-	for k, v := range m {
-		if k != key {
-			rest[k] = v
+// line runs a case, unless it is left out, and says what came of it.
+func (r *suiteRun) line(c *scenarios.Case) report.SheetLine {
+	line := report.SheetLine{Number: c.Number, Section: c.Section, Title: c.Title, Result: report.SheetNotRun}
+	if c.NotApplicable != "" {
+		line.Result, line.Why = report.SheetNotApplicable, c.NotApplicable
+		return line
+	}
+	for again := true; again && r.stopped == nil && !r.enough && r.o.chosen(c); {
+		if why := r.before(c); why != "" {
+			line.Result, line.Why = report.SheetNotApplicable, why
+			return line
+		}
+		if r.stopped != nil || r.enough {
+			break
+		}
+		var more []result
+		if more, _, r.stopped = runOne(r.cmd, r.out, c.Scenario, r.o); r.stopped == nil {
+			judged(&line, more)
+		}
+		if again = r.behind(&line); !again {
+			r.results = append(r.results, more...)
 		}
 	}
-	return rest
+	return line
+}
+
+// before waits until somebody has set up the device for a case, and returns the
+// reason if it is not applicable.
+func (r *suiteRun) before(c *scenarios.Case) (notApplicable string) {
+	if r.ask == nil {
+		return ""
+	}
+	fmt.Fprintf(r.ask.out, "\n%s %s: %s\n  %s\n", c.Number, c.Section, c.Title, c.Scenario.Summary)
+	for _, condition := range c.Scenario.Conditions() {
+		fmt.Fprintln(r.ask.out, "  it wants:", condition)
+	}
+	for {
+		said, err := r.ask.line(r.cmd.Context(), "Enter to begin, n REASON if it is not applicable, q to stop here: ")
+		word, rest, _ := strings.Cut(said, " ")
+		switch {
+		case err != nil:
+			r.stopped = err
+			return ""
+		case word == "":
+			return ""
+		case word == "q":
+			r.enough = true
+			return ""
+		case word == "n" && strings.TrimSpace(rest) != "":
+			return strings.TrimSpace(rest)
+		}
+	}
+}
+
+// behind reports whether a case that failed is to be run once more.
+func (r *suiteRun) behind(line *report.SheetLine) (again bool) {
+	if r.ask == nil || r.stopped != nil || line.Result != report.SheetFailed {
+		return false
+	}
+	said, err := r.ask.line(r.cmd.Context(), line.Number+" failed. Enter to go on, r to run it once more: ")
+	r.stopped = err
+	return said == "r"
 }
 
 func playedBy(o runOptions) string {

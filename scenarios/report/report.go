@@ -25,16 +25,43 @@ func Write(w io.Writer, events []trace.Event) error {
 
 // Media prints a row for each direction of each stream.
 func Media(w io.Writer, events []trace.Event) error {
-	t := table(w, "MEDIA", "call\tat\tdirection\tcodec\tpackets\tlost\treordered\tjitter\tgaps\tlongest gap")
+	t := table(w, "MEDIA", "call\tat\tdirection\tcodec\tpackets\tlost\treordered\tjitter\tgaps\tlongest gap\tDSCP")
 	for i := range events {
 		e := &events[i]
 		if e.Name != "rtp.ended" {
 			continue
 		}
 		t.row(e.Session.String(), e.Host, e.Text("direction"), e.Text("codec"), e.Text("packets"), e.Text("lost"),
-			e.Text("reordered"), ms(e, "jitter"), e.Text("gaps"), ms(e, "longest_gap"))
+			e.Text("reordered"), ms(e, "jitter"), e.Text("gaps"), ms(e, "longest_gap"), e.Text("dscp"))
 	}
-	return t.end()
+	if err := t.end(); err != nil {
+		return err
+	}
+	return oneWay(w, events)
+}
+
+// oneWay names each direction in which nothing was heard, and from when on.
+func oneWay(w io.Writer, events []trace.Event) error {
+	for i := range events {
+		e := &events[i]
+		if e.Name != "rtp.one_way" {
+			continue
+		}
+		from := "nothing ever came"
+		if v, _ := e.Get("after"); v != time.Duration(0) {
+			from = "nothing came from second " + inSeconds(e, "after") + " on"
+		}
+		if _, err := fmt.Fprintf(w, "ONE WAY  %s: %s to %s from %s, for the last %s s, while RTP went there\n\n", e.Session, from, e.Host, e.Text("peer"), inSeconds(e, "length")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func inSeconds(e *trace.Event, key string) string {
+	v, _ := e.Get(key)
+	d, _ := v.(time.Duration)
+	return fmt.Sprintf("%.1f", d.Seconds())
 }
 
 func ms(e *trace.Event, key string) string {

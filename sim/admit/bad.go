@@ -16,6 +16,7 @@ const (
 	Expired     Bad = "expired"
 	NotYetValid Bad = "not-yet-valid"
 	WrongName   Bad = "wrong-name"
+	Wildcard    Bad = "wildcard"    // for every name of the domain, and so for none
 	WrongUse    Bad = "wrong-use"   // for code signing
 	CNOnly      Bad = "cn-only"     // no subject alternative name: Exchange takes it, many devices do not
 	SHA1        Bad = "sha1"        // signed with SHA-1
@@ -29,7 +30,7 @@ const (
 
 // Bads lists the bad certificates.
 func Bads() []Bad {
-	return []Bad{Expired, NotYetValid, WrongName, WrongUse, CNOnly, SHA1, RSA1024, SelfSigned, UnknownCA, Revoked}
+	return []Bad{Expired, NotYetValid, WrongName, Wildcard, WrongUse, CNOnly, SHA1, RSA1024, SelfSigned, UnknownCA, Revoked}
 }
 
 // IssueBad makes a certificate that is wrong in one way and right in all
@@ -46,6 +47,9 @@ func (a *Authority) IssueBad(bad Bad, r Request) (tls.Certificate, error) {
 		t.NotBefore, t.NotAfter = time.Now().AddDate(1, 0, 0), time.Now().AddDate(2, 0, 0)
 	case WrongName:
 		t.Subject.CommonName, t.DNSNames, t.IPAddresses = "somebody-else.invalid", []string{"somebody-else.invalid"}, nil
+	case Wildcard:
+		_, domain, _ := strings.Cut(t.Subject.CommonName, ".")
+		t.Subject.CommonName, t.DNSNames, t.IPAddresses = "*."+domain, []string{"*." + domain}, nil
 	case WrongUse:
 		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
 	case CNOnly:

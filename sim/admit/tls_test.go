@@ -215,7 +215,7 @@ func TestBadCertificates(t *testing.T) {
 	lab, err := NewAuthority()
 	require.NoError(t, err)
 	want := map[Bad]Check{
-		Expired: CheckDates, NotYetValid: CheckDates, WrongName: CheckName, WrongUse: CheckUsage, CNOnly: "", SHA1: CheckAlgorithm,
+		Expired: CheckDates, NotYetValid: CheckDates, WrongName: CheckName, Wildcard: CheckName, WrongUse: CheckUsage, CNOnly: "", SHA1: CheckAlgorithm,
 		RSA1024: CheckKeySize, SelfSigned: CheckChain, UnknownCA: CheckChain, Revoked: CheckRevocation,
 	}
 	require.Len(t, want, len(Bads()))

@@ -54,6 +54,8 @@ const (
 	NoTLS       Kind = "no-tls"            // no handshake: it speaks in clear
 	Certificate Kind = "other-certificate" // it shows one that is wrong in the way Value
 	OutOfPorts  Kind = "out-of-ports"      // a call finds no port for its media
+	WorkerLate  Kind = "worker-late"       // a call finds no worker process that is ready
+	BadGreeting Kind = "corrupt-greeting"  // a greeting cannot be played
 )
 
 // Dose says which of the things that a fault can befall it does befall. The

@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -156,10 +158,29 @@ func (g *Gateway) follow(ctx context.Context, inv *sip.Invite) (sip.Answer, erro
 			to = netip.AddrPortFrom(to.Addr(), g.conf.Port)
 		}
 		inv.To, inv.URI = to, a.Contact
+		if g.has(UDPBehindRedirect) {
+			return a, g.datagram(inv)
+		}
 		if g.has(DropDiversion) {
 			inv.Headers = slices.DeleteFunc(inv.Headers, func(h string) bool { return strings.HasPrefix(h, diversion) })
 		}
 	}
+}
+
+// datagram sends an INVITE by UDP, where nobody listens, and says so: no answer
+// comes.
+func (g *Gateway) datagram(inv *sip.Invite) error {
+	pc, err := g.conf.ListenPacket(netip.AddrPortFrom(g.addr, 0))
+	if err != nil {
+		return err
+	}
+	defer pc.Close()
+	text := fmt.Sprintf("INVITE %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%016x\r\nMax-Forwards: 70\r\nFrom: %s;tag=%s\r\nTo: <%s>\r\nCall-ID: %s\r\nCSeq: %d INVITE\r\nContact: %s\r\nContent-Length: 0\r\n\r\n",
+		inv.URI, pc.LocalAddr(), g.conf.Rand(), inv.From, inv.FromTag, inv.URI, inv.CallID, inv.CSeq+1, inv.Contact)
+	if _, err := pc.WriteTo([]byte(text), net.UDPAddrFromAddrPort(inv.To)); err != nil {
+		return err
+	}
+	return errors.New("the INVITE behind the redirect went by UDP, and nobody answers there")
 }
 
 // locate finds where a URI points: its host may be a name.

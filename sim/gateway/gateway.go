@@ -61,6 +61,13 @@ const (
 	// DigitsByINFO sends keys by INFO, DigitsInBand as tones in the audio.
 	DigitsByINFO Fault = "digits-by-info"
 	DigitsInBand Fault = "digits-in-band"
+	// UDPBehindRedirect sends the INVITE behind a redirect by UDP.
+	UDPBehindRedirect Fault = "udp-behind-redirect"
+	// OtherPayloadType sends telephone events with a payload type that was not
+	// agreed on.
+	OtherPayloadType Fault = "other-payload-type"
+	// Muted sends silence in place of what is said.
+	Muted Fault = "muted"
 	// SDPIn180 sends a 180 with a description behind the 183 with one.
 	SDPIn180 Fault = "sdp-in-180"
 	// IgnoresReplaces finds no call that a REFER wants replaced.
@@ -102,6 +109,9 @@ type Config struct {
 	// Answers says that calls to the gateway ring until Answer takes them;
 	// without it they are refused.
 	Answers bool
+	// Behind is the border controller in front of it, if there is one: numbers at
+	// that address are telephones of the gateway, too.
+	Behind netip.Addr
 	// Telephone, if set, says how a telephone behind the gateway answers a call
 	// that was transferred to it: 200, or the status of a refusal.
 	Telephone func(number string) (status int)

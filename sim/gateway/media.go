@@ -89,6 +89,9 @@ func (c *Call) startMedia(agreed sdp.Agreed) error {
 		Remote: agreed.Remote, Codec: rtp.Codec(agreed.Codec.PT), PT: agreed.PT, EventsPT: agreed.EventsPT, ReceiveEventsPT: agreed.ReceiveEventsPT,
 		Send: agreed.Send && !c.g.has(NoMedia), Receive: agreed.Receive, Continuous: true,
 	}
+	if c.g.has(OtherPayloadType) && p.EventsPT != 0 {
+		p.EventsPT ^= 1
+	}
 	if k := agreed.Keys; k != nil {
 		p.Crypto = &rtp.Crypto{Suite: k.Suite, Send: k.Local, Receive: k.Remote, ReceiveMKI: k.RemoteMKI}
 	}
@@ -124,7 +127,11 @@ func (c *Call) Talk(ctx context.Context, length time.Duration) error {
 		return errOnHold
 	}
 	done := make(chan struct{})
-	c.stream.Play(rtp.PCMU, speech, func() { close(done) })
+	played := speech
+	if c.g.has(Muted) {
+		played = rtp.Quiet(rtp.PCMU, length)
+	}
+	c.stream.Play(rtp.PCMU, played, func() { close(done) })
 	sum := sha256.Sum256(speech)
 	c.g.src.Record(c.session, trace.Session{}, talked{len(speech), hex.EncodeToString(sum[:])}, nil)
 	return c.await(ctx, done)
@@ -134,7 +141,7 @@ func (c *Call) Talk(ctx context.Context, length time.Duration) error {
 // by the gateway as a telephone event.
 func (c *Call) Fax(ctx context.Context, signalled bool) error {
 	done := make(chan struct{})
-	if signalled {
+	if signalled && !c.g.has(DigitsInBand) {
 		c.stream.SendDigits("f", func() { close(done) })
 	} else {
 		cng := append(rtp.Tone(rtp.PCMU, rtp.CNGHz, 500*time.Millisecond), rtp.Quiet(rtp.PCMU, 500*time.Millisecond)...)

@@ -132,7 +132,7 @@ const reachTimeout = 20 * time.Second
 // elsewhere is the address of a party that is no telephone of the gateway's.
 func (g *Gateway) elsewhere(to sip.Party) (netip.AddrPort, bool) {
 	at, err := sip.URIAddr(to.URI)
-	if err != nil || at.Addr() == g.addr {
+	if err != nil || at.Addr() == g.addr || at.Addr() == g.conf.Behind {
 		return netip.AddrPort{}, false
 	}
 	return at, true

@@ -184,6 +184,9 @@ func (c checker) ranges() {
 	if o.RTP.Low < 1024 || o.RTP.Low >= o.RTP.High {
 		c.f.Report(o.RTP.Pos, "", "rtp: %d-%d is not a range within 1024-65535", o.RTP.Low, o.RTP.High)
 	}
+	if o.RTP.DSCP > 63 {
+		c.f.Report(o.RTP.Pos, "0 to 63", "rtp: dscp: %d", o.RTP.DSCP)
+	}
 	l := o.Limits
 	for _, r := range []struct {
 		name     string
@@ -197,6 +200,9 @@ func (c checker) ranges() {
 		if r.got != 0 && (r.got < r.min || r.got > r.max) {
 			c.f.Report(l.Pos, "the range of Set-UMDialPlan", "%s: %s is not within %s to %s", r.name, r.got, r.min, r.max)
 		}
+	}
+	if l.SubmitRetry != 0 && l.SubmitRetry < time.Second {
+		c.f.Report(l.Pos, "at least 1s", "submit-retry: %s", l.SubmitRetry)
 	}
 	if r := o.Recycling; r.Interval < 0 || r.AfterCalls < 0 || r.DrainLimit < 0 {
 		c.f.Report(r.Pos, "leave it out for the profile's", "recycling: a negative value")

@@ -154,15 +154,18 @@ type PortRange struct {
 	Pos  yamlfile.Pos
 	Low  uint16 `yaml:"low" doc:"first port"`
 	High uint16 `yaml:"high" doc:"last port"`
+	DSCP uint8  `yaml:"dscp" doc:"mark of the RTP that is sent, 0 to 63 (RFC 2474): 46 is expedited forwarding; on Linux"`
 }
 
-// Limits are per call; they have Exchange's names and ranges.
+// Limits are per call, and of a server; they have Exchange's names and ranges.
 type Limits struct {
 	Pos                  yamlfile.Pos
 	MaxCallDuration      time.Duration `yaml:"max-call-duration" fact:"um.max-call-duration" doc:"10m to 120m"`
 	MaxRecordingDuration time.Duration `yaml:"max-recording-duration" fact:"um.max-recording-duration" doc:"1m to 100m"`
 	RecordingIdleTimeout time.Duration `yaml:"recording-idle-timeout" fact:"um.recording-idle-timeout" doc:"silence that ends a recording, 2s to 10s"`
 	MaxCallsAllowed      int           `yaml:"max-calls-allowed" fact:"um.max-calls" doc:"of a server, 0 to 200"`
+	// SubmitRetry has no name of Exchange's.
+	SubmitRetry time.Duration `yaml:"submit-retry" fact:"um.submit-retry" doc:"until a message that transport did not take is handed to it again, at least 1s"`
 }
 
 // Prompts are WAV files of 8 kHz mono (PCM16, mu-law or A-law) by the name of

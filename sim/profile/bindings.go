@@ -52,7 +52,7 @@ func (p *Profile) umFacts() []binding {
 		{"um.in-band-digits", &p.UM.InBandDigits}, {"um.ring-timeout", &p.UM.RingTimeout}, {"um.sdp-in-180-silences", &p.UM.SDPIn180Silences},
 		{"mwi.supported", &p.MWI.Supported}, {"mwi.refresh", &p.MWI.Refresh}, {"mwi.give-up", &p.MWI.GiveUp}, {"mwi.retry", &p.MWI.Retry},
 		{"mwi.timeout", &p.MWI.Timeout}, {"um.max-call-duration", &p.UM.MaxCall}, {"um.max-recording-duration", &p.UM.MaxRecording},
-		{"um.recording-idle-timeout", &p.UM.RecordingIdle}, {"um.max-calls", &p.UM.MaxCalls}, {"um.probe-interval", &p.UM.ProbeInterval},
+		{"um.recording-idle-timeout", &p.UM.RecordingIdle}, {"um.max-calls", &p.UM.MaxCalls}, {"um.probe-interval", &p.UM.ProbeInterval}, {"um.submit-retry", &p.UM.SubmitRetry},
 		{"um.startup-modes", &p.UM.StartupModes}, {"um.recycle-interval", &p.UM.RecycleInterval}, {"um.drain-limit", &p.UM.DrainLimit},
 		{"um.gateway-probe-interval", &p.UM.GatewayProbeInterval}, {"um.reread-interval", &p.UM.RereadInterval}, {"um.max-gateways", &p.UM.MaxGateways},
 	}

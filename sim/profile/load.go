@@ -298,6 +298,7 @@ func (l *loader) sane(bound map[string]any) {
 	}
 	check("um.bad-history-info", p.UM.BadHistory == "refuse" || p.UM.BadHistory == "ignore", "refuse or ignore")
 	check("um.diversion-order", p.UM.DiversionOrder == "first" || p.UM.DiversionOrder == "last", "first or last")
+	check("um.submit-retry", p.UM.SubmitRetry >= time.Second, "at least 1s")
 	check("um.probe-interval", p.UM.ProbeInterval > 0, "more than zero")
 	check("um.tone-hz", p.UM.ToneHz > 0 && p.UM.ToneHz < 4000, "more than 0 and less than 4000 Hz")
 }

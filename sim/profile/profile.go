@@ -182,6 +182,9 @@ type UM struct {
 	// RecycleInterval is the age at which a worker process is replaced, and
 	// DrainLimit how long its calls may then go on.
 	RecycleInterval, DrainLimit time.Duration
+	// SubmitRetry is the wait before a message that transport did not take is
+	// handed to it again.
+	SubmitRetry time.Duration
 	// GatewayProbeInterval is the time between two OPTIONS to a gateway,
 	// RereadInterval that between two looks at what has changed elsewhere.
 	GatewayProbeInterval, RereadInterval time.Duration

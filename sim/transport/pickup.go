@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -197,7 +198,7 @@ func (p *Pickup) deliver(j *job) bool {
 	}
 	var refused *gosmtp.SMTPError
 	final := errors.As(err, &refused) && refused.Code >= 500
-	p.conf.Trace.Record(call, trace.Session{}, submitFailed{err.Error(), final, j.item.Path}, nil)
+	p.conf.Trace.Record(call, trace.Session{}, submitFailed{reason(err), final, j.item.Path}, nil)
 	return final && os.Rename(j.item.Path, j.item.Path+".bad") == nil
 }
 
@@ -309,4 +310,17 @@ func (p *Pickup) Close() error {
 	p.stop()
 	p.wg.Wait()
 	return nil
+}
+
+// reason is why a message was not taken: the reply, where there is one.
+func reason(err error) string {
+	var reply *gosmtp.SMTPError
+	if !errors.As(err, &reply) {
+		return err.Error()
+	}
+	text := strconv.Itoa(reply.Code)
+	if reply.EnhancedCode != (gosmtp.EnhancedCode{}) && reply.EnhancedCode != gosmtp.NoEnhancedCode {
+		text += fmt.Sprintf(" %d.%d.%d", reply.EnhancedCode[0], reply.EnhancedCode[1], reply.EnhancedCode[2])
+	}
+	return text + " " + reply.Message
 }

@@ -1,6 +1,7 @@
 package um
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/exsim/exsim/rtp"
@@ -25,7 +26,11 @@ func (c *call) takeMessage(m *org.Mailbox) (string, error) {
 		return "the mailbox is full", c.play(c.prompt("full"), c.prompt("goodbye"))
 	}
 	c.note("um.greeting", "mailbox", m.Address)
-	err := c.play(c.w.conf.Prompts.or(m.Greeting, promptGreeting))
+	greeting, why, err := c.greeting(m.Greeting, promptGreeting)
+	if why != "" {
+		return why, err
+	}
+	err = c.play(greeting)
 	var r recorded
 	if err == nil {
 		r, err = c.record(m.Address)
@@ -38,6 +43,16 @@ func (c *call) takeMessage(m *org.Mailbox) (string, error) {
 		return "", err
 	}
 	return c.send(m, r)
+}
+
+// greeting is the recording of a file, or a named one. Where it cannot be played
+// the caller is told of a system error, and why is the end of the call.
+func (c *call) greeting(file, name string) (said []byte, why string, err error) {
+	if bad := c.w.conf.BadGreeting; bad == nil || !bad() {
+		return c.w.conf.Prompts.or(file, name), "", nil
+	}
+	c.note("um.greeting_failed", "greeting", cmp.Or(file, name))
+	return nil, "a greeting cannot be played", c.play(c.prompt("error"))
 }
 
 // full reports whether a mailbox takes no message any more.

@@ -11,8 +11,11 @@ import (
 // attendant is an auto attendant: its greeting, and a menu of keys, beside which
 // an extension may be dialled.
 func (c *call) attendant(a *org.Attendant) (string, error) {
-	p := c.w.conf.Prompts
-	said := [][]byte{p.or(a.Greeting, "attendant"), c.menuOf(a)}
+	greeting, why, err := c.greeting(a.Greeting, "attendant")
+	if why != "" {
+		return why, err
+	}
+	said := [][]byte{greeting, c.menuOf(a)}
 	for range c.tries() {
 		c.note("um.menu", "menu", a.Name)
 		digits, err := c.dialled(said...)

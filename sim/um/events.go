@@ -18,6 +18,12 @@ type plain struct{ name, key, value string }
 func (e plain) EventName() string        { return e.name }
 func (e plain) AppendTo(f *trace.Fields) { f.Text(e.key, e.value) }
 
+// workerLate says that no worker process was ready for a call.
+type workerLate struct{}
+
+func (workerLate) EventName() string      { return "um.worker_late" }
+func (workerLate) AppendTo(*trace.Fields) {}
+
 type refusedEvent struct {
 	r    *refusal
 	peer string
@@ -232,6 +238,7 @@ func callEvents() []trace.EventType {
 			{Key: "check", Means: "the check that failed"}, {Key: "status", Means: "SIP status of the answer"},
 			{Key: "standing", Means: "how well that status is known"}, {Key: "peer", Means: "who called"}, why,
 			{Key: "fix", Means: "what would let the call in"}, callID}, call...)},
+		{Name: "um.worker_late", Means: "a call finds no worker process that has started (Exchange's event 1038)"},
 		{Name: "um.redirected", Means: "a call was redirected", Fields: append([]trace.FieldType{
 			{Key: "to", Means: "server"}, {Key: "row", Means: "row of the port table"}, {Key: "contact", Means: "Contact of the answer"}}, call...)},
 		{Name: "um.answered", Means: "a worker answers a call", Fields: append(call[:len(call):len(call)],

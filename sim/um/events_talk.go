@@ -61,6 +61,7 @@ func talkEvents() []trace.EventType {
 			{Key: "by", Means: "key, silence, length or hang-up"}, {Key: "length", Means: "of the recording"},
 			{Key: "octets", Means: "of G.711"}, {Key: "voiced", Means: "false if nothing was louder than silence"}}},
 		{Name: "um.missed_call", Means: "the caller hung up before the tone", Fields: mailbox},
+		{Name: "um.greeting_failed", Means: "a greeting cannot be played: the caller is told of a system error, and the call ends", Fields: []trace.FieldType{{Key: "greeting", Means: "file, or name of the shipped recording"}}},
 		{Name: "um.mailbox_full", Means: "the caller is told that the mailbox is full", Fields: mailbox},
 		{Name: "um.menu", Means: "a menu is said", Fields: []trace.FieldType{{Key: "menu", Means: "main, options, or the auto attendant"}}},
 		{Name: "um.input_failed", Means: "what was pressed means nothing here", Fields: []trace.FieldType{

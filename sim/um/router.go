@@ -106,18 +106,27 @@ type Service struct {
 	src    *trace.Source
 	server *org.Server
 	state  *State
-	worker func() string
+	worker func() (row string, ready bool)
 }
 
 // NewService makes the UM service of a server; worker names the row of the
-// process that takes new calls now.
-func NewService(conf Config, server *org.Server, state *State, worker func() string) *Service {
+// process that takes new calls now, if one is ready.
+func NewService(conf Config, server *org.Server, state *State, worker func() (row string, ready bool)) *Service {
 	return &Service{conf, conf.Trace.Source(server.Name, UMService), server, state, worker}
 }
 
 // ServeSIP redirects calls and answers OPTIONS.
 func (s *Service) ServeSIP(tx *sip.ServerTx) {
-	if a := s.conf.invitation(tx, s.src, s.state); a != nil {
-		s.conf.redirect(tx, s.src, a, cmp.Or(s.conf.Org.Redirect.Service, s.conf.Profile.Redirect.ServiceHost), s.server, s.worker())
+	a := s.conf.invitation(tx, s.src, s.state)
+	if a == nil {
+		return
 	}
+	row, ready := s.worker()
+	if !ready {
+		s.src.Record(tx.Session(), trace.Session{}, workerLate{}, nil)
+		s.conf.refuse(tx, s.src, a, newRefusal("worker-late", s.conf.Profile.Refusals.NoServer,
+			"no worker process has started yet", "call again behind Retry-After, or another UM server"))
+		return
+	}
+	s.conf.redirect(tx, s.src, a, cmp.Or(s.conf.Org.Redirect.Service, s.conf.Profile.Redirect.ServiceHost), s.server, row)
 }

@@ -41,6 +41,8 @@ type WorkerConfig struct {
 	// NoPorts, if set, reports whether a call finds no port for its media: the
 	// caller is under test.
 	NoPorts func() bool
+	// BadGreeting, if set, reports whether a greeting cannot be played.
+	BadGreeting func() bool
 	// Submit hands a message to transport; it may block on the disk.
 	Submit func(m Message) error
 }
