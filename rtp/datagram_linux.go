@@ -3,6 +3,7 @@ package rtp
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +15,7 @@ import (
 type reading struct {
 	buf  [maxDatagram]byte
 	name unix.RawSockaddrInet6 // the longest
-	oob  [64]byte
+	oob  [128]byte
 	iov  unix.Iovec
 	msg  unix.Msghdr
 }
@@ -30,15 +31,15 @@ func newReading() *reading {
 	return r
 }
 
-// next takes a datagram: where it came from, and its traffic class (RFC 2474).
-func (r *reading) next(fd int) (b []byte, from netip.AddrPort, class uint8, err error) {
+// next takes a datagram, with what the system tells of it.
+func (r *reading) next(fd int) (b []byte, from netip.AddrPort, a arrival, err error) {
 	r.msg.Namelen = uint32(unsafe.Sizeof(r.name))
 	r.msg.SetControllen(len(r.oob))
 	n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.msg)), unix.MSG_DONTWAIT)
 	if errno != 0 {
-		return nil, from, 0, errno
+		return nil, from, a, errno
 	}
-	return r.buf[:n], r.peer(), r.class(), nil
+	return r.buf[:n], r.peer(), r.arrival(), nil
 }
 
 // peer reads the address that the system wrote.
@@ -51,19 +52,30 @@ func (r *reading) peer() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(r.name.Addr).Unmap(), port)
 }
 
-// class reads the traffic class from the one control message that was asked for.
-func (r *reading) class() uint8 {
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&r.oob[0]))
-	if int(r.msg.Controllen) < unix.CmsgLen(1) {
-		return 0
+// arrival reads the control messages that were asked for: when the datagram came,
+// and its traffic class.
+func (r *reading) arrival() (a arrival) {
+	rest := r.oob[:r.msg.Controllen]
+	for len(rest) >= unix.CmsgLen(0) {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&rest[0]))
+		length := int(h.Len)
+		if length < unix.CmsgLen(1) || length > len(rest) {
+			break
+		}
+		switch data := rest[unix.CmsgLen(0):length]; {
+		case h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS && len(data) >= int(unsafe.Sizeof(unix.Timespec{})):
+			came := (*unix.Timespec)(unsafe.Pointer(&data[0])).Nano()
+			if age := time.Duration(time.Now().UnixNano() - came); age > 0 && age < time.Second { // else the clock was set
+				a.ago = age
+			}
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_TOS:
+			a.class = data[0]
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_TCLASS && len(data) >= 4:
+			a.class = uint8(binary.NativeEndian.Uint32(data))
+		}
+		rest = rest[min(unix.CmsgSpace(length-unix.CmsgLen(0)), len(rest)):]
 	}
-	switch data := r.oob[unix.CmsgLen(0):]; {
-	case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_TOS:
-		return data[0]
-	case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_TCLASS:
-		return uint8(binary.NativeEndian.Uint32(data))
-	}
-	return 0
+	return a
 }
 
 // sendTo sends a datagram.
@@ -85,8 +97,12 @@ func sendTo(fd int, b []byte, to netip.AddrPort) error {
 	return nil
 }
 
-// classes asks for the class of what comes, and sets that of what is sent.
-func classes(fd int, dscp uint8) error {
+// prepare asks for the class of what comes and the time of its arrival, and sets
+// the class of what is sent.
+func prepare(fd int, dscp uint8) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+		return err
+	}
 	level, ask, set := unix.IPPROTO_IP, unix.IP_RECVTOS, unix.IP_TOS
 	if domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil && domain == unix.AF_INET6 {
 		level, ask, set = unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, unix.IPV6_TCLASS

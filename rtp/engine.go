@@ -18,6 +18,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/exsim/exsim/sim/trace"
 )
@@ -247,9 +248,14 @@ type socket interface {
 	close()
 }
 
-// receiver is called for each datagram; b is the loop's. The traffic class is 0
-// where the system does not tell.
-type receiver func(b []byte, from netip.AddrPort, class uint8)
+// arrival is what the system tells of a datagram; nothing where it does not.
+type arrival struct {
+	ago   time.Duration // since it came
+	class uint8         // of traffic (RFC 2474)
+}
+
+// receiver is called for each datagram; b is the loop's.
+type receiver func(b []byte, from netip.AddrPort, a arrival)
 
 // receiveLoop receives for many sockets.
 type receiveLoop interface {
@@ -273,7 +279,7 @@ func attachGo(wg *sync.WaitGroup, pc net.PacketConn, recv receiver) socket {
 				return
 			}
 			if ap, err := netip.ParseAddrPort(from.String()); err == nil {
-				recv(b[:n], ap, 0)
+				recv(b[:n], ap, arrival{})
 			}
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -61,9 +62,9 @@ func (l *epollLoop) attach(pc net.PacketConn, dscp uint8, recv receiver) (socket
 	if err != nil {
 		return nil, err
 	}
-	if err := classes(fd, dscp); err != nil {
+	if err := prepare(fd, dscp); err != nil {
 		_ = unix.Close(fd)
-		return nil, fmt.Errorf("rtp: traffic class: %w", err)
+		return nil, fmt.Errorf("rtp: %w", err)
 	}
 	s := &epollSocket{loop: l, fd: fd, recv: recv}
 	l.mu.Lock()
@@ -101,7 +102,7 @@ func (l *epollLoop) run() {
 	events := make([]unix.EpollEvent, 128)
 	r := newReading()
 	for {
-		n, err := unix.EpollWait(l.epfd, events, -1)
+		n, err := l.ready(events)
 		if err == unix.EINTR {
 			continue
 		}
@@ -122,7 +123,22 @@ func (l *epollLoop) run() {
 				s.take(r, perWake)
 			}
 		}
+		time.Sleep(pace)
 	}
+}
+
+// pace is how long a loop lets datagrams gather behind those that it has taken: to
+// wake for each by itself costs the most of all, at both ends. When each came, the
+// system tells.
+const pace = time.Millisecond
+
+// ready waits until there is something to read.
+func (l *epollLoop) ready(events []unix.EpollEvent) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+	if errno == 0 && n > 0 {
+		return int(n), nil
+	}
+	return unix.EpollWait(l.epfd, events, -1)
 }
 
 func (l *epollLoop) close() {
@@ -165,7 +181,7 @@ func (s *epollSocket) take(r *reading, most int) {
 			s.mu.Unlock()
 			return
 		}
-		b, from, class, err := r.next(s.fd)
+		b, from, a, err := r.next(s.fd)
 		s.mu.Unlock()
 		if errors.Is(err, unix.ECONNREFUSED) {
 			continue // an ICMP error of what we sent
@@ -173,7 +189,7 @@ func (s *epollSocket) take(r *reading, most int) {
 		if err != nil {
 			return
 		}
-		s.recv(b, from, class)
+		s.recv(b, from, a)
 	}
 }
 

@@ -84,16 +84,20 @@ func (p *pacer) run() {
 			return
 		case <-p.wake:
 		}
-		t := time.NewTicker(tick)
-		for p.fire() {
-			select {
-			case <-p.done:
-				t.Stop()
-				return
-			case <-t.C:
-			}
+		t := newTicker(tick)
+		for p.fire() && !p.over() {
+			t.wait()
 		}
-		t.Stop()
+		t.stop()
+	}
+}
+
+func (p *pacer) over() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 const comfortNoise = 13
 
 // receiveRTP takes one datagram, on the receiving loop.
-func (s *Stream) receiveRTP(b []byte, from netip.AddrPort, class uint8) {
+func (s *Stream) receiveRTP(b []byte, from netip.AddrPort, a arrival) {
 	b, why := s.open(b, false)
 	if b == nil {
 		if why != "" {
@@ -26,7 +26,7 @@ func (s *Stream) receiveRTP(b []byte, from netip.AddrPort, class uint8) {
 		s.note(from, "not RTP")
 		return
 	}
-	now, at := time.Now(), s.src.Log().Now()
+	now, at := time.Now().Add(-a.ago), s.src.Log().Now()-a.ago
 	s.mu.Lock()
 	if s.closed || !s.started {
 		s.mu.Unlock()
@@ -47,7 +47,7 @@ func (s *Stream) receiveRTP(b []byte, from netip.AddrPort, class uint8) {
 	}
 	first := own && s.in.packets(&p, now, at, events)
 	if own {
-		s.in.DSCP = class >> 2
+		s.in.DSCP = a.class >> 2
 	}
 	var after func()
 	if events {

@@ -63,7 +63,7 @@ func (s *source) report(now time.Time) rtcp.ReceptionReport {
 }
 
 // receiveRTCP takes one compound packet, on the receiving loop.
-func (s *Stream) receiveRTCP(b []byte, from netip.AddrPort, _ uint8) {
+func (s *Stream) receiveRTCP(b []byte, from netip.AddrPort, _ arrival) {
 	b, why := s.open(b, true)
 	if b == nil {
 		if why != "" {

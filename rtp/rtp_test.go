@@ -261,9 +261,9 @@ func FuzzReceive(f *testing.F) {
 		s.record = &recorder{limits: Limits{Max: time.Minute}}
 		for range 3 {
 			if rtcp {
-				s.receiveRTCP(b, netip.AddrPort{}, 0)
+				s.receiveRTCP(b, netip.AddrPort{}, arrival{})
 			} else {
-				s.receiveRTP(b, netip.AddrPort{}, 0)
+				s.receiveRTP(b, netip.AddrPort{}, arrival{})
 			}
 		}
 		if len(s.record.b) > 60*8000 || len(s.in.sources) > maxSources || len(s.in.noted) > 4 {
