@@ -52,7 +52,7 @@ peers:
 	@had=; test ! -e /usr/sbin/policy-rc.d || had=yes; \
 	test -n "$$had" || { printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; }; \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-		sip-tester sipsak baresip swaks libnet-ssleay-perl libnet-dns-perl libio-socket-inet6-perl \
+		sip-tester sipsak baresip linphone-cli swaks libnet-ssleay-perl libnet-dns-perl libio-socket-inet6-perl \
 		openssl tshark espeak-ng sox multimon-ng bind9-dnsutils stunnel4 libxml2-utils python3-jsonschema \
 		kamailio kamailio-tls-modules rtpengine-daemon \
 		nftables iproute2 conntrack procps nmap haproxy nginx-light libnginx-mod-stream mitmproxy; status=$$?; \

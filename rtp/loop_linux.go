@@ -103,7 +103,7 @@ func (l *epollLoop) run() {
 	r := newReading()
 	for {
 		n, err := l.ready(events)
-		if err == unix.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {

@@ -138,3 +138,27 @@ func TestTonesInRecording(t *testing.T) {
 	}
 	require.Equal(t, "1234567890*#", heard.String())
 }
+
+// Where a version offers G.723.1 first it is named so, and a peer that takes it
+// alone is hung up on with the reason: it is not spoken here.
+func TestG723Named(t *testing.T) {
+	t.Parallel()
+	l := startLab(t, "2016", 174, "facts: {sdp.offers-g723: {value: true}}")
+	c := rawCall(t, l, l.at("um-worker"), false)
+	head := func(method string, cseq int, to string) string {
+		return fmt.Sprintf("%s sip:4000@x SIP/2.0\nVia: SIP/2.0/TCP %s;branch=z9hG4bK723%d%s\nFrom: %s;tag=1\nTo: %s\nCall-ID: g723\nCSeq: %d %s\nContact: <sip:x@%s>",
+			method, l.addr(30), cseq, method, nobody, to, cseq, method, l.addr(30))
+	}
+	c.send(head("INVITE", 1, "<sip:4000@x>"), "")
+	lines, body := c.answer()
+	require.Contains(t, body, " RTP/AVP 4 0 8 101\r\n")
+	require.Contains(t, body, "a=rtpmap:4 G723/8000\r\n")
+	to := ""
+	for _, line := range lines {
+		if name, value, _ := strings.Cut(line, ": "); strings.EqualFold(name, "To") {
+			to = value
+		}
+	}
+	c.send(head("ACK", 1, to)+"\nContent-Type: application/sdp", "v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\nm=audio 30000 RTP/AVP 4\n")
+	require.Contains(t, l.await("um.hang_up", 5*time.Second).Text("why"), "offered by name alone")
+}

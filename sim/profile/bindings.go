@@ -28,7 +28,7 @@ func (p *Profile) sipFacts() []binding {
 		{"redirect.status", &p.Redirect.Status}, {"redirect.router-host", &p.Redirect.RouterHost}, {"redirect.service-host", &p.Redirect.ServiceHost},
 		{"redirect.transport", &p.Redirect.Transport}, {"redirect.transport-tls", &p.Redirect.Secure}, {"redirect.maddr-when-asked", &p.Redirect.Maddr},
 		{"sdp.session-name", &p.SDP.SessionName}, {"sdp.bandwidth", &p.SDP.Bandwidth}, {"sdp.label", &p.SDP.Label}, {"sdp.events", &p.SDP.Events},
-		{"sdp.ptime", &p.SDP.Ptime}, {"sdp.codecs", &p.SDP.Codecs}, {"sdp.crypto-suites", &p.SDP.Suites}, {"sdp.more-crypto-suites", &p.SDP.MoreSuites},
+		{"sdp.ptime", &p.SDP.Ptime}, {"sdp.codecs", &p.SDP.Codecs}, {"sdp.offers-g723", &p.SDP.OffersG723}, {"sdp.crypto-suites", &p.SDP.Suites}, {"sdp.more-crypto-suites", &p.SDP.MoreSuites},
 		{"sdp.refused-attributes", &p.SDP.Refused}, {"sip.headers.event", &h.Event}, {"sip.headers.subscription-state", &h.SubscriptionState},
 		{"sip.headers.user-agent", &h.UserAgent}, {"tls.check.chain", &p.TLS.Chain}, {"tls.check.dates", &p.TLS.Dates},
 		{"tls.check.revocation", &p.TLS.Revocation}, {"tls.check.usage", &p.TLS.Usage}, {"tls.check.name", &p.TLS.Name},

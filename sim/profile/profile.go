@@ -141,6 +141,7 @@ type SDP struct {
 	Events      string
 	Ptime       int
 	Codecs      []string
+	OffersG723  bool // by name, first in our own offers
 	// Suites of SRTP: those that are seen, and one that is assumed.
 	Suites, MoreSuites []string
 	Refused            []string // attributes that no offer may have

@@ -17,6 +17,9 @@ func (c *call) negotiate(offer *sdp.Session) ([]byte, error) {
 		Addr: conf.Server.Public(), Codecs: c.w.codecs, Events: p.Events, ID: conf.Rand() % 1000, Name: p.SessionName, Bandwidth: p.Bandwidth,
 		Attrs: []sdp.Attr{{Key: "label", Value: p.Label}}, Ptime: p.Ptime,
 	}
+	if p.OffersG723 {
+		c.local.Named = []sdp.Codec{sdp.G723}
+	}
 	if c.a.plan.VoIPSecurity == org.Secured {
 		c.local.Crypto = sdp.NewKeys(slices.Concat(p.Suites, p.MoreSuites)...)
 	}

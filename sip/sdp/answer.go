@@ -3,6 +3,7 @@ package sdp
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,11 +20,17 @@ var (
 	PCMA = Codec{"PCMA/8000", 8}
 )
 
+// G723 is G.723.1, which is named in offers where that is wanted, and not spoken.
+var G723 = Codec{"G723/8000", 4}
+
 // Local describes our end of an audio stream.
 type Local struct {
 	Addr   netip.Addr
 	Port   uint16
 	Codecs []Codec // in the order of our preference, for an offer
+	// Named are offered before Codecs and not spoken: an answer that takes them
+	// alone cannot be used.
+	Named []Codec
 	// Events is the fmtp of telephone-event, such as "0-16"; "" means none.
 	Events    string
 	EventsPT  uint8    // that we offer
@@ -71,6 +78,8 @@ var (
 	ErrNoSecureAudio = errors.New("sdp: no audio over RTP/SAVP is offered")
 	// ErrNoKeys means that no a=crypto line has a suite that we know.
 	ErrNoKeys = errors.New("sdp: no a=crypto line with a known suite and one key")
+	// ErrNamedOnly means that an answer takes a codec of Local.Named.
+	ErrNamedOnly = errors.New("sdp: the answer takes a codec that is offered by name alone, and is not spoken here")
 	// ErrNoCodec means that no encoding is common to both ends.
 	ErrNoCodec = errors.New("sdp: no common codec")
 )
@@ -83,7 +92,7 @@ func Offer(l Local) *Session {
 		d = SendRecv
 	}
 	m := l.media(s.Conn, d)
-	for _, c := range l.Codecs {
+	for _, c := range slices.Concat(l.Named, l.Codecs) {
 		m.add(c.PT, c.Name, "")
 	}
 	if l.Events != "" {
@@ -172,6 +181,9 @@ func agree(s *Session, m *Media, l Local, answered bool) (Agreed, error) {
 		}
 	}
 	if a.Codec.Name == "" {
+		if slices.ContainsFunc(l.Named, func(c Codec) bool { return slices.Contains(m.Formats, strconv.Itoa(int(c.PT))) }) {
+			return Agreed{}, ErrNamedOnly
+		}
 		return Agreed{}, ErrNoCodec
 	}
 	if len(l.Crypto) > 0 {
