@@ -13,9 +13,9 @@ import (
 // they never block, and with the runtime's own each would hand the processor on
 // and allocate an address.
 type reading struct {
+	oob  [128]byte // first, because what stands in it is aligned
 	buf  [maxDatagram]byte
 	name unix.RawSockaddrInet6 // the longest
-	oob  [128]byte
 	iov  unix.Iovec
 	msg  unix.Msghdr
 }
@@ -97,19 +97,15 @@ func sendTo(fd int, b []byte, to netip.AddrPort) error {
 	return nil
 }
 
-// prepare asks for the class of what comes and the time of its arrival, and sets
-// the class of what is sent.
+// prepare asks for the class of what comes and the time of its arrival, where the
+// system tells these, and sets the class of what is sent.
 func prepare(fd int, dscp uint8) error {
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
-		return err
-	}
 	level, ask, set := unix.IPPROTO_IP, unix.IP_RECVTOS, unix.IP_TOS
 	if domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil && domain == unix.AF_INET6 {
 		level, ask, set = unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, unix.IPV6_TCLASS
 	}
-	if err := unix.SetsockoptInt(fd, level, ask, 1); err != nil {
-		return err
-	}
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	_ = unix.SetsockoptInt(fd, level, ask, 1)
 	if dscp == 0 {
 		return nil
 	}

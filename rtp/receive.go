@@ -14,6 +14,9 @@ const comfortNoise = 13
 
 // receiveRTP takes one datagram, on the receiving loop.
 func (s *Stream) receiveRTP(b []byte, from netip.AddrPort, a arrival) {
+	s.mu.Lock()
+	s.in.last = s.src.Log().Now() - a.ago
+	s.mu.Unlock()
 	b, why := s.open(b, false)
 	if b == nil {
 		if why != "" {
@@ -47,6 +50,7 @@ func (s *Stream) receiveRTP(b []byte, from netip.AddrPort, a arrival) {
 	}
 	first := own && s.in.packets(&p, now, at, events)
 	if own {
+		s.in.noise = noise
 		s.in.DSCP = a.class >> 2
 	}
 	var after func()

@@ -52,6 +52,8 @@ type reception struct {
 	sources   map[uint32]*source
 	current   *source // of the last audio packet, for reports
 	noted     map[string]bool
+	last      time.Duration // arrival of the last datagram, usable or not, since the log began
+	noise     bool          // the last packet was comfort noise
 	hadEvent  bool
 	eventSSRC uint32
 	eventTS   uint32

@@ -58,6 +58,8 @@ type Params struct {
 	ReceiveEventsPT uint8
 	// Send and Receive are the directions agreed on.
 	Send, Receive bool
+	// Early says that the call is not answered yet: the peer may be silent.
+	Early bool
 	// Continuous fills pauses with silence, as a telephone does.
 	Continuous bool
 	// Crypto is SRTP in place of RTP, nil for none.
@@ -124,12 +126,7 @@ func (s *Stream) timestamp(at time.Time) uint32 {
 // Close says goodbye by RTCP, frees the ports and records the statistics. It
 // may be called twice.
 func (s *Stream) Close() {
-	s.mu.Lock()
-	recording := s.record != nil
-	s.mu.Unlock()
-	if recording {
-		s.rtp.drain() // what was said before the hang-up belongs to the message
-	}
+	s.rtp.drain() // what was said before the hang-up belongs to the message, and to the figures
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -210,12 +207,17 @@ func (s *Stream) tick(now time.Time) time.Time {
 // oneWayTime is how long nothing must have been heard for one-way audio.
 const oneWayTime = 2 * time.Second
 
-// deaf is one-way audio at the end of the stream, nil if there was none. s.mu is
-// held.
+// deaf is one-way audio at the end of the stream, nil if there was none: nothing
+// came, not even what could not be used, since the media were agreed on last. A
+// peer that said it is silent is no such case. s.mu is held.
 func (s *Stream) deaf(received, sent Stats) *oneWay {
-	last := max(s.agreed, received.Last)
-	if !s.params.Receive || sent.Last-last < oneWayTime {
+	last := max(s.agreed, s.in.last)
+	if !s.params.Receive || s.params.Early || s.in.noise || sent.Last-last < oneWayTime {
 		return nil
 	}
-	return &oneWay{peer: s.params.Remote, after: max(received.Last-s.began, 0), length: s.src.Log().Now() - max(s.began, received.Last)}
+	e := &oneWay{peer: s.params.Remote, length: s.src.Log().Now() - last}
+	if received.Packets > 0 {
+		e.after = last - s.began
+	}
+	return e
 }

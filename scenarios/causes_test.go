@@ -73,7 +73,7 @@ func TestBenchAccusesItself(t *testing.T) {
 	src.Record(noSession, noSession, exactEvent{"organisation", 100, 0, 0, 0, 0, 7}, nil)
 	require.NoError(t, log.Close())
 	verdicts := Judge(s, slices.Collect(log.Events()))
-	goal := verdicts[len(s.Steps)+1]
+	goal := verdicts[len(s.Steps)]
 	require.Equal(t, "lost is \"9\"", goal.Got)
 	require.Equal(t, "bench", goal.Side)
 	require.Contains(t, goal.Cause, "exsim itself lost 7 datagrams of organisation")

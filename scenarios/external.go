@@ -99,6 +99,20 @@ func (s *Scenario) Parties() []string {
 	return list
 }
 
+// Ours are the addresses that a run binds, by the names of who has them.
+func (s *Scenario) Ours() map[string]netip.Addr {
+	list := map[string]netip.Addr{}
+	for name, a := range s.Actors {
+		if a.Device != External {
+			list[name] = a.Address
+		}
+	}
+	for i := range s.Organisation.Servers {
+		list[s.Organisation.Servers[i].Name] = s.Organisation.Servers[i].Address
+	}
+	return list
+}
+
 // Unreachable names a server that a device elsewhere cannot reach, because it is
 // on the loopback; "" if there is none.
 func (s *Scenario) Unreachable() string {
@@ -147,6 +161,9 @@ func (s *Scenario) SetAddresses(addresses map[string]netip.Addr) error {
 		case isActor:
 			if objects[name] != nil {
 				objects[name].Address = addr
+			}
+			for i := range o.Mailboxes {
+				o.Mailboxes[i].OtherVersion = moveHost(o.Mailboxes[i].OtherVersion, a.Address, addr)
 			}
 			for i := range o.Policies {
 				o.Policies[i].FaxServer = moveHost(o.Policies[i].FaxServer, a.Address, addr)

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -51,6 +54,25 @@ func (r *run) guided(ctx context.Context, n int, g guide) error {
 }
 
 func (r *run) patience() time.Duration { return cmp.Or(r.o.Patience, patience) }
+
+// within is the time for something beside which a person may have to do something
+// first.
+func (r *run) within(limit time.Duration) time.Duration {
+	if r.besideGuided {
+		limit += r.patience()
+	}
+	return limit
+}
+
+// guides reports whether a person does one of some steps, by their indexes.
+func (s *Scenario) guides(first, last int) bool {
+	for i := first; i < last; i++ {
+		if s.guided(&s.Steps[i]) {
+			return true
+		}
+	}
+	return false
+}
 
 // since waits for an event from now on, at most for as long as a person may
 // take.
@@ -95,6 +117,12 @@ func (s *Scenario) conditions(actor string) []string {
 	if a.Media == SRTP {
 		list = append(list, "SRTP and no RTP in clear")
 	}
+	if transportOf(a) == "tcp" && s.secures() {
+		list = append(list, "SIP over TCP, in clear")
+	}
+	if routers := s.routers(); len(routers) > 1 {
+		list = append(list, "a trunk that knows "+strings.Join(routers, " and ")+", in this order")
+	}
 	for _, number := range names(a.Telephones) {
 		status := a.Telephones[number]
 		list = append(list, fmt.Sprintf("telephone %s does not take calls: it answers %d", number, status))
@@ -104,12 +132,34 @@ func (s *Scenario) conditions(actor string) []string {
 		if !ok || c.From != actor {
 			continue
 		}
+		if c.Reason == "user-busy" {
+			list = append(list, "extension "+c.Diverted+" is busy")
+		}
 		if c.Late {
 			list = append(list, "the INVITE has no SDP (late offer)")
 		}
 		if c.Session != 0 {
 			list = append(list, fmt.Sprintf("a session interval of %s is asked for (RFC 4028)", c.Session))
 		}
+	}
+	return list
+}
+
+// secures reports whether a dial plan of the scenario wants TLS.
+func (s *Scenario) secures() bool {
+	return slices.ContainsFunc(s.Organisation.DialPlans, func(d org.DialPlan) bool { return d.VoIPSecurity != org.Unsecured })
+}
+
+// routers are the servers that a device calls first, if these are more than one,
+// with their addresses.
+func (s *Scenario) routers() []string {
+	p, err := profile.Load(s.Organisation.Version)
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for _, server := range s.Organisation.ServersWith(org.Role(p.RoleOf(p.Front()))) {
+		list = append(list, fmt.Sprintf("%s (%s)", server.Name, server.Public()))
 	}
 	return list
 }
@@ -186,7 +236,7 @@ func (c *call) watch(ctx context.Context, r *run) error {
 	deadline := time.Now().Add(r.patience())
 	end := deadline.Add(c.Within) // whatever the device goes on trying
 	for {
-		e := r.since(ctx, begin, time.Until(deadline), func(e *trace.Event) bool { return c.concerns(e, object, own) && !r.s.another(c, e.Text("caller")) })
+		e := r.since(ctx, begin, time.Until(deadline), func(e *trace.Event) bool { return c.concerns(e, object, own) && !r.others(c, e) })
 		if e == nil {
 			break
 		}
@@ -225,11 +275,24 @@ func (c *call) watch(ctx context.Context, r *run) error {
 	return fmt.Errorf("no call came from %s within %s", own, r.patience())
 }
 
-// another reports whether a number is the caller of another call of the scenario
-// and not of this one: two may be under way at once.
-func (s *Scenario) another(c *call, caller string) bool {
-	for i := range s.Steps {
-		if other, ok := s.Steps[i].action.(*call); ok && other.From == c.From && other.Caller == caller && caller != c.Caller {
+// others reports whether an event is of another call of the device: one that has
+// its name already, or, of those that are under way beside this one, that which
+// the calling number tells.
+func (r *run) others(c *call, e *trace.Event) bool {
+	for id, session := range r.sessions() {
+		if e.Session.Kind != "" && session == e.Session && id != c.ID {
+			return true
+		}
+	}
+	caller := e.Text("caller")
+	if caller == "" || caller == c.Caller {
+		return false
+	}
+	own, _ := r.s.opening(c.ID)
+	for i := range r.s.Steps {
+		step := &r.s.Steps[i]
+		other, ok := step.action.(*call)
+		if ok && other.From == c.From && other.Caller == caller && step.group != 0 && step.group == r.s.Steps[own-1].group {
 			return true
 		}
 	}

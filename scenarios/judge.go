@@ -121,13 +121,16 @@ func (j *judge) branchBegin(n int) int {
 	if j.s.Steps[n].group != 0 {
 		return -1
 	}
-	begin := -1
+	begin, guided := -1, -1
 	for i := n - 1; i >= 0 && j.s.Steps[i].group == j.s.Steps[n-1].group; i-- {
 		if at, ran := j.step[i+1]; ran && (begin < 0 || at < begin) {
 			begin = at
 		}
+		if done, ok := j.acted[i+1]; ok && j.guided[i+1] {
+			guided = max(guided, done) // a person took time
+		}
 	}
-	return begin
+	return max(begin, guided)
 }
 
 type judge struct {

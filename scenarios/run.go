@@ -128,6 +128,8 @@ type run struct {
 	wrongs *wrongs
 
 	anchor time.Duration // when the last action began; of a branch its own
+
+	besideGuided bool // of a branch: a person does a step of it, or of one beside it
 }
 
 // state is what the steps of a run share.
@@ -260,12 +262,14 @@ func (s *Scenario) groupEnd(i int) int {
 func (r *run) parallel(ctx context.Context, first, last int) bool {
 	var wg sync.WaitGroup
 	var failed atomic.Bool
+	guided := r.s.guides(first, last)
 	for begin := first; begin < last; {
 		end := begin + 1
 		for end < last && r.s.Steps[end].branch == r.s.Steps[begin].branch {
 			end++
 		}
 		from, b := begin, *r
+		b.besideGuided = guided
 		wg.Go(func() {
 			for i := from; i < end; i++ {
 				if ctx.Err() != nil || !b.one(ctx, i, i == from) {
@@ -277,7 +281,9 @@ func (r *run) parallel(ctx context.Context, first, last int) bool {
 		begin = end
 	}
 	wg.Wait()
-	r.anchor = r.begun(first, last)
+	if r.anchor = r.begun(first, last); guided {
+		r.anchor = r.log.Now() // a person took time
+	}
 	return !failed.Load()
 }
 

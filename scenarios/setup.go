@@ -190,7 +190,7 @@ func (t *setupSheet) transport(a Actor, object *org.UMIPGateway) {
 	if object != nil {
 		how := fmt.Sprintf("exsim pki issue %s, or exsim pki sign its request", object.FQDN)
 		if a.Certificate != good && a.Certificate != "" {
-			how = fmt.Sprintf("exsim pki bad %s %s", a.Certificate, object.FQDN)
+			how = fmt.Sprintf("exsim pki bad %s --kind %s", object.FQDN, a.Certificate)
 		}
 		t.line("the device shows", "%s (%s)", fmt.Sprintf(shown[cmp.Or(a.Certificate, good)], object.FQDN), how)
 	}

@@ -36,7 +36,7 @@ func (a *answer) check(l *loader) string {
 }
 
 func (a *answer) do(ctx context.Context, r *run, _ int) error {
-	ctx, cancel := context.WithTimeout(ctx, a.Within)
+	ctx, cancel := context.WithTimeout(ctx, r.within(a.Within))
 	defer cancel()
 	c, err := r.lab.Gateways[a.By].Answer(ctx, a.Status, a.Early)
 	if c.Session().Kind != "" {

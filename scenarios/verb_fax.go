@@ -53,8 +53,8 @@ func (f *fax) watch(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	if r.await(ctx, f.Within, func(e *trace.Event) bool { return e.Name == "um.fax" && e.Session == session }) == nil {
-		return fmt.Errorf("no fax machine was heard within %s", f.Within)
+	if r.since(ctx, 0, r.patience(), func(e *trace.Event) bool { return e.Name == "um.fax" && e.Session == session }) == nil {
+		return fmt.Errorf("no fax machine was heard within %s", r.patience())
 	}
 	return nil
 }

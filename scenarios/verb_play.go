@@ -40,7 +40,7 @@ func (p *playOnPhone) mailbox(o *org.Organisation) *org.Mailbox {
 }
 
 func (p *playOnPhone) do(ctx context.Context, r *run, _ int) error {
-	ctx, cancel := context.WithTimeout(ctx, p.Within)
+	ctx, cancel := context.WithTimeout(ctx, r.within(p.Within))
 	defer cancel()
 	session, err := r.x.PlayOnPhone(ctx, p.mailbox(r.s.Organisation).Address, "", p.Number)
 	if session.Kind != "" {

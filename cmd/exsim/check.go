@@ -42,7 +42,7 @@ is one.`,
 			case len(args) == 0:
 				return input(errors.New("check wants a file; exsim check --help"))
 			case setup && len(args) == 1 && slices.Contains(scenarios.Suites(), args[0]):
-				return printSuiteSetup(cmd, args[0], addresses, ports)
+				return printSuiteSetup(cmd, args[0], set, addresses, ports)
 			case setup:
 				return printSheets(cmd, args, set, addresses, func(s *scenarios.Scenario) (string, error) { return s.Setup(ports) })
 			case explain:
@@ -96,8 +96,8 @@ func printSheets(cmd *cobra.Command, args []string, set, addresses map[string]st
 }
 
 // printSuiteSetup prints how to set up the device for all cases of a suite.
-func printSuiteSetup(cmd *cobra.Command, name string, addresses map[string]string, ports sim.Ports) error {
-	suite, err := prepareSuite(name, runOptions{device: string(scenarios.External), addresses: addresses})
+func printSuiteSetup(cmd *cobra.Command, name string, set, addresses map[string]string, ports sim.Ports) error {
+	suite, err := prepareSuite(name, runOptions{device: string(scenarios.External), addresses: addresses, set: set})
 	if err != nil {
 		return err
 	}
@@ -165,6 +165,9 @@ func check(name string) (kind string, err error) {
 		var o *org.Organisation
 		if o, err = org.Load(name, text); err == nil && o.Facts != "" {
 			err = checkFacts(o.Version, o.Facts)
+		}
+		if err == nil {
+			err = sim.CheckRecordings(name, text)
 		}
 		if err == nil && o.TLS.Authority != "" {
 			_, err = admit.OpenAuthority(o.TLS.Authority)

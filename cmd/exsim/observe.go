@@ -40,7 +40,7 @@ this machine a gateway object.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.version, "version", "2016", "Exchange `VERSION` that it is held against")
+	f.StringVar(&o.version, "version", "2013", "Exchange `VERSION` that it is held against")
 	f.StringVar(&o.write, "write", "", "write a `FILE` of facts, with standing observed")
 	f.StringVar(&o.format, "format", "table", "`FORMAT`: table, json, csv, md")
 	f.StringVar(&o.from, "from", "", "connect from this local `ADDRESS`")

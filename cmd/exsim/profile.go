@@ -112,6 +112,15 @@ func (o *profileOptions) diff(cmd *cobra.Command, left, right string) error {
 			rows = append(rows, []string{d.Key, side(d.A), side(d.B)})
 		}
 	}
+	if o.format == "table" {
+		if len(rows) == 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s and %s do not differ\n", left, right)
+			return nil
+		}
+		for _, r := range rows {
+			r[1], r[2] = whereTheyDiffer(r[1], r[2])
+		}
+	}
 	return o.print(cmd, []string{"fact", left, right}, rows)
 }
 
@@ -131,6 +140,22 @@ func (o *profileOptions) print(cmd *cobra.Command, columns []string, rows [][]st
 		}
 	}
 	return printRows(cmd, o.format, columns, rows)
+}
+
+// whereTheyDiffer leaves out what two long texts have in common at their begin.
+func whereTheyDiffer(a, b string) (string, string) {
+	const most, before = 64, 12
+	if max(len(a), len(b)) <= most {
+		return a, b
+	}
+	same := 0
+	for same < min(len(a), len(b)) && a[same] == b[same] {
+		same++
+	}
+	if same <= before {
+		return a, b
+	}
+	return "…" + a[same-before:], "…" + b[same-before:]
 }
 
 // shortened cuts a text for a table.

@@ -69,7 +69,7 @@ func newRobot(t *testing.T, at netip.Addr, trunk netip.AddrPort) *robot {
 }
 
 // prompts end a question, which has no line of its own.
-var prompts = []string{"q to stop here: ", "run it once more: "}
+var prompts = []string{"to begin, n REASON if it is not applicable, q to stop here: ", "run it once more: "}
 
 // said splits what exsim says into lines and questions.
 func said(data []byte, atEOF bool) (advance int, token []byte, err error) {
@@ -253,5 +253,32 @@ func (r *robot) awaitTone(ctx context.Context, c *gateway.Call) {
 		if bytes.Contains(heard(), tone) || err == nil { // or it is over
 			return
 		}
+	}
+}
+
+// Whoever stands at the device says when a case begins, runs it once more, leaves
+// it out, or stops; what came of each attempt is kept.
+func TestSuiteAsks(t *testing.T) {
+	args := []string{"run", "um-validation", "--device", "external", "--ask", "--only", "1.1,1.2,1.3", "--patience", "100ms", "--port-offset", "28000", "--json", "-"}
+	for _, tt := range []struct {
+		name, typed string
+		code        int
+		want        string
+		runs        int
+	}{
+		{"again, and then enough", "\nr\nq\n", exitFailed, "1.1 was not passed", 2},
+		{"not applicable behind a failure", "\nn no such telephone\nq\n", exitInterrupted, "without a failure so far", 1},
+		{"nonsense", "what\nq\n", exitInterrupted, `"what" is no answer`, 0},
+		{"nobody", "", exitInput, "nobody answers", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := exsim(t.Context(), args...)
+			var out, errs bytes.Buffer
+			c.Stdin, c.Stdout, c.Stderr = strings.NewReader(tt.typed), &out, &errs
+			_ = c.Run()
+			require.Equal(t, tt.code, c.ProcessState.ExitCode(), errs.String())
+			require.Equal(t, tt.runs, strings.Count(out.String(), `"name": "1.1-voice-message"`), out.String())
+			require.Contains(t, errs.String(), tt.want)
+		})
 	}
 }

@@ -61,11 +61,13 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 				return err
 			}
 			switch {
+			case o.patience <= 0:
+				return input(fmt.Errorf("--patience %s: a person needs some time", o.patience))
 			case suite != "":
-				o.ask = o.ask || !cmd.Flags().Changed("ask") && o.device != "" && interactive()
+				o.ask = o.ask || !cmd.Flags().Changed("ask") && strings.HasSuffix(o.device, string(scenarios.External)) && interactive()
 				return runSuite(cmd, suite, o)
 			case len(o.only)+len(o.notApplicable) > 0 || o.ask || o.sheet != "":
-				return input(errors.New("--only, --not-applicable, --ask and --sheet are of a suite: " + strings.Join(scenarios.Suites(), ", ")))
+				return input(fmt.Errorf("--only, --not-applicable, --ask and --sheet are of a suite, and %s is none: %s", strings.Join(args, " "), yamlfile.Suggest(args[0], scenarios.Suites())))
 			}
 			return runAll(cmd, args, o)
 		},
@@ -142,7 +144,7 @@ func loadAll(args []string, set map[string]string) ([]*scenarios.Scenario, error
 func filesOf(arg string) ([]string, error) {
 	info, err := os.Stat(arg)
 	if err != nil {
-		hint := yamlfile.Suggest(arg, scenarios.Shipped())
+		hint := yamlfile.Suggest(arg, append(scenarios.Suites(), scenarios.Shipped()...))
 		return nil, fmt.Errorf("%q is no file, no folder and no shipped scenario; %s", arg, hint)
 	}
 	if !info.IsDir() {

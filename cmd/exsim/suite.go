@@ -34,6 +34,9 @@ func runSuite(cmd *cobra.Command, name string, o runOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := reachable(suite, &o); err != nil {
+		return err
+	}
 	out, done, err := o.begin(cmd)
 	if err != nil {
 		return err
@@ -49,7 +52,10 @@ func runSuite(cmd *cobra.Command, name string, o runOptions) error {
 	if err := errors.Join(r.stopped, sheet.Text(out), writeSheet(o.sheet, sheet), writeAll(cmd, o, r.results)); err != nil {
 		return err
 	}
-	return done(sheet.Count(report.SheetFailed))
+	if failed := sheet.Count(report.SheetFailed); failed > 0 || !r.enough {
+		return done(failed)
+	}
+	return &failure{exitInterrupted, errors.New("stopped before the end of the list, and without a failure so far")}
 }
 
 // suiteRun is a suite that runs.
@@ -66,25 +72,56 @@ type suiteRun struct {
 // line runs a case, unless it is left out, and says what came of it.
 func (r *suiteRun) line(c *scenarios.Case) report.SheetLine {
 	line := report.SheetLine{Number: c.Number, Section: c.Section, Title: c.Title, Result: report.SheetNotRun}
-	if c.NotApplicable != "" {
-		line.Result, line.Why = report.SheetNotApplicable, c.NotApplicable
+	switch {
+	case !r.o.chosen(c):
+		line.Why = "not among those of --only"
+		return line
+	case c.NotApplicable != "":
+		return notApplicable(line, c.NotApplicable)
+	}
+	if !r.open() {
 		return line
 	}
-	for again := true; again && r.stopped == nil && !r.enough && r.o.chosen(c); {
-		if why := r.before(c); why != "" {
-			line.Result, line.Why = report.SheetNotApplicable, why
-			return line
+	if why := r.before(c); why != "" {
+		return notApplicable(line, why)
+	}
+	for attempt := 1; r.open(); attempt++ {
+		tried := r.attempt(c, line)
+		if attempt > 1 {
+			tried.Why = strings.TrimSpace(fmt.Sprintf("(attempt %d) %s", attempt, tried.Why))
 		}
-		if r.stopped != nil || r.enough {
-			break
+		again, why := r.behind(tried)
+		if why != "" {
+			return notApplicable(line, why)
 		}
-		var more []result
-		if more, _, r.stopped = runOne(r.cmd, r.out, c.Scenario, r.o); r.stopped == nil {
-			judged(&line, more)
+		if !again {
+			return tried
 		}
-		if again = r.behind(&line); !again {
-			r.results = append(r.results, more...)
-		}
+	}
+	return line
+}
+
+// open reports whether further cases are run.
+func (r *suiteRun) open() bool { return r.stopped == nil && !r.enough }
+
+func notApplicable(line report.SheetLine, why string) report.SheetLine {
+	line.Result, line.Why = report.SheetNotApplicable, why
+	return line
+}
+
+// attempt runs a case once. What keeps it from running ends the list, unless
+// there is somebody to put it right.
+func (r *suiteRun) attempt(c *scenarios.Case, line report.SheetLine) report.SheetLine {
+	more, _, err := runOne(r.cmd, r.out, c.Scenario, r.o)
+	r.results = append(r.results, more...)
+	switch {
+	case err == nil:
+		judged(&line, more)
+	case r.ask == nil || r.cmd.Context().Err() != nil:
+		r.stopped = err
+	default:
+		line.Why = err.Error()
+		fmt.Fprintln(r.ask.out, "exsim: "+err.Error())
 	}
 	return line
 }
@@ -99,32 +136,40 @@ func (r *suiteRun) before(c *scenarios.Case) (notApplicable string) {
 	for _, condition := range c.Scenario.Conditions() {
 		fmt.Fprintln(r.ask.out, "  it wants:", condition)
 	}
+	_, why := r.put("Enter to begin, n REASON if it is not applicable, q to stop here: ", "")
+	return why
+}
+
+// behind reports whether a case that was not passed is to be run once more, or
+// is not applicable.
+func (r *suiteRun) behind(line report.SheetLine) (again bool, notApplicable string) {
+	if r.ask == nil || r.stopped != nil || line.Result == report.SheetPassed {
+		return false, ""
+	}
+	said, why := r.put(line.Number+" was not passed. Enter to go on, n REASON if it is not applicable, q to stop here, r to run it once more: ", "r")
+	return said == "r", why
+}
+
+// put asks until the answer is one: Enter, n with a reason, q, or the one more.
+func (r *suiteRun) put(question, more string) (said, notApplicable string) {
 	for {
-		said, err := r.ask.line(r.cmd.Context(), "Enter to begin, n REASON if it is not applicable, q to stop here: ")
+		said, err := r.ask.line(r.cmd.Context(), question)
 		word, rest, _ := strings.Cut(said, " ")
+		rest = strings.TrimSpace(rest)
 		switch {
 		case err != nil:
 			r.stopped = err
-			return ""
-		case word == "":
-			return ""
-		case word == "q":
+			return "", ""
+		case said == "", said == more:
+			return said, ""
+		case said == "q":
 			r.enough = true
-			return ""
-		case word == "n" && strings.TrimSpace(rest) != "":
-			return strings.TrimSpace(rest)
+			return "", ""
+		case word == "n" && rest != "":
+			return "", rest
 		}
+		fmt.Fprintf(r.ask.out, "%q is no answer. ", said)
 	}
-}
-
-// behind reports whether a case that failed is to be run once more.
-func (r *suiteRun) behind(line *report.SheetLine) (again bool) {
-	if r.ask == nil || r.stopped != nil || line.Result != report.SheetFailed {
-		return false
-	}
-	said, err := r.ask.line(r.cmd.Context(), line.Number+" failed. Enter to go on, r to run it once more: ")
-	r.stopped = err
-	return said == "r"
 }
 
 func playedBy(o runOptions) string {

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -19,14 +22,14 @@ func prepareSuite(name string, o runOptions) (*scenarios.Suite, error) {
 	if err != nil {
 		return nil, bench(err)
 	}
-	if o.device == string(scenarios.External) {
-		o.device = suite.Device + "=" + o.device // partners stay exsim's
+	for i, n := range o.only {
+		o.only[i] = strings.TrimSpace(n)
 	}
-	if err := suiteNames(suite, &o); err != nil {
+	if err := errors.Join(suiteNames(suite, &o), suiteDevice(suite, &o)); err != nil {
 		return nil, err
 	}
 	for _, c := range suite.Cases {
-		if c.NotApplicable = o.notApplicable[c.Number]; c.NotApplicable != "" {
+		if c.NotApplicable = leftOut(o.notApplicable, c.Number); c.NotApplicable != "" {
 			continue
 		}
 		list := []*scenarios.Scenario{c.Scenario}
@@ -36,11 +39,64 @@ func prepareSuite(name string, o runOptions) (*scenarios.Suite, error) {
 		if err := errors.Join(setAddresses(list, own(o.addresses, c.Scenario)), setAuthority(list, o.authority)); err != nil {
 			return nil, err
 		}
-		if server := c.Scenario.Unreachable(); server != "" && o.chosen(c) && c.NotApplicable == "" {
-			return nil, input(fmt.Errorf("case %s: %s is on the loopback, where the device cannot reach it: --address %s=ADDRESS, an address of this machine", c.Number, server, server))
-		}
 	}
 	return suite, errors.Join(o.watched.check(), writable(o.json, o.junit, o.sheet))
+}
+
+// suiteDevice checks who plays what.
+func suiteDevice(suite *scenarios.Suite, o *runOptions) error {
+	if o.device == "" {
+		return nil
+	}
+	actor, device, named := strings.Cut(o.device, "=")
+	if !named {
+		actor, device = suite.Device, o.device // partners stay exsim's
+	}
+	if d := scenarios.Device(device); d != scenarios.Simulated && d != scenarios.External {
+		return input(fmt.Errorf("--device %s: %q is neither simulated nor external", o.device, device))
+	}
+	if actor != suite.Device {
+		return input(fmt.Errorf("--device %s: the device under test is the actor %s here", o.device, suite.Device))
+	}
+	o.device = actor + "=" + device
+	return nil
+}
+
+// reachable checks, before anybody is asked for anything, that each case can be
+// run: its parties have addresses of this machine, the device can reach them, and
+// has certificates that can be right.
+func reachable(suite *scenarios.Suite, o *runOptions) error {
+	tried := map[netip.Addr]error{}
+	for _, c := range suite.Cases {
+		if c.NotApplicable != "" || !o.chosen(c) {
+			continue
+		}
+		s := c.Scenario
+		if server := s.Unreachable(); server != "" {
+			return input(fmt.Errorf("case %s: %s is on the loopback, where the device cannot reach it: --address %s=ADDRESS, an address of this machine", c.Number, server, server))
+		}
+		if s.Guided() && s.Calls("tls") && o.authority == "" {
+			return input(fmt.Errorf("case %s wants TLS of the device, with a certificate that exsim knows: --authority FOLDER, made by exsim pki init; --not-applicable %s=REASON leaves it out", c.Number, c.Number))
+		}
+		for name, addr := range s.Ours() {
+			if _, ok := tried[addr]; !ok {
+				ln, err := net.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
+				if tried[addr] = err; err == nil {
+					_ = ln.Close()
+				}
+			}
+			if tried[addr] != nil {
+				return input(fmt.Errorf("case %s: exsim plays %s at %s, which is no address of this machine: --address %s=ADDRESS, or add it here", c.Number, name, addr, name))
+			}
+		}
+	}
+	return nil
+}
+
+// leftOut is why a case is not applicable, by its number or its section's.
+func leftOut(reasons map[string]string, number string) string {
+	section, _, _ := strings.Cut(number, ".")
+	return cmp.Or(reasons[number], reasons[section])
 }
 
 // suiteNames refuses names and numbers that no case of a suite has.
@@ -62,9 +118,13 @@ func suiteNames(suite *scenarios.Suite, o *runOptions) error {
 			return input(fmt.Errorf("--only %s: the suite has no case and no section of that number", n))
 		}
 	}
-	for number := range o.notApplicable {
-		if !slices.ContainsFunc(suite.Cases, func(c *scenarios.Case) bool { return c.Number == number }) {
+	for number, why := range o.notApplicable {
+		one := runOptions{only: []string{number}}
+		if !slices.ContainsFunc(suite.Cases, one.chosen) {
 			return input(fmt.Errorf("--not-applicable %s: the suite has no case of that number", number))
+		}
+		if strings.TrimSpace(why) == "" {
+			return input(fmt.Errorf("--not-applicable %s: say why, as in %s=REASON: the reason stands on the sheet", number, number))
 		}
 	}
 	return nil

@@ -102,6 +102,9 @@ func (o *upOptions) load(name string, text []byte) (sim.Config, error) {
 		return sim.Config{}, err
 	}
 	organisation, err := org.Load(name, text)
+	if err == nil {
+		err = sim.CheckRecordings(name, text)
+	}
 	if err != nil {
 		return sim.Config{}, err
 	}

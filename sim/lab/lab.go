@@ -99,7 +99,7 @@ func (l *Lab) start() error {
 // organisation.
 func (l *Lab) openSockets() (*org.Organisation, error) {
 	o := *l.conf.Org
-	o.Gateways, o.Policies = slices.Clone(o.Gateways), slices.Clone(o.Policies)
+	o.Gateways, o.Policies, o.Mailboxes = slices.Clone(o.Gateways), slices.Clone(o.Policies), slices.Clone(o.Mailboxes)
 	for i := range l.conf.Gateways {
 		g := &l.conf.Gateways[i]
 		ln, err := net.Listen("tcp", netip.AddrPortFrom(g.at(), 0).String())
@@ -109,6 +109,9 @@ func (l *Lab) openSockets() (*org.Organisation, error) {
 		l.sockets[g.Name] = ln
 		if object := o.GatewayAt(g.at()); object != nil {
 			object.Port = netip.MustParseAddrPort(ln.Addr().String()).Port()
+		}
+		for k := range o.Mailboxes {
+			o.Mailboxes[k].OtherVersion = boundAt(o.Mailboxes[k].OtherVersion, g.at(), ln)
 		}
 		for k := range o.Policies {
 			o.Policies[k].FaxServer = boundAt(o.Policies[k].FaxServer, g.at(), ln)

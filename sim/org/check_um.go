@@ -149,6 +149,9 @@ func (c checker) mailboxes() {
 		if s := c.o.ServerNamed(m.Server); s == nil || !s.Has(MailboxRole) {
 			c.f.Report(m.Pos, "", "mailbox %q: no Mailbox server %q", m.Name, m.Server)
 		}
+		if m.OtherVersion != "" && !strings.HasPrefix(strings.ToLower(m.OtherVersion), "sip:") {
+			c.f.Report(m.Pos, "sip:HOST:PORT;transport=tcp", "mailbox %q: other-version %q", m.Name, m.OtherVersion)
+		}
 		if m.Extension == "" {
 			continue
 		}

@@ -140,5 +140,8 @@ type Mailbox struct {
 	Policy     string   `yaml:"policy" doc:"name of its mailbox policy; left out: the values of the profile"`
 	PIN        string   `yaml:"pin" doc:"digits that its owner logs on with by telephone; left out nobody can"`
 	Greeting   string   `yaml:"greeting" doc:"WAV file in place of the standard greeting"`
-	Quota      int64    `yaml:"quota" doc:"octets at which it is full: callers are told so and can leave no message"`
+	// OtherVersion is the server of another version, in an organisation that is
+	// being moved.
+	OtherVersion string `yaml:"other-version" doc:"sip:HOST:PORT;transport=tcp of a UM server of another version that serves it: calls for it are redirected there, or referred where they are answered already"`
+	Quota        int64  `yaml:"quota" doc:"octets at which it is full: callers are told so and can leave no message"`
 }

@@ -19,6 +19,9 @@ func (c *call) callAnswering() (string, error) { return c.takeMessage(c.a.mailbo
 //
 // A caller who hangs up before the recording has missed the owner.
 func (c *call) takeMessage(m *org.Mailbox) (string, error) {
+	if m.OtherVersion != "" {
+		return c.toOtherVersion(m, m.Extension)
+	}
 	if full, err := c.full(m); err != nil || full {
 		if err != nil {
 			return "", err

@@ -43,6 +43,7 @@ type call struct {
 	plays     VoiceMail   // of Play on Phone
 	freed     func()      // is told, once, when nothing of the call is left
 	had183    bool        // a 183 with a description came
+	ringing   bool        // its media began before the answer
 	silent    bool        // and then a 180 with one
 	reports   chan int    // of a transfer under way
 }

@@ -79,7 +79,7 @@ func (c *call) agree(offer *sdp.Session) ([]byte, error) {
 
 func (c *call) params() rtp.Params {
 	p := rtp.Params{
-		Remote: c.agreed.Remote, Codec: rtp.Codec(c.agreed.Codec.PT), PT: c.agreed.PT, EventsPT: c.agreed.EventsPT, ReceiveEventsPT: c.agreed.ReceiveEventsPT,
+		Remote: c.agreed.Remote, Codec: rtp.Codec(c.agreed.Codec.PT), PT: c.agreed.PT, EventsPT: c.agreed.EventsPT, ReceiveEventsPT: c.agreed.ReceiveEventsPT, Early: c.ringing,
 		Send: c.agreed.Send, Receive: c.agreed.Receive, Continuous: c.w.conf.Profile.UM.RTPSilence, OnDigit: c.digit,
 	}
 	if c.partner() != "" {

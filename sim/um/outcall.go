@@ -149,6 +149,7 @@ func (c *call) early(r sip.Reply) {
 		return
 	}
 	c.had183 = c.had183 || r.Status == 183
+	c.ringing = true
 	if answer, err := sdp.Parse(r.Body); err == nil {
 		if c.agreed, err = sdp.Accepted(answer, c.local); err == nil && c.stream != nil {
 			_ = c.start() // an answer that cannot be used is the 200's matter
@@ -166,7 +167,7 @@ func (c *call) taken(answer sip.Answer) (codec string, err error) {
 	case c.doomed != "":
 		return "", errors.New(c.doomed)
 	}
-	c.dialog = answer.Dialog
+	c.dialog, c.ringing = answer.Dialog, false
 	c.updates = answer.Allows("UPDATE")
 	if err := c.answered(answer.Body); err != nil {
 		return "", err

@@ -71,14 +71,32 @@ func LoadPrompts(o *org.Organisation) (Prompts, error) {
 	return p, nil
 }
 
+// PromptNames are the names of the shipped recordings.
+func PromptNames() []string {
+	files, err := fs.Glob(recordings, "prompts/*.wav")
+	if err != nil {
+		panic(err) // the pattern is ours
+	}
+	for i, file := range files {
+		files[i] = strings.TrimSuffix(path.Base(file), ".wav")
+	}
+	return files
+}
+
+// CheckRecording reports why a file cannot be played, nil if it can.
+func CheckRecording(file string) error {
+	_, err := readPrompt(file)
+	return err
+}
+
 func readPrompt(file string) ([]byte, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("um: prompt: %w", err)
+		return nil, fmt.Errorf("a recording cannot be read: %w", err)
 	}
 	octets, err := rtp.ReadWAV(b, rtp.PCMU)
 	if err != nil {
-		return nil, fmt.Errorf("um: prompt %s: %w", file, err)
+		return nil, fmt.Errorf("the recording %s cannot be played: %w", file, err)
 	}
 	return octets, nil
 }

@@ -35,6 +35,9 @@ func (r *Router) ServeSIP(tx *sip.ServerTx) {
 	if a == nil {
 		return
 	}
+	if r.conf.otherVersion(tx, r.src, a) {
+		return
+	}
 	to := r.pick(a)
 	if to == nil {
 		r.conf.refuse(tx, r.src, a, newRefusal("um-server", r.conf.Profile.Refusals.NoServer,
@@ -118,7 +121,7 @@ func NewService(conf Config, server *org.Server, state *State, worker func() (ro
 // ServeSIP redirects calls and answers OPTIONS.
 func (s *Service) ServeSIP(tx *sip.ServerTx) {
 	a := s.conf.invitation(tx, s.src, s.state)
-	if a == nil {
+	if a == nil || s.conf.otherVersion(tx, s.src, a) {
 		return
 	}
 	row, ready := s.worker()

@@ -43,6 +43,9 @@ func (c *call) pilotGreeting() (string, error) {
 // logOn asks for the PIN of a mailbox. Keys may be pressed ahead of a prompt, so
 // that they are kept out of the trace until the PIN was right.
 func (c *call) logOn(m *org.Mailbox) (string, error) {
+	if m.OtherVersion != "" {
+		return c.toOtherVersion(m, c.a.pilot)
+	}
 	c.stream.HideDigits(true)
 	if m.PIN == "" || c.w.conf.Org.PolicyOf(m).NoSubscribers {
 		c.logon(m, "not allowed", 0)

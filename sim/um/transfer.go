@@ -23,6 +23,18 @@ func (c *call) transfer(number string) (ok bool, err error) {
 	return c.handOver(number, target)
 }
 
+// toOtherVersion refers the caller to the server of another version that serves a
+// mailbox: the call is answered, so that it cannot be redirected any more.
+func (c *call) toOtherVersion(m *org.Mailbox, number string) (string, error) {
+	target := withUser(m.OtherVersion, number)
+	c.w.src.Record(c.session, trace.Session{}, transferEvent{"um.transferring", number, target, 0, ""}, nil)
+	ok, err := c.handOver(number, target)
+	if err != nil || ok {
+		return "referred to a server of another version", err
+	}
+	return "the server of another version was not reached", c.play(c.prompt("transfer-failed"), c.prompt("goodbye"))
+}
+
 // handOver sends a REFER and says what came of it.
 func (c *call) handOver(number, target string) (ok bool, err error) {
 	accepted, status, why, err := c.refer(target, c.referredBy())

@@ -123,6 +123,28 @@ func (c *Config) redirect(tx *sip.ServerTx, src *trace.Source, a *admitted, host
 	tx.Respond(sip.Response{Status: r.Status.Code, Reason: r.Status.Reason, Contact: contact})
 }
 
+// otherVersion redirects a call for a mailbox that a server of another version
+// serves, and reports whether it is one.
+func (c *Config) otherVersion(tx *sip.ServerTx, src *trace.Source, a *admitted) bool {
+	if a.mailbox == nil || a.mailbox.OtherVersion == "" {
+		return false
+	}
+	r := &c.Profile.Redirect
+	contact := withUser(a.mailbox.OtherVersion, tx.Recipient().User)
+	src.Record(tx.Session(), trace.Session{}, redirected{to: "another version", contact: contact, a: a}, nil)
+	tx.Respond(sip.Response{Status: r.Status.Code, Reason: r.Status.Reason, Contact: contact})
+	return true
+}
+
+// withUser is a URI with a user, as a name-addr.
+func withUser(uri, user string) string {
+	scheme, rest, _ := strings.Cut(uri, ":")
+	if _, host, ok := strings.Cut(rest, "@"); ok {
+		rest = host
+	}
+	return "<" + scheme + ":" + user + "@" + rest + ">"
+}
+
 // redirectContact builds the Contact of a 302: the user and the parameters that
 // the caller wrote, the new host and port, the transport, and maddr only if
 // the caller's URI had one.
