@@ -98,7 +98,7 @@ func TestKamailioSBC(t *testing.T) {
 	require.NotEmpty(t, modules)
 	writeTemplate(t, filepath.Join(dir, "kamailio.cfg"), "testdata/peers/kamailio.cfg.tmpl",
 		map[string]any{"Addr": addr, "Port": port, "TLSPort": tlsPort, "Dir": dir, "Engine": engine, "Modules": modules[0]})
-	media := runGroup(t, rtpengine, "--table=-1", "--interface="+addr, "--listen-ng="+engine, "--listen-cli="+addr+":22224", "--foreground", "--log-stderr", "--port-min=30000", "--port-max=30999", "--pidfile="+filepath.Join(dir, "engine.pid"))
+	media := runGroup(t, rtpengine, "--table=-1", "--interface="+addr, "--listen-ng="+engine, "--config-file=none", "--foreground", "--log-stderr", "--port-min=30000", "--port-max=30999", "--pidfile="+filepath.Join(dir, "engine.pid"))
 	require.Eventually(t, func() bool { return media.count("Startup complete") > 0 }, 30*time.Second, 20*time.Millisecond)
 	sbc := runGroup(t, kamailio, "-f", filepath.Join(dir, "kamailio.cfg"), "-DD", "-E", "-Y", dir, "-m", "32", "-M", "8")
 

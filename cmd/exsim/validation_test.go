@@ -65,7 +65,7 @@ func newValidated(t *testing.T) *validated {
 		Modules: kamailioModules(t), Dir: v.dir, Address: sbcAddress, Listen: sbcListen, Source: sbcAddress,
 		Telephones: v.robot.system.Addr().String(), TelephonesAddress: phonesAt, Engine: sbcAddress + ":22222",
 	}
-	runUntilEnd(t, exec.Command(rtpengine, "--table=-1", "--interface="+sbcAddress, "--listen-ng="+v.config.Engine, "--listen-cli="+sbcAddress+":22224", "--foreground", "--log-stderr",
+	runUntilEnd(t, exec.Command(rtpengine, "--table=-1", "--interface="+sbcAddress, "--listen-ng="+v.config.Engine, "--config-file=none", "--foreground", "--log-stderr",
 		"--port-min=30000", "--port-max=30999", "--pidfile="+filepath.Join(v.dir, "engine.pid")))
 	for _, args := range [][]string{{"init"}, {"issue", "gw1.contoso.lab"}, {"bad", "gw1.contoso.lab"}} {
 		code, out, errs := runExsim(t, append([]string{"pki", "--dir", v.pki()}, args...)...)
