@@ -80,13 +80,26 @@ func (g *Gateway) place(ctx context.Context, p CallParams, c *Call, callID, tag 
 		inv = g.invite(p, router, c)
 		inv.CallID, inv.FromTag, inv.CSeq = callID, tag, tries
 		c.contact = inv.Contact
-		a, err = g.follow(ctx, inv)
+		a, err = g.try(ctx, inv, i == len(p.Routers)-1 || g.has(OneRouter))
 		tries = inv.CSeq
 		if a.Dialog != nil || g.has(OneRouter) || i == len(p.Routers)-1 || err == nil && a.Status != 503 || ctx.Err() != nil {
 			break
 		}
 	}
 	return a, inv, err
+}
+
+// answerTimeout is how long a call router may take where there is another one.
+const answerTimeout = 4 * time.Second
+
+// try places a call at one call router.
+func (g *Gateway) try(ctx context.Context, inv *sip.Invite, last bool) (sip.Answer, error) {
+	if !last {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+	}
+	return g.follow(ctx, inv)
 }
 
 // invite is the first INVITE of a call.
