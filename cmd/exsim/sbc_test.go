@@ -122,3 +122,29 @@ func startSBC(t *testing.T, kamailio, config, listen string) (stop func()) {
 	}, 20*time.Second, 50*time.Millisecond)
 	return stop
 }
+
+// A server that is no Exchange at all is asked the same, and told apart: what it
+// shows becomes no fact but where one was assumed.
+func TestObserveForeign(t *testing.T) {
+	kamailio := needPeer(t, "kamailio")
+	dir := t.TempDir()
+	const listen = "127.0.121.45:25080"
+	var conf bytes.Buffer
+	require.NoError(t, template.Must(template.ParseFiles("testdata/sbc.cfg.tmpl")).Execute(&conf, sbc{
+		Listen: listen, Modules: kamailioModules(t), Dir: dir, Router: listen, Transport: "tcp",
+		Broken: broken{Request: `if (is_method("INVITE")) { sl_send_reply("404", "Nobody Here"); exit; }`},
+	}))
+	name := filepath.Join(dir, "kamailio.cfg")
+	require.NoError(t, os.WriteFile(name, conf.Bytes(), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "routers.list"), []byte("1 sip:"+listen+";transport=tcp\n"), 0o600))
+	startSBC(t, kamailio, name, listen)
+	seen := filepath.Join(dir, "seen.yaml")
+	_, out, errs := runExsim(t, "observe", listen, "--from", "127.0.121.46", "--version", "2013", "--write", seen)
+	require.Contains(t, out, "404 Nobody Here", errs)
+	require.Regexp(t, `(?i)kamailio`, out)
+	require.Contains(t, out, "differs")
+	if _, err := os.Stat(seen); err == nil {
+		code, _, errs := runExsim(t, "check", seen)
+		require.Zero(t, code, errs)
+	}
+}
