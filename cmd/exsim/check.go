@@ -152,6 +152,9 @@ func checkTrace(cmd *cobra.Command, saved string, args []string) error {
 func check(name string) (kind string, err error) {
 	text, ok := scenarios.ShippedText(name)
 	if !ok {
+		if slices.Contains(scenarios.Suites(), name) {
+			return "", fmt.Errorf("%s is a suite, which comes with exsim: exsim check %s --setup says what its device wants, exsim run %s runs it", name, name, name)
+		}
 		if text, err = os.ReadFile(name); err != nil {
 			return "", err
 		}

@@ -129,6 +129,8 @@ steps:
 		{"suite elsewhere", []string{"run", "um-validation", "--device", "external", "--only", "1.1", "--address", "CAS1=192.0.2.10"}, 2, "192.0.2.10, which is no address of this machine: --address CAS1=ADDRESS"},
 		{"suite that the device cannot reach", []string{"run", "um-validation", "--device", "external", "--only", "1.1", "--address", "gw=192.0.2.30"}, 2, "CAS1 is on the loopback, where the device cannot reach it"},
 		{"suite of another name", []string{"run", "um-validaton", "--only", "1"}, 2, "did you mean \"um-validation\"?"},
+		{"suite that is checked", []string{"check", "um-validation"}, 2, "um-validation is a suite"},
+		{"up with two versions", []string{"up", "-c", failing, "--version", "2016"}, 2, "says itself which version it is of"},
 		{"no patience", []string{"run", "missed-call", "--patience", "0s"}, 2, "a person needs some time"},
 		{"suite with values", []string{"run", "um-validation", "--set", "a=b"}, 2, "a suite sets the values of its scenarios itself"},
 		{"profile unknown", []string{"profile", "diff", "2016", "2019"}, 2, "Exchange 2019 has no Unified Messaging"},

@@ -88,7 +88,7 @@ func (o *observeOptions) run(cmd *cobra.Command, server string) error {
 		}
 	}
 	if last.Fault != "" {
-		return &failure{exitFailed, fmt.Errorf("%s: %s; is this machine a UM IP gateway there?", last.Question, last.Fault)}
+		return &failure{exitFailed, fmt.Errorf("%s: %s; is this machine a UM IP gateway there, at the address that it asks from (--from)?", last.Question, last.Fault)}
 	}
 	return nil
 }

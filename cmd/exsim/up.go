@@ -59,6 +59,9 @@ type upOptions struct {
 }
 
 func up(cmd *cobra.Command, o upOptions) error {
+	if o.config != "" && cmd.Flags().Changed("version") {
+		return input(fmt.Errorf("--version %s: %s says itself which version it is of", o.version, o.config))
+	}
 	if err := writable(o.save); err != nil {
 		return err
 	}
