@@ -170,7 +170,14 @@ const perWake = 1
 // inQueue is more than the system keeps for a socket in a row.
 const inQueue = 1 << 12
 
-func (s *epollSocket) drain() { s.take(newReading(), inQueue) }
+// drainers are for sockets that are read outside a loop.
+var drainers = sync.Pool{New: func() any { return newReading() }}
+
+func (s *epollSocket) drain() {
+	r := drainers.Get().(*reading)
+	s.take(r, inQueue)
+	drainers.Put(r)
+}
 
 func (s *epollSocket) take(r *reading, most int) {
 	s.order.Lock()
