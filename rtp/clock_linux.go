@@ -16,10 +16,7 @@ type ticker struct {
 
 // newTicker begins to tick. Where the system has no timer left it is the
 // runtime's.
-func newTicker(d time.Duration) interface {
-	wait()
-	stop()
-} {
+func newTicker(d time.Duration) beat {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		return newRuntimeTicker(d)

@@ -4,4 +4,4 @@ package rtp
 
 import "time"
 
-func newTicker(d time.Duration) runtimeTicker { return newRuntimeTicker(d) }
+func newTicker(d time.Duration) beat { return newRuntimeTicker(d) }

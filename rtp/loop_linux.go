@@ -123,22 +123,33 @@ func (l *epollLoop) run() {
 				s.take(r, perWake)
 			}
 		}
-		time.Sleep(pace)
 	}
 }
 
-// pace is how long a loop lets datagrams gather behind those that it has taken: to
-// wake for each by itself costs the most of all, at both ends. When each came, the
-// system tells.
+// pace is how long a loop lets datagrams gather once it has taken all: to wake for
+// each by itself costs the most of all, at both ends. When each came, the system
+// tells.
 const pace = time.Millisecond
 
-// ready waits until there is something to read.
+// ready waits until there is something to read: at once where there is.
 func (l *epollLoop) ready(events []unix.EpollEvent) (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
-	if errno == 0 && n > 0 {
-		return int(n), nil
+	if n := l.poll(events); n > 0 {
+		return n, nil
+	}
+	time.Sleep(pace)
+	if n := l.poll(events); n > 0 {
+		return n, nil
 	}
 	return unix.EpollWait(l.epfd, events, -1)
+}
+
+// poll looks, and does not wait; what is wrong the next wait tells.
+func (l *epollLoop) poll(events []unix.EpollEvent) int {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
 }
 
 func (l *epollLoop) close() {

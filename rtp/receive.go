@@ -14,22 +14,20 @@ const comfortNoise = 13
 
 // receiveRTP takes one datagram, on the receiving loop.
 func (s *Stream) receiveRTP(b []byte, from netip.AddrPort, a arrival) {
-	s.mu.Lock()
-	s.in.last = s.src.Log().Now() - a.ago
-	s.mu.Unlock()
+	at := s.src.Log().Now() - a.ago
 	b, why := s.open(b, false)
 	if b == nil {
 		if why != "" {
-			s.note(from, why)
+			s.unusable(from, at, why)
 		}
 		return
 	}
 	var p pion.Packet
 	if err := p.Unmarshal(b); err != nil || p.Version != 2 {
-		s.note(from, "not RTP")
+		s.unusable(from, at, "not RTP")
 		return
 	}
-	now, at := time.Now().Add(-a.ago), s.src.Log().Now()-a.ago
+	now := time.Now().Add(-a.ago)
 	s.mu.Lock()
 	if s.closed || !s.started {
 		s.mu.Unlock()
@@ -39,13 +37,14 @@ func (s *Stream) receiveRTP(b []byte, from netip.AddrPort, a arrival) {
 	noise := p.PayloadType == comfortNoise && !events
 	if !events && !noise && p.PayloadType != s.params.PT {
 		s.mu.Unlock()
-		s.note(from, "payload type not agreed on")
+		s.unusable(from, at, "payload type not agreed on")
 		return
 	}
+	s.in.last = at
 	own := s.in.follows(from, s.params.Remote)
 	if !own && !events {
 		s.mu.Unlock()
-		s.note(from, "from another address than the media so far")
+		s.unusable(from, at, "from another address than the media so far")
 		return
 	}
 	first := own && s.in.packets(&p, now, at, events)
@@ -69,6 +68,14 @@ func (s *Stream) receiveRTP(b []byte, from netip.AddrPort, a arrival) {
 	if after != nil {
 		after()
 	}
+}
+
+// unusable notes a datagram that came at a time and is of no use.
+func (s *Stream) unusable(from netip.AddrPort, at time.Duration, why string) {
+	s.mu.Lock()
+	s.in.last = at
+	s.mu.Unlock()
+	s.note(from, why)
 }
 
 // note records an unusable datagram, once for each reason.

@@ -116,3 +116,39 @@ func TestMarksAndSilence(t *testing.T) {
 		require.NoError(t, log.Close())
 	}
 }
+
+// One socket may get far more than a call's 50 packets a second, as the one that
+// all calls of --signalling-only share: a loop that lets datagrams gather takes all
+// that have.
+func TestManyAtOneSocket(t *testing.T) {
+	log := trace.New(trace.Config{})
+	t.Cleanup(func() { require.NoError(t, log.Close()) })
+	e := newTestEngine(t, 0, 0)
+	s, err := e.Open(loopback, trace.Session{}, log.Source("a", "rtp"))
+	require.NoError(t, err)
+	peer, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer peer.Close()
+	require.NoError(t, s.Start(Params{Remote: netip.MustParseAddrPort(peer.LocalAddr().String()), Codec: PCMU, Receive: true}))
+	voice := Quiet(PCMU, 20*time.Millisecond)
+	const sent, atOnce = 2000, 25
+	every := time.NewTicker(5 * time.Millisecond)
+	defer every.Stop()
+	for n := range sent {
+		if n%atOnce == 0 {
+			<-every.C
+		}
+		b, err := (&pion.Packet{Header: pion.Header{Version: 2, SequenceNumber: uint16(n), Timestamp: uint32(n * 160), SSRC: 7}, Payload: voice}).Marshal()
+		require.NoError(t, err)
+		_, err = peer.WriteTo(b, net.UDPAddrFromAddrPort(s.Addr()))
+		require.NoError(t, err)
+	}
+	s.Close()
+	for ev := range log.Events() {
+		if ev.Name == "rtp.ended" && ev.Text("direction") == "received" {
+			require.Greater(t, ev.Int("packets"), int64(sent/2), "a busy machine may drop some")
+			return
+		}
+	}
+	t.Fatal("the stream has no end")
+}

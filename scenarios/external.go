@@ -89,11 +89,13 @@ func (s *Scenario) Playable(catches bool) error {
 	return nil
 }
 
-// Parties are the names that SetAddresses knows.
+// Parties are the names of all: of the actors, and of the servers.
 func (s *Scenario) Parties() []string {
 	list := slices.Collect(maps.Keys(s.Actors))
-	for i := range s.Organisation.Servers {
-		list = append(list, s.Organisation.Servers[i].Name)
+	if s.Organisation != nil {
+		for i := range s.Organisation.Servers {
+			list = append(list, s.Organisation.Servers[i].Name)
+		}
 	}
 	slices.Sort(list)
 	return list
@@ -162,11 +164,8 @@ func (s *Scenario) SetAddresses(addresses map[string]netip.Addr) error {
 			if objects[name] != nil {
 				objects[name].Address = addr
 			}
-			for i := range o.Mailboxes {
-				o.Mailboxes[i].OtherVersion = moveHost(o.Mailboxes[i].OtherVersion, a.Address, addr)
-			}
-			for i := range o.Policies {
-				o.Policies[i].FaxServer = moveHost(o.Policies[i].FaxServer, a.Address, addr)
+			for _, uri := range o.PartnerURIs() {
+				*uri = moveHost(*uri, a.Address, addr)
 			}
 			a.Address = addr
 			s.Actors[name] = a

@@ -257,15 +257,3 @@ func a(role string) string {
 func knownRole(role string) bool {
 	return role == roleGateway || role == roleMail || role == roleBox
 }
-
-// parties are the names of all.
-func (s *Scenario) parties() []string {
-	names := slices.Collect(maps.Keys(s.Actors))
-	if s.Organisation != nil {
-		for _, server := range s.Organisation.Servers {
-			names = append(names, server.Name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}

@@ -19,7 +19,7 @@ func (l *loader) fault(f *PlantedFault) {
 		role = roleGateway // its role is a mistake that is told
 	}
 	if role == "" {
-		l.f.Report(f.Places.At("actor", f.Pos), yamlfile.Suggest(f.Actor, l.s.parties()), "fault: no actor and no server is named %q", f.Actor)
+		l.f.Report(f.Places.At("actor", f.Pos), yamlfile.Suggest(f.Actor, l.s.Parties()), "fault: no actor and no server is named %q", f.Actor)
 		return
 	}
 	k := kindOfFault(f.Do)

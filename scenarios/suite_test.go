@@ -3,6 +3,7 @@ package scenarios
 import (
 	"testing"
 
+	"github.com/exsim/exsim/sim/admit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -29,4 +30,12 @@ func TestSuite(t *testing.T) {
 	}
 	_, err = LoadSuite("nothing", nil)
 	require.ErrorContains(t, err, `no suite is named "nothing"`)
+}
+
+// Whatever certificate a case wants, whoever sets the device up is told in words.
+func TestCertificatesInWords(t *testing.T) {
+	for _, kind := range admit.Bads() {
+		require.Contains(t, shown[string(kind)], "%s", kind)
+	}
+	require.Len(t, shown, len(admit.Bads())+1, "and good")
 }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -88,6 +91,38 @@ func setDevices(list []*scenarios.Scenario, o runOptions) error {
 		}
 		if err := s.Playable(o.prove); err != nil {
 			return input(err)
+		}
+	}
+	return nil
+}
+
+// reachable checks, before anybody is asked for anything, that scenarios with an
+// external device can be run: the other parties have addresses of this machine, the
+// device can reach them, and has certificates that can be right.
+func reachable(list []*scenarios.Scenario) error {
+	tried := map[netip.Addr]error{}
+	for _, s := range list {
+		if !s.Guided() {
+			continue
+		}
+		if server := s.Unreachable(); server != "" {
+			return input(fmt.Errorf("%s: %s is on the loopback, where the device cannot reach it: --address %s=ADDRESS, an address of this machine", s.Name, server, server))
+		}
+		if s.Calls("tls") && s.Organisation.TLS.Authority == "" {
+			return input(fmt.Errorf("%s wants TLS of the device, with a certificate that exsim knows: --authority FOLDER, made by exsim pki init", s.Name))
+		}
+		ours := s.Ours()
+		for _, name := range slices.Sorted(maps.Keys(ours)) {
+			addr := ours[name]
+			if _, ok := tried[addr]; !ok {
+				ln, err := net.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
+				if tried[addr] = err; err == nil {
+					_ = ln.Close()
+				}
+			}
+			if tried[addr] != nil {
+				return input(fmt.Errorf("%s: exsim plays %s at %s, which is no address of this machine: --address %s=ADDRESS, or add it here", s.Name, name, addr, name))
+			}
 		}
 	}
 	return nil

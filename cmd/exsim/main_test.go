@@ -125,7 +125,7 @@ steps:
 		{"suite with another device", []string{"run", "um-validation", "--device", "gw1=external"}, 2, "the device under test is the actor gw here"},
 		{"suite without a reason", []string{"run", "um-validation", "--not-applicable", "2.2="}, 2, "--not-applicable 2.2: say why"},
 		{"suite with a case that is none", []string{"run", "um-validation", "--only", "4, 77"}, 2, "--only 77: the suite has no case"},
-		{"suite with TLS and no authority", []string{"run", "um-validation", "--device", "external", "--only", "9.1"}, 2, "case 9.1 wants TLS of the device"},
+		{"suite with TLS and no authority", []string{"run", "um-validation", "--device", "external", "--only", "9.1"}, 2, "9.1-mutual-tls wants TLS of the device"},
 		{"suite elsewhere", []string{"run", "um-validation", "--device", "external", "--only", "1.1", "--address", "CAS1=192.0.2.10"}, 2, "192.0.2.10, which is no address of this machine: --address CAS1=ADDRESS"},
 		{"suite that the device cannot reach", []string{"run", "um-validation", "--device", "external", "--only", "1.1", "--address", "gw=192.0.2.30"}, 2, "CAS1 is on the loopback, where the device cannot reach it"},
 		{"suite of another name", []string{"run", "um-validaton", "--only", "1"}, 2, "did you mean \"um-validation\"?"},

@@ -231,7 +231,7 @@ func prepare(args []string, o runOptions) ([]*scenarios.Scenario, error) {
 			return nil, input(err)
 		}
 	}
-	return list, errors.Join(o.watched.check(), writable(o.json, o.junit))
+	return list, errors.Join(reachable(list), o.watched.check(), writable(o.json, o.junit))
 }
 
 // runOne runs a scenario, and with --prove also with each fault that it

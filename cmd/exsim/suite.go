@@ -34,7 +34,7 @@ func runSuite(cmd *cobra.Command, name string, o runOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := reachable(suite, &o); err != nil {
+	if err := reachable(o.toRun(suite)); err != nil {
 		return err
 	}
 	out, done, err := o.begin(cmd)

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -62,37 +60,6 @@ func suiteDevice(suite *scenarios.Suite, o *runOptions) error {
 	return nil
 }
 
-// reachable checks, before anybody is asked for anything, that each case can be
-// run: its parties have addresses of this machine, the device can reach them, and
-// has certificates that can be right.
-func reachable(suite *scenarios.Suite, o *runOptions) error {
-	tried := map[netip.Addr]error{}
-	for _, c := range suite.Cases {
-		if c.NotApplicable != "" || !o.chosen(c) {
-			continue
-		}
-		s := c.Scenario
-		if server := s.Unreachable(); server != "" {
-			return input(fmt.Errorf("case %s: %s is on the loopback, where the device cannot reach it: --address %s=ADDRESS, an address of this machine", c.Number, server, server))
-		}
-		if s.Guided() && s.Calls("tls") && o.authority == "" {
-			return input(fmt.Errorf("case %s wants TLS of the device, with a certificate that exsim knows: --authority FOLDER, made by exsim pki init; --not-applicable %s=REASON leaves it out", c.Number, c.Number))
-		}
-		for name, addr := range s.Ours() {
-			if _, ok := tried[addr]; !ok {
-				ln, err := net.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
-				if tried[addr] = err; err == nil {
-					_ = ln.Close()
-				}
-			}
-			if tried[addr] != nil {
-				return input(fmt.Errorf("case %s: exsim plays %s at %s, which is no address of this machine: --address %s=ADDRESS, or add it here", c.Number, name, addr, name))
-			}
-		}
-	}
-	return nil
-}
-
 // leftOut is why a case is not applicable, by its number or its section's.
 func leftOut(reasons map[string]string, number string) string {
 	section, _, _ := strings.Cut(number, ".")
@@ -128,6 +95,16 @@ func suiteNames(suite *scenarios.Suite, o *runOptions) error {
 		}
 	}
 	return nil
+}
+
+// toRun are the scenarios of the cases that will be run.
+func (o *runOptions) toRun(suite *scenarios.Suite) (list []*scenarios.Scenario) {
+	for _, c := range suite.Cases {
+		if c.NotApplicable == "" && o.chosen(c) {
+			list = append(list, c.Scenario)
+		}
+	}
+	return list
 }
 
 // own are the addresses of a scenario's parties.

@@ -110,11 +110,8 @@ func (l *Lab) openSockets() (*org.Organisation, error) {
 		if object := o.GatewayAt(g.at()); object != nil {
 			object.Port = netip.MustParseAddrPort(ln.Addr().String()).Port()
 		}
-		for k := range o.Mailboxes {
-			o.Mailboxes[k].OtherVersion = boundAt(o.Mailboxes[k].OtherVersion, g.at(), ln)
-		}
-		for k := range o.Policies {
-			o.Policies[k].FaxServer = boundAt(o.Policies[k].FaxServer, g.at(), ln)
+		for _, uri := range o.PartnerURIs() {
+			*uri = boundAt(*uri, g.at(), ln)
 		}
 	}
 	return &o, nil

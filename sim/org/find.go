@@ -125,6 +125,19 @@ func (o *Organisation) Recordings() []string {
 	return slices.DeleteFunc(files, func(f string) bool { return f == "" })
 }
 
+// PartnerURIs are what names hosts beside the organisation: partners for faxes, and
+// servers of another version.
+func (o *Organisation) PartnerURIs() []*string {
+	var list []*string
+	for i := range o.Policies {
+		list = append(list, &o.Policies[i].FaxServer)
+	}
+	for i := range o.Mailboxes {
+		list = append(list, &o.Mailboxes[i].OtherVersion)
+	}
+	return list
+}
+
 // AttendantNamed finds an auto attendant, nil if there is none.
 func (o *Organisation) AttendantNamed(name string) *Attendant {
 	for i := range o.Attendants {
