@@ -31,6 +31,8 @@ type robot struct {
 	trunk   netip.AddrPort   // the device
 	actions sync.WaitGroup
 
+	placing sync.Mutex // one call after the other: who stands there hears that the first is up
+
 	mu     sync.Mutex
 	late   bool           // the next call is to have no offer
 	refuse map[string]int // telephones that do not take calls
@@ -205,7 +207,9 @@ func (r *robot) open(ctx context.Context, now string) *gateway.Call {
 	var err error
 	switch {
 	case p.Dial != "":
+		r.placing.Lock()
 		c, err = r.system.Call(ctx, p)
+		r.placing.Unlock()
 	case strings.HasPrefix(now, "take the call"):
 		c, err = r.system.Answer(ctx, 200, true)
 	default:
