@@ -101,7 +101,7 @@ const (
 // about are the topics of a step.
 func (s *Step) about() []topic {
 	switch a := s.action.(type) {
-	case *sendMail:
+	case *sendMail, *session:
 		return []topic{aboutMail}
 	case *awaitMail:
 		switch {
@@ -115,7 +115,7 @@ func (s *Step) about() []topic {
 		return a.about()
 	case *options:
 		return []topic{aboutCall, aboutOptions}
-	case *plantFault, *setGateway, *maintenance, *recycle:
+	case *plantFault, *setGateway, *maintenance, *pressure, *recycle:
 		return nil // what exsim was told to do, and could not
 	}
 	return []topic{aboutCall}

@@ -139,6 +139,8 @@ var faultKinds = []faultKind{
 	{name: string(faults.Rewrite), wire: true, by: talkers, needs: []string{"header|sdp", "value"}, may: []string{"of"}, counts: messages, usage: "gives a `header`, or a line of the SDP, another `value`"},
 	{name: string(faults.Strip), wire: true, by: talkers, needs: []string{"header|keyword"}, may: []string{"of"}, counts: messages, usage: "leaves a `header`, or a `keyword` of EHLO's answer, out"},
 	{name: string(faults.Mask), wire: true, by: box, needs: []string{"keyword"}, counts: messages, usage: "puts X in place of a `keyword` of EHLO's answer, as inspecting firewalls do"},
+	{name: string(faults.Stars), wire: true, by: box, counts: messages, usage: "puts stars in place of a mail server's banner, as inspecting firewalls do"},
+	{name: string(faults.Answer), wire: true, by: box, needs: []string{"of", "reply"}, counts: messages, usage: "answers a command of SMTP, `of`, with `reply`, and does not hand it on"},
 	{name: string(faults.Split), wire: true, by: talkers, needs: []string{"octet"}, may: []string{"of", "for"}, counts: messages, usage: "sends a message in two pieces: `octet` octets, and the rest `for` later"},
 	{name: string(faults.Cut), wire: true, by: talkers, needs: []string{"octet"}, may: []string{"of"}, counts: messages, usage: "sends `octet` octets of a message and closes the connection"},
 	{name: string(faults.Stall), wire: true, by: boxServer, needs: []string{"for"}, may: []string{"of"}, counts: messages, usage: "a middlebox holds a message, and all behind it, for `for`; a receive connector its answer at the stage `of`"},
@@ -227,7 +229,7 @@ func (f *PlantedFault) socket() faults.Fault {
 		Of: f.Of, Header: f.Header, SDP: f.SDP, Keyword: f.Keyword, Value: f.Value, Code: f.Status, Octet: f.Octet, Count: f.Count, For: f.For,
 	}
 	switch k.Do {
-	case faults.Reply:
+	case faults.Reply, faults.Answer:
 		k.Value = f.Reply
 	case faults.Certificate:
 		k.Value = f.Certificate

@@ -100,6 +100,11 @@ func (l *loader) actorOf(name string, a Actor) {
 			l.f.Report(a.Places.At(key, a.Pos), "", "actor %q: %s is a setting of an ip-gateway", name, key)
 		}
 	}
+	if o := l.s.Organisation; o != nil && a.Role == roleGateway {
+		if p, err := profile.Load(o.Version); err == nil && !p.HasUM() {
+			l.f.Report(a.Places.At("role", a.Pos), "organisation: {version: \"2016\"}", "actor %q: Exchange %s has no Unified Messaging, which an ip-gateway calls", name, o.Version)
+		}
+	}
 	if a.Role != roleBox {
 		if a.Between != "" {
 			l.f.Report(a.Places.At("between", a.Pos), "", "actor %q: between is a setting of a middlebox", name)

@@ -273,7 +273,7 @@ func (t *setupSheet) mailHost(name string, a Actor) {
 	t.title("MAIL HOST", name)
 	t.section("Addresses")
 	t.line("the host sends from", "%s", a.Address)
-	for i, at := range t.where(sim.MailFront(t.p), "tcp") {
+	for i, at := range t.where(t.p.MailFront(), "tcp") {
 		title := "it sends to"
 		if i > 0 {
 			title = "or"

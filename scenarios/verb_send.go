@@ -20,6 +20,10 @@ type sendMail struct {
 	Subject string            `yaml:"subject" default:"exsim" doc:"of the message"`
 	Size    int               `yaml:"size" default:"1000" doc:"octets of its text, at most 50000000"`
 	TLS     mailhost.Security `yaml:"tls" default:"opportunistic" enum:"opportunistic,required,none" doc:"when STARTTLS is used: where it is offered, or else nothing is sent, or never"`
+	Server  string            `yaml:"server" doc:"name of the server; left out: the one that takes mail from everybody"`
+	At      string            `yaml:"at" doc:"its listener, such as client-frontend; left out: the one that takes mail from everybody"`
+	User    string            `yaml:"user" doc:"that logs on by LOGIN; left out: nobody does"`
+	Pass    string            `yaml:"password" doc:"of the user; see secrets"`
 	Retry   time.Duration     `yaml:"retry" default:"500ms" doc:"wait before it is sent again what was refused for now"`
 	Outcome string            `yaml:"outcome" default:"taken" enum:"taken,refused" doc:"what shall come of it"`
 	Within  time.Duration     `yaml:"within" default:"20s" doc:"time until it is taken or refused for good"`
@@ -33,6 +37,12 @@ func (m *sendMail) check(l *loader) string {
 	l.raw(l.at("raw"), m.Raw, m.From)
 	if !strings.Contains(m.To, "@") {
 		m.To = l.address(m.To)
+	}
+	if m.Server != "" {
+		l.server(l.at("server"), m.Server, "")
+	}
+	if m.At != "" {
+		l.listener(l.at("at"), m.At)
 	}
 	if m.Retry < shortestRetry {
 		l.f.Report(l.at("retry"), "10ms or more", "send: retry %s", m.Retry)
@@ -63,20 +73,18 @@ func (l *loader) address(extension string) string {
 func (m *sendMail) message() []byte {
 	head := fmt.Sprintf("From: <%s>\r\nTo: <%s>\r\nSubject: %s\r\nDate: %s\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n",
 		m.Sender, m.To, m.Subject, time.Now().Format(time.RFC1123Z))
-	const line = "This line was written by exsim, and says nothing at all.\r\n"
-	body := strings.Repeat(line, m.Size/len(line)+1)[:m.Size]
-	return []byte(head + strings.TrimRight(body, "\r\n") + "\r\n")
+	return append([]byte(head), filler(m.Size)...)
 }
 
 func (m *sendMail) do(ctx context.Context, r *run, _ int) error {
-	to, server, err := r.lab.MailFront()
+	to, server, err := r.connector(m.Server, m.At)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.Within)
 	defer cancel()
 	err = r.lab.Mail[m.From].Send(ctx, mailhost.Message{From: m.Sender, To: []string{m.To}, Data: m.Raw.apply(m.message())}, mailhost.Delivery{
-		To: to, ServerName: server, Security: m.TLS, Retry: m.Retry,
+		To: to, ServerName: server, Security: m.TLS, Retry: m.Retry, User: m.User, Password: m.Pass,
 	})
 	if m.Outcome == "refused" {
 		switch {

@@ -69,8 +69,10 @@ func TestWorkerPorts(t *testing.T) {
 		})
 		got := map[string]uint16{}
 		for _, k := range l.Listeners() {
-			got[k.Row.ID] = k.Documented
+			if k.Row.Protocol == "sip" {
+				got[k.Row.ID] = k.Documented
+			}
 		}
-		require.Equal(t, map[string]uint16{"call-router-tls": 5161, "um-service-tls": 5063, "um-worker-tls": want, "default-frontend": 25, "default": 25}, got)
+		require.Equal(t, map[string]uint16{"call-router-tls": 5161, "um-service-tls": 5063, "um-worker-tls": want}, got)
 	}
 }

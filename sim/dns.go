@@ -52,7 +52,7 @@ func (x *Exchange) zone() dns.Zone {
 	for _, s := range x.conf.Org.Servers {
 		z.Hosts[s.FQDN] = append(z.Hosts[s.FQDN], s.Public())
 	}
-	front, mail := x.profile.Front(), MailFront(x.profile)
+	front, mail := x.profile.Front(), x.profile.MailFront()
 	for _, l := range x.Listeners() {
 		switch {
 		case l.Row.Service == front && l.Row.Transport == "tls":

@@ -6,7 +6,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +25,7 @@ import (
 	"github.com/exsim/exsim/sim/um"
 	"github.com/exsim/exsim/sip"
 	"github.com/exsim/exsim/smtp"
+	"github.com/exsim/exsim/smtp/sasl"
 )
 
 // Exchange is a running organisation.
@@ -36,6 +39,7 @@ type Exchange struct {
 	causes   *transport.Causes
 	lock     *os.File // of the folder
 	store    *store.Store
+	keytab   *sasl.Keytab // nil for none
 	lab      *admit.Authority
 	certs    map[string]tls.Certificate // by server
 	prompts  um.Prompts
@@ -60,7 +64,8 @@ type Exchange struct {
 	mu        sync.Mutex
 	listeners []*Listener          // replaced, never changed in place
 	states    map[string]*um.State // by server
-	down      map[string]bool      // servers that are stopped
+	mail      map[string]*transport.State
+	down      map[string]bool // servers that are stopped
 	playing   map[*org.Mailbox]bool
 	closed    bool
 
@@ -80,7 +85,7 @@ type Exchange struct {
 func Start(conf Config) (*Exchange, error) {
 	x := &Exchange{
 		conf: conf, sessions: &smtp.Sessions{}, causes: transport.NewCauses(), pickups: map[string]*transport.Pickup{},
-		states: map[string]*um.State{}, down: map[string]bool{}, playing: map[*org.Mailbox]bool{},
+		states: map[string]*um.State{}, mail: map[string]*transport.State{}, down: map[string]bool{}, playing: map[*org.Mailbox]bool{},
 		routers: map[string]*um.Router{}, workers: map[string]*workers{}, certs: map[string]tls.Certificate{},
 	}
 	x.conf.Net = conf.Net.filled()
@@ -115,6 +120,11 @@ func (x *Exchange) load() error {
 	}
 	if x.prompts, err = um.LoadPrompts(x.conf.Org); err != nil {
 		return err
+	}
+	if name := x.conf.Org.Kerberos.Keytab; name != "" {
+		if x.keytab, err = sasl.LoadKeytab(name); err != nil {
+			return fmt.Errorf("sim: %w", err)
+		}
 	}
 	if dir := x.conf.Org.TLS.Authority; dir != "" {
 		if x.lab, err = admit.OpenAuthority(dir); err == nil {
@@ -151,7 +161,7 @@ func (x *Exchange) openMedia() error {
 	r := x.conf.Org.RTP
 	var err error
 	x.media, err = rtp.New(rtp.Config{Low: r.Low, High: r.High, DSCP: r.DSCP, Listen: x.mediaSocket, Rand: x.rand})
-	if err != nil || !x.conf.SignallingOnly {
+	if err != nil || !x.conf.SignallingOnly || !x.profile.HasUM() {
 		return err
 	}
 	s := x.serversOf(um.UMWorker)[0]
@@ -179,22 +189,38 @@ func (x *Exchange) equip(l *Listener) (err error) {
 	case "sip":
 		l.serv, err = x.unifiedMessaging(l)
 	case "smtp":
-		l.serv, err = x.connector(l)
+		l.serv, err = x.connectors(l)
 	}
 	return err
 }
 
-// connector makes the SMTP server of a receive connector.
-func (x *Exchange) connector(l *Listener) (endpoint, error) {
+// connectors makes the SMTP servers of the receive connectors at a listener.
+func (x *Exchange) connectors(l *Listener) (endpoint, error) {
 	cert, err := x.certificate(l.Server)
 	if err != nil {
 		return nil, err
 	}
-	return transport.NewReceiveConnector(l.Row.ID, transport.Config{
-		Org: x.conf.Org, Profile: x.profile, Server: l.Server, Hostname: x.queueing(l.Server).FQDN,
-		Store: x.store, Changed: x.mailboxChanged, Cert: cert, Sessions: x.sessions, Causes: x.causes,
-		Trace: x.log.Source(l.Server.Name, l.Row.ID), Trouble: trouble(x.faultsOf(l)),
-	})
+	all := x.conf.Org.ConnectorsOf(x.profile, l.Server, x.conf.Org.Rows(x.profile, l.Server))
+	servers := map[string]*smtp.Server{}
+	for i := range all {
+		if all[i].Port != l.Documented {
+			continue
+		}
+		servers[all[i].ID], err = transport.NewReceiveConnector(transport.Config{
+			Org: x.conf.Org, Profile: x.profile, Server: l.Server, Connector: all[i], Hostname: x.queueing(l.Server).FQDN,
+			Store: x.store, Kerberos: x.keytab, Service: l.Row.Service, State: x.mailState(l.Server), Changed: x.mailboxChanged, Cert: cert, Sessions: x.sessions, Causes: x.causes,
+			Trace: x.log.Source(l.Server.Name, all[i].ID), Trouble: trouble(x.faultsOf(l)),
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return smtp.Share(func(from netip.Addr) *smtp.Server {
+		if c := org.Serving(all, l.Documented, from); c != nil {
+			return servers[c.ID]
+		}
+		return nil
+	}, slices.Collect(maps.Values(servers))...), nil
 }
 
 // serversOf are the servers that run a service of the port table.

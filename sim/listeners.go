@@ -64,7 +64,7 @@ func (x *Exchange) bind() error {
 func (x *Exchange) open(s *org.Server, which func(r profile.Port) bool) ([]*Listener, error) {
 	var list []*Listener
 	var failed bindErrors
-	for _, row := range rows(x.conf.Org, x.profile, s) {
+	for _, row := range x.conf.Org.Rows(x.profile, s) {
 		if !which(row) {
 			continue
 		}

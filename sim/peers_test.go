@@ -394,6 +394,7 @@ func TestSwaks(t *testing.T) {
 	l := startLab(t, "2013", 44, "")
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(ca, l.LabCA(), 0o600))
+	alan := []string{"--from", "alan@contoso.lab"}
 	tests := []struct {
 		name, row string
 		args      []string
@@ -406,26 +407,38 @@ func TestSwaks(t *testing.T) {
 		{"unknown user", "default-frontend", []string{"--to", "nobody@contoso.lab"}, 24, "550 5.1.1 User unknown"},
 		{"relay", "default-frontend", []string{"--to", "x@fabrikam.lab"}, 24, "550 5.7.1 Unable to relay"},
 		{"anonymous to Default", "default", nil, 23, "530 5.7.1 Client was not authenticated"},
-		{"AUTH", "default-frontend", []string{"--tls", "--auth", "LOGIN", "-au", "ada", "-ap", "secret-word"}, 28, "454 4.7.0 Temporary authentication failure"},
+		{"AUTH wrong", "client-frontend", []string{"--tls", "--auth", "LOGIN", "-au", "ada", "-ap", "secret-word"}, 28, "535 5.7.3 Authentication unsuccessful"},
+		{"AUTH LOGIN", "client-frontend", append([]string{"--tls", "--auth", "LOGIN", "-au", `CONTOSO\alan`, "-ap", "Enigma-1940"}, alan...), 0, "235 2.7.0 Authentication successful"},
+		{"AUTH LOGIN by address", "client-frontend", append([]string{"--tls", "--auth", "LOGIN", "-au", "alan@contoso.lab", "-ap", "Enigma-1940"}, alan...), 0, "Queued mail for delivery"},
+		{"no LOGIN in clear", "client-frontend", []string{"--auth", "LOGIN", "-au", "alan", "-ap", "Enigma-1940"}, 28, "AUTH GSSAPI NTLM"},
+		{"anonymous to 587", "client-frontend", nil, 23, "530 5.7.1 Client was not authenticated"},
+		{"as another", "client-frontend", []string{"--tls", "--auth", "LOGIN", "-au", "alan", "-ap", "Enigma-1940", "--from", "ada@contoso.lab"}, 23, "550 5.7.1 Client does not have permissions to send as this sender"},
+		{"no users at the front end", "default-frontend", []string{"--tls", "--auth", "LOGIN", "-au", "alan", "-ap", "Enigma-1940"}, 28, "535 5.7.3 Authentication unsuccessful"},
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			at := l.at(tt.row)
-			args := append([]string{"--server", at.Addr().String(), "--port", strconv.Itoa(int(at.Port())), "--ehlo", "relay.fabrikam.lab",
-				"--from", "a@fabrikam.lab", "--to", "ada@contoso.lab", "--header", "Message-Id: <x@fabrikam.lab>", "--timeout", "10"}, tt.args...)
-			out, err := command(t, "", 30*time.Second, swaks, args...)
-			code := 0
-			if err != nil {
-				var exit *exec.ExitError
-				require.ErrorAs(t, err, &exit, out)
-				code = exit.ExitCode()
-			}
-			require.Equal(t, tt.exit, code, out)
-			require.Contains(t, out, tt.want)
-		})
-	}
+	t.Run("sessions", func(t *testing.T) {
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				t.Parallel() // refusals take five seconds each
+				at := l.at(tt.row)
+				args := append([]string{"--server", at.Addr().String(), "--port", strconv.Itoa(int(at.Port())), "--ehlo", "relay.fabrikam.lab",
+					"--from", "a@fabrikam.lab", "--to", "ada@contoso.lab", "--header", "Message-Id: <x@fabrikam.lab>", "--timeout", "10"}, tt.args...)
+				out, err := command(t, "", 30*time.Second, swaks, args...)
+				code := 0
+				if err != nil {
+					var exit *exec.ExitError
+					require.ErrorAs(t, err, &exit, out)
+					code = exit.ExitCode()
+				}
+				require.Equal(t, tt.exit, code, out)
+				require.Contains(t, out, tt.want)
+			})
+		}
+	})
 	for e := range l.Trace().Events() {
-		require.NotContains(t, string(e.Raw), base64.StdEncoding.EncodeToString([]byte("secret-word")), "a secret is in the trace")
+		for _, secret := range []string{"secret-word", "Enigma-1940"} {
+			require.NotContains(t, string(e.Raw), secret, "a secret is in the trace")
+			require.NotContains(t, string(e.Raw), base64.StdEncoding.EncodeToString([]byte(secret)), "a secret is in the trace")
+		}
 	}
 }
 

@@ -48,7 +48,7 @@ func handler(verb string) func(c *conn, args string) error {
 
 // keyword finds what EHLO offers under a name in the present state of TLS.
 func (c *conn) keyword(name string) (params []string, ok bool) {
-	for _, k := range c.s.conf.Keywords(c.tls != nil) {
+	for _, k := range c.s.conf.Keywords(c.secured) {
 		if f := strings.Fields(k); f[0] == name {
 			return f[1:], true
 		}
@@ -70,7 +70,7 @@ func (c *conn) ehlo(args string) error {
 	if !c.greet(args, true) {
 		return nil
 	}
-	lines := append([]string{c.s.conf.Hello(c.remote.Addr())}, c.s.conf.Keywords(c.tls != nil)...)
+	lines := append([]string{c.s.conf.Hello(c.remote.Addr())}, c.s.conf.Keywords(c.secured)...)
 	var b strings.Builder
 	for i, l := range lines {
 		switch {
@@ -87,20 +87,20 @@ func (c *conn) ehlo(args string) error {
 // greet begins a new session behind HELO or EHLO. An empty name is taken, as
 // [MS-SMTPNTLM] clients send it.
 func (c *conn) greet(name string, esmtp bool) bool {
-	if !domainOK(name) {
+	if !domainOK(name) || name == "" && c.s.conf.RequireDomain {
 		c.fail(ReplyInvalidDomain)
 		return false
 	}
 	c.reset()
 	c.logout()
 	back, err := c.s.conf.Backend.Session(Peer{
-		Remote: c.remote, Local: addrPort(c.nc.LocalAddr()), Hello: name, TLS: c.tls, Trace: c.session,
+		Remote: c.remote, Local: addrPort(c.nc.LocalAddr()), Hello: name, TLS: c.tls, Secured: c.secured, Trace: c.session,
 	})
 	if err != nil {
 		c.refuse(err)
 		return false
 	}
-	c.back, c.esmtp = back, esmtp
+	c.back, c.esmtp, c.authenticated = back, esmtp, false
 	c.hello = name
 	if name == "" {
 		c.hello = c.remote.Addr().String()
@@ -128,7 +128,11 @@ func domainOK(name string) bool {
 // startTLS shakes hands and forgets everything before it, also commands that
 // came in clear behind this one (RFC 3207 §4.2).
 func (c *conn) startTLS(args string) error {
-	if !c.offers(c.verb) || c.s.conf.TLS == nil || c.tls != nil {
+	conf := c.s.conf.TLS
+	if c.verb == "X-ANONYMOUSTLS" {
+		conf = c.s.conf.AnonymousTLS
+	}
+	if !c.offers(c.verb) || conf == nil || c.tls != nil {
 		c.fail(ReplyUnrecognized)
 		return nil
 	}
@@ -141,7 +145,7 @@ func (c *conn) startTLS(args string) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	t := tls.Server(c.raw, c.s.conf.TLS)
+	t := tls.Server(c.raw, conf)
 	_ = t.SetDeadline(c.deadline())
 	if err := t.Handshake(); err != nil {
 		c.s.conf.Trace.Record(c.session, trace.Session{}, tlsEvent{err: err.Error()}, nil)
@@ -149,30 +153,11 @@ func (c *conn) startTLS(args string) error {
 	}
 	_ = t.SetDeadline(time.Time{})
 	state := t.ConnectionState()
-	c.nc, c.tls = t, &state
-	c.s.conf.Trace.Record(c.session, trace.Session{}, tlsEvent{state: &state}, nil)
+	c.nc, c.tls, c.secured = t, &state, c.verb
+	c.s.conf.Trace.Record(c.session, trace.Session{}, tlsEvent{state: &state, verb: c.verb}, nil)
 	c.reset()
 	c.logout()
 	c.hello = ""
-	return nil
-}
-
-// auth knows the mechanisms that are offered; none can be used so far.
-func (c *conn) auth(args string) error {
-	offered, ok := c.keyword(c.verb)
-	mechanism, _, _ := strings.Cut(strings.ToUpper(args), " ")
-	switch {
-	case !ok:
-		c.fail(ReplyUnrecognized)
-	case c.hello == "":
-		c.fail(ReplySendHello)
-	case c.mail:
-		c.fail(ReplyBadSequence)
-	case !slices.Contains(offered, mechanism):
-		c.fail(ReplyUnknownMechanism)
-	default:
-		c.fail(ReplyAuthUnavailable)
-	}
 	return nil
 }
 
@@ -185,7 +170,7 @@ func (c *conn) mailFrom(args string) error {
 		c.fail(ReplySenderSpecified)
 		return nil
 	}
-	from, params, name := parsePath(args, "FROM:", true)
+	from, params, name := parsePath(args, "FROM:", true, c.maxPath())
 	if name != "" {
 		c.fail(name)
 		return nil
@@ -193,6 +178,10 @@ func (c *conn) mailFrom(args string) error {
 	opts, name := c.mailOptions(params)
 	if name != "" {
 		c.fail(name)
+		return nil
+	}
+	if !opts.UTF8 && !ascii(from) {
+		c.fail(ReplyUTF8Required)
 		return nil
 	}
 	if c.tooBig(opts.Size) {
@@ -204,6 +193,7 @@ func (c *conn) mailFrom(args string) error {
 		return nil
 	}
 	c.mail, c.opts, c.rcpts = true, opts, 0
+	c.delayed()
 	c.reply(ReplySenderOK)
 	return nil
 }
@@ -247,7 +237,7 @@ func (c *conn) rcptTo(args string) error {
 		c.fail(c.unlessHello(ReplyNeedMail))
 		return nil
 	}
-	to, params, name := parsePath(args, "TO:", false)
+	to, params, name := parsePath(args, "TO:", false, c.maxPath())
 	if name != "" {
 		c.fail(name)
 		return nil
@@ -255,6 +245,10 @@ func (c *conn) rcptTo(args string) error {
 	opts, name := c.rcptOptions(params)
 	if name != "" {
 		c.fail(name)
+		return nil
+	}
+	if !c.opts.UTF8 && !ascii(to) {
+		c.fail(ReplyUTF8Required)
 		return nil
 	}
 	if m := c.s.conf.MaxRecipients; m > 0 && c.rcpts >= m {

@@ -24,6 +24,7 @@ type Peer struct {
 	Remote, Local netip.AddrPort
 	Hello         string
 	TLS           *tls.ConnectionState // nil in clear
+	Secured       string               // the verb that TLS began with, "" in clear
 	Trace         trace.Session
 }
 
@@ -38,6 +39,12 @@ type Queued interface {
 	Queued() map[string]string
 }
 
+// Delayed is implemented by a session that can hold back the answer to what it
+// has just taken, and says why.
+type Delayed interface {
+	Delay() (d time.Duration, why string)
+}
+
 // SizeExempt is implemented by a session that the size limit may not bind.
 type SizeExempt interface{ SizeExempt() bool }
 
@@ -46,6 +53,7 @@ type SizeExempt interface{ SizeExempt() bool }
 type Refusal struct {
 	Reply Reply
 	Cause error // for the log, may be nil
+	Close bool  // the connection ends behind it, as behind every 421
 }
 
 // Error names the reply.
@@ -64,22 +72,34 @@ type Config struct {
 	Backend Backend
 	// Banner is the text behind 220 at a time.
 	Banner func(now time.Time) string
-	// Keywords are the lines of EHLO behind the first, for a state of TLS. A
-	// command is served only where its keyword is offered.
-	Keywords func(tls bool) []string
+	// Keywords are the lines of EHLO behind the first, in clear or behind the verb
+	// that TLS began with. A command is served only where its keyword is offered.
+	Keywords func(secured string) []string
 	// Hello is the first line of EHLO and HELO.
 	Hello func(remote netip.Addr) string
 	// Replies spell the named replies; see Reply.
 	Replies map[Reply]string
-	// TLS is the certificate for STARTTLS, nil for none.
-	TLS *tls.Config
+	// TLS is how STARTTLS shakes hands, AnonymousTLS how X-ANONYMOUSTLS does, nil
+	// for not at all.
+	TLS, AnonymousTLS *tls.Config
 
 	MaxMessageSize int64 // octets
 	MaxRecipients  int
-	MaxConnections int           // 0 is no limit
-	MaxErrors      int           // failures after which the connection is closed; 0 is no limit
-	Inactivity     time.Duration // of the peer
-	Session        time.Duration // in all, also while busy
+	MaxConnections int // 0 is no limit
+	MaxPerSource   int // of MaxConnections, from one address; 0 is no limit
+	MaxErrors      int // failures after which the connection is closed; 0 is no limit
+	MaxLogons      int // failed log-ons after which it is closed; 0 is no limit
+	// Tarpit delays refusals until the peer has logged on, AuthTarpit failed
+	// log-ons. TarpitChunks delays each chunk of BDAT but the last, too, and
+	// Discredit every reply to an address that went away while it was delayed.
+	Tarpit, AuthTarpit      time.Duration
+	TarpitChunks, Discredit bool
+	RequireDomain           bool // EHLO has a name
+	NoBareLinefeed          bool // refuses messages with a line feed alone
+	LongAddresses           bool // takes addresses of 1860 octets
+
+	Inactivity time.Duration // of the peer
+	Session    time.Duration // in all, also while busy
 
 	Sessions *Sessions // names of sessions; nil means one of its own
 	// Cause tells which session brought a connection about.
@@ -120,6 +140,13 @@ const (
 	ReplyBadSequence        Reply = "bad-sequence"
 	ReplyUnknownMechanism   Reply = "unknown-mechanism"
 	ReplyAuthUnavailable    Reply = "auth-unavailable"
+	ReplyAuthOK             Reply = "auth-ok"
+	ReplyAuthFailed         Reply = "auth-failed"
+	ReplyAuthCancelled      Reply = "auth-cancelled"
+	ReplyTooManyLogons      Reply = "too-many-logon-failures"
+	ReplyTooManyFromSource  Reply = "too-many-from-source"
+	ReplyBareLinefeed       Reply = "bare-linefeed"
+	ReplyUTF8Required       Reply = "smtputf8-required"
 	ReplyTooManyRecipients  Reply = "too-many-recipients"
 	ReplyTooBig             Reply = "too-big"
 	ReplyInsufficient       Reply = "insufficient-resources"
@@ -136,6 +163,7 @@ func Required() []Reply {
 		ReplyQuit, ReplyReset, ReplyNoop, ReplyVrfy, ReplyHelp, ReplyUnrecognized, ReplyLineTooLong,
 		ReplyInvalidDomain, ReplyInvalidArguments, ReplyInvalidAddress, ReplySendHello, ReplyNeedMail, ReplyNeedRcpt,
 		ReplySenderSpecified, ReplyBadSequence, ReplyUnknownMechanism, ReplyAuthUnavailable, ReplyTooManyRecipients,
+		ReplyAuthOK, ReplyAuthFailed, ReplyAuthCancelled, ReplyTooManyLogons, ReplyTooManyFromSource, ReplyBareLinefeed, ReplyUTF8Required,
 		ReplyTooBig, ReplyInsufficient, ReplyTimeoutInput, ReplyTimeoutSession, ReplyTooManyErrors, ReplyShutdown,
 	}
 }

@@ -37,12 +37,17 @@ type conn struct {
 	buf []byte // its array
 	out []byte
 
-	verb   string
-	errors int
-	tls    *tls.ConnectionState
-	hello  string // "" before EHLO or HELO
-	esmtp  bool
-	back   gosmtp.Session
+	verb          string
+	errors        int
+	logons        int // that failed
+	tls           *tls.ConnectionState
+	secured       string // the verb that TLS began with
+	hello         string // "" before EHLO or HELO
+	esmtp         bool
+	back          gosmtp.Session
+	authenticated bool
+	afterAuth     bool // the last command was AUTH, or of its form
+	lineErr       error
 
 	// the transaction
 	mail   bool
@@ -51,9 +56,12 @@ type conn struct {
 	chunks *chunks // a BDAT message under way
 
 	// what is done to an answer on purpose
-	suffers *Trouble // the next one
-	held    time.Duration
-	broken  error
+	suffers    *Trouble // the next one
+	held       time.Duration
+	broken     error
+	slow       bool // it is for what the peer has done
+	mistrusted bool // every answer is delayed
+	closing    bool // behind this answer
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -63,7 +71,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 // errQuit ends a session in order.
 var errQuit = errors.New("quit")
 
-func (c *conn) serve(full bool) {
+func (c *conn) serve(full Reply) {
 	conf := &c.s.conf
 	c.session = conf.Sessions.next()
 	cause := trace.Session{}
@@ -75,12 +83,13 @@ func (c *conn) serve(full bool) {
 	if conf.Session > 0 {
 		c.ends = time.Now().Add(conf.Session)
 	}
-	if full {
-		c.reply(ReplyTooManyConnections)
+	if full != "" {
+		c.reply(full)
 		_ = c.flush()
 		c.why = "too many connections"
 		return
 	}
+	c.mistrusted = conf.Discredit && c.s.discredited.has(c.remote.Addr())
 	if !c.answers(c.ask(StageConnect)) {
 		c.say(220, "220 "+conf.Banner(time.Now()))
 	}
@@ -168,16 +177,24 @@ func (c *conn) command() error {
 	if c.broken != nil {
 		return c.flush() // nothing behind it is served
 	}
+	if c.closing {
+		c.why = "refused"
+		_ = c.flush()
+		return errQuit
+	}
 	return c.tooManyErrors()
 }
 
 // record keeps the line, without what may be secret.
 func (c *conn) record(line []byte) {
-	if c.verb == "AUTH" || c.verb == "X-EXPS" {
-		if f := bytes.Fields(line); len(f) > 2 {
-			line = append(bytes.Join(f[:2], []byte(" ")), " ...\r\n"...)
-		}
+	auth := c.verb == "AUTH" || c.verb == "X-EXPS"
+	if f := bytes.Fields(line); auth && len(f) > 2 {
+		line = append(bytes.Join(f[:2], []byte(" ")), " "+hidden...)
 	}
+	if c.afterAuth && handler(c.verb) == nil { // what a client says that did not wait for the answer
+		c.verb, line = "", []byte(hidden)
+	}
+	c.afterAuth = auth
 	c.s.conf.Trace.Record(c.session, trace.Session{}, received{c.verb}, line)
 }
 
@@ -258,10 +275,13 @@ func (c *conn) reply(name Reply, values ...string) {
 		c.note(errors.New("no text for the reply " + string(name)))
 		text = "451 4.3.0 Local error"
 	}
+	values = append(values, "verb", c.verb)
 	for i := 0; i+1 < len(values); i += 2 {
 		text = strings.ReplaceAll(text, "{"+values[i]+"}", oneLine(values[i+1]))
 	}
-	c.say(code(text), text)
+	n := code(text)
+	c.closing = c.closing || n == 421
+	c.say(n, text)
 }
 
 // oneLine keeps a value from breaking the reply into two.
@@ -276,11 +296,19 @@ func oneLine(v string) string {
 
 // fail is a reply that counts as an error of the peer.
 func (c *conn) fail(name Reply) {
+	c.delay(c.s.conf.Tarpit, name)
 	c.errors++
 	c.reply(name)
 }
 
 func (c *conn) tooManyErrors() error {
+	if m := c.s.conf.MaxLogons; m > 0 && c.logons >= m {
+		c.verb = ""
+		c.reply(ReplyTooManyLogons)
+		c.why = "too many failed log-ons"
+		_ = c.flush()
+		return errQuit
+	}
 	if m := c.s.conf.MaxErrors; m > 0 && c.errors >= m {
 		c.verb = ""
 		c.reply(ReplyTooManyErrors)
@@ -293,6 +321,9 @@ func (c *conn) tooManyErrors() error {
 
 // say queues a whole reply, its lines separated by \n.
 func (c *conn) say(code int, text string) {
+	if c.mistrusted {
+		c.delay(c.s.conf.Tarpit, "discredited address")
+	}
 	begin := len(c.out)
 	for line := range strings.SplitSeq(text, "\n") {
 		c.out = append(append(c.out, line...), "\r\n"...)
@@ -328,6 +359,7 @@ func (c *conn) refuse(err error) {
 		}
 		c.s.conf.Trace.Record(c.session, trace.Session{}, refusedEvent{c.remote.String(), c.verb, c.s.conf.Replies[named.Reply]}, nil)
 		c.fail(named.Reply)
+		c.closing = c.closing || named.Close
 	case errors.As(err, &coded):
 		c.errors++
 		c.say(coded.Code, coded.Error())

@@ -37,7 +37,7 @@ func (c *conn) data(args string) error {
 	if t == nil || t.Reply == "" {
 		err = c.back.Data(r)
 	}
-	if _, derr := io.Copy(io.Discard, r); derr != nil && !errors.Is(derr, errTooBig) {
+	if _, derr := io.Copy(io.Discard, r); derr != nil && !errors.Is(derr, errTooBig) && !errors.Is(derr, errBareLinefeed) {
 		return derr // the connection broke inside the message
 	}
 	c.received(r.octets)
@@ -64,6 +64,7 @@ func (c *conn) outcome(err error, octets int64, t *Trouble) {
 				values = append(values, k, v)
 			}
 		}
+		c.delayed()
 		c.reply(ReplyQueued, values...)
 	}
 	c.reset()
@@ -80,6 +81,9 @@ func (c *conn) tooBig(octets int64) bool {
 // of it is read and dropped.
 var errTooBig = &Refusal{Reply: ReplyTooBig}
 
+// errBareLinefeed is the same for a line feed without its carriage return.
+var errBareLinefeed = &Refusal{Reply: ReplyBareLinefeed}
+
 // dotReader undoes the dot transparency of DATA (RFC 5321 §4.5.2) on the
 // connection's own buffer: whole stretches between line beginnings with a dot
 // are handed on at once.
@@ -87,6 +91,8 @@ type dotReader struct {
 	c         *conn
 	lineStart bool // the next octet begins a line
 	cr        bool // the last octet was a CR
+	last      byte // that was handed on
+	bare      bool // a line feed came alone
 	done      bool
 	octets    int64
 	err       error
@@ -99,13 +105,17 @@ func (r *dotReader) Read(p []byte) (int, error) {
 		return 0, r.err
 	}
 	if r.c.tooBig(r.octets) {
-		return 0, r.skip()
+		return 0, r.skip(errTooBig)
+	}
+	if r.bare {
+		return 0, r.skip(errBareLinefeed)
 	}
 	for {
 		if r.done {
 			return 0, io.EOF
 		}
 		if n := r.take(p); n > 0 {
+			r.look(p[:n])
 			r.octets += int64(n)
 			return n, nil
 		}
@@ -128,9 +138,20 @@ func broken(err error) error {
 	return err
 }
 
-// skip drops the rest of a message that is too big, so that the session can go
+// look finds a line feed alone, where that matters.
+func (r *dotReader) look(p []byte) {
+	if !r.c.s.conf.NoBareLinefeed {
+		return
+	}
+	for _, b := range p {
+		r.bare = r.bare || b == '\n' && r.last != '\r'
+		r.last = b
+	}
+}
+
+// skip drops the rest of a message that is refused, so that the session can go
 // on.
-func (r *dotReader) skip() error {
+func (r *dotReader) skip(why error) error {
 	var drop [32 << 10]byte
 	for !r.done {
 		if r.take(drop[:]) > 0 {
@@ -144,8 +165,8 @@ func (r *dotReader) skip() error {
 			return r.err
 		}
 	}
-	r.err = errTooBig
-	return errTooBig
+	r.err = why
+	return why
 }
 
 // take moves message text into p; 0 if more must be read first. A line begins
@@ -219,6 +240,9 @@ func (c *conn) bdat(args string) error {
 	}
 	c.received(size)
 	if !last {
+		if c.s.conf.TarpitChunks {
+			c.delay(c.s.conf.Tarpit, ReplyChunk)
+		}
 		c.reply(ReplyChunk, "octets", strconv.FormatInt(size, 10))
 		return nil
 	}

@@ -3,6 +3,7 @@ package smtp
 import (
 	"crypto/tls"
 	"sync/atomic"
+	"time"
 
 	"github.com/exsim/exsim/sim/trace"
 )
@@ -45,6 +46,36 @@ func (e sent) AppendTo(f *trace.Fields) {
 	f.Text("verb", e.verb)
 }
 
+// authenticated is a log-on that succeeded.
+type authenticated struct{ mechanism, user string }
+
+func (authenticated) EventName() string { return "smtp.authenticated" }
+func (e authenticated) AppendTo(f *trace.Fields) {
+	f.Text("mechanism", e.mechanism)
+	f.Text("user", e.user)
+}
+
+type logonFailed struct{ peer, mechanism, why string }
+
+func (logonFailed) EventName() string { return "smtp.logon_failed" }
+func (e logonFailed) AppendTo(f *trace.Fields) {
+	f.Text("peer", e.peer)
+	f.Text("mechanism", e.mechanism)
+	f.Text("why", e.why)
+}
+
+// tarpitted is an answer that is delayed for what the peer has done.
+type tarpitted struct {
+	interval time.Duration
+	why      string
+}
+
+func (tarpitted) EventName() string { return "smtp.tarpit" }
+func (e tarpitted) AppendTo(f *trace.Fields) {
+	f.Text("interval", e.interval.String())
+	f.Text("why", e.why)
+}
+
 type content struct {
 	octets int64
 	verb   string
@@ -58,6 +89,7 @@ func (e content) AppendTo(f *trace.Fields) {
 
 type tlsEvent struct {
 	state *tls.ConnectionState
+	verb  string // that it began with
 	err   string
 }
 
@@ -75,6 +107,7 @@ func (e tlsEvent) AppendTo(f *trace.Fields) {
 	}
 	f.Text("version", tls.VersionName(e.state.Version))
 	f.Text("suite", tls.CipherSuiteName(e.state.CipherSuite))
+	f.Text("verb", e.verb)
 }
 
 // refusedEvent is a command that the back end did not let pass.
@@ -106,7 +139,12 @@ func Events() []trace.EventType {
 		{Name: "smtp.content", Means: "a message, or a chunk of one, has come in", Fields: []trace.FieldType{
 			{Key: "octets", Means: "its octets"}, {Key: "verb", Means: "DATA or BDAT"}}},
 		{Name: "smtp.tls", Means: "the session is encrypted from here on", Fields: []trace.FieldType{
-			{Key: "version", Means: "version of TLS"}, {Key: "suite", Means: "cipher suite"}}},
+			{Key: "version", Means: "version of TLS"}, {Key: "suite", Means: "cipher suite"}, {Key: "verb", Means: "that it began with"}}},
+		{Name: "smtp.authenticated", Means: "the peer has logged on", Fields: []trace.FieldType{
+			{Key: "mechanism", Means: "by which"}, {Key: "user", Means: "as whom"}}},
+		{Name: "smtp.logon_failed", Means: "the peer could not log on", Fields: []trace.FieldType{peer, {Key: "mechanism", Means: "by which"}, why}},
+		{Name: "smtp.tarpit", Means: "answers are delayed for what the peer has done", Fields: []trace.FieldType{
+			{Key: "interval", Means: "by how much"}, why}},
 		{Name: "smtp.tls_failed", Means: "the handshake failed", Fields: []trace.FieldType{why}},
 		{Name: "smtp.refused", Means: "a sender, recipient or message was refused", Fields: []trace.FieldType{
 			peer, verb, {Key: "reply", Means: "what the peer was told"}}},

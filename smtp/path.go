@@ -2,14 +2,33 @@ package smtp
 
 import "strings"
 
-// maxPath bounds an address. RFC 5321 §4.5.3.1.3 asks for 256 octets at least;
-// Exchange takes 571 without XLONGADDR.
-const maxPath = 571
+// maxPath bounds an address: RFC 5321 §4.5.3.1.3 asks for 256 octets at least.
+// maxLongPath is the bound where long addresses are taken.
+const (
+	maxPath     = 571
+	maxLongPath = 1860
+)
+
+func (c *conn) maxPath() int {
+	if c.s.conf.LongAddresses {
+		return maxLongPath
+	}
+	return maxPath
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] > 0x7f {
+			return false
+		}
+	}
+	return true
+}
 
 // parsePath reads FROM:<path> or TO:<path> with its parameters
 // (RFC 5321 §4.1.2). A blank behind the colon is tolerated, a source route
 // dropped. On a fault it returns the reply.
-func parsePath(args, keyword string, mayBeEmpty bool) (path string, params []string, fault Reply) {
+func parsePath(args, keyword string, mayBeEmpty bool, longest int) (path string, params []string, fault Reply) {
 	if len(args) < len(keyword) || !strings.EqualFold(args[:len(keyword)], keyword) {
 		return "", nil, ReplyInvalidArguments
 	}
@@ -18,7 +37,7 @@ func parsePath(args, keyword string, mayBeEmpty bool) (path string, params []str
 		return "", nil, ReplyInvalidAddress
 	}
 	end := pathEnd(rest)
-	if end < 0 || end > maxPath {
+	if end < 0 || end > longest {
 		return "", nil, ReplyInvalidAddress
 	}
 	path, rest = rest[1:end], rest[end+1:]

@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/exsim/exsim/sim/trace"
 )
@@ -24,7 +23,10 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
+	sources   map[netip.Addr]int // connections of each
 	closed    bool
+
+	discredited discredited
 }
 
 // ErrClosed is returned for work on a closed Server.
@@ -41,7 +43,7 @@ func New(conf Config) (*Server, error) {
 	if conf.Sessions == nil {
 		conf.Sessions = &Sessions{}
 	}
-	return &Server{conf: conf, listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}, closing: make(chan struct{})}, nil
+	return &Server{conf: conf, listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}, sources: map[netip.Addr]int{}, closing: make(chan struct{})}, nil
 }
 
 // code is the leading number of a reply, 0 if there is none.
@@ -72,25 +74,12 @@ func (s *Server) Serve(ln net.Listener) error {
 	s.wg.Add(1)
 	s.mu.Unlock()
 	defer s.wg.Done()
-	defer ln.Close()
-	pause := time.Duration(0)
-	for {
-		nc, err := ln.Accept()
-		if err == nil {
-			pause = 0
-			s.accept(nc)
-			continue
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		s.conf.Trace.Record(trace.Session{}, trace.Session{}, fault{"accept: " + err.Error()}, nil)
-		time.Sleep(pause) // out of descriptors: the listener must survive it
-	}
+	return acceptAll(ln, s.conf.Trace, s.ServeConn)
 }
 
-func (s *Server) accept(nc net.Conn) {
+// ServeConn serves a connection that was accepted elsewhere, and returns at
+// once.
+func (s *Server) ServeConn(nc net.Conn) {
 	c := newConn(s, nc)
 	s.mu.Lock()
 	if s.closed {
@@ -98,8 +87,9 @@ func (s *Server) accept(nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	full := s.conf.MaxConnections > 0 && len(s.conns) >= s.conf.MaxConnections
+	full := s.full(c.remote.Addr())
 	s.conns[c] = struct{}{}
+	s.sources[c.remote.Addr()]++
 	s.wg.Add(1)
 	s.mu.Unlock()
 	go func() {
@@ -107,6 +97,18 @@ func (s *Server) accept(nc net.Conn) {
 		defer s.end(c)
 		c.serve(full)
 	}()
+}
+
+// full is the reply to a connection from an address that is one too many, ""
+// where it is not.
+func (s *Server) full(from netip.Addr) Reply {
+	switch {
+	case s.conf.MaxConnections > 0 && len(s.conns) >= s.conf.MaxConnections:
+		return ReplyTooManyConnections
+	case s.conf.MaxPerSource > 0 && s.sources[from] >= s.conf.MaxPerSource:
+		return ReplyTooManyFromSource
+	}
+	return ""
 }
 
 // end forgets a connection; a panic in it ends it alone and is recorded.
@@ -118,6 +120,9 @@ func (s *Server) end(c *conn) {
 	c.finish()
 	s.mu.Lock()
 	delete(s.conns, c)
+	if s.sources[c.remote.Addr()]--; s.sources[c.remote.Addr()] == 0 {
+		delete(s.sources, c.remote.Addr())
+	}
 	s.mu.Unlock()
 }
 

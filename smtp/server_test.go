@@ -93,7 +93,8 @@ func replies() map[Reply]string {
 		ReplyInvalidDomain: 501, ReplyInvalidArguments: 501, ReplyInvalidAddress: 501, ReplyUnknownMechanism: 504,
 		ReplyAuthUnavailable: 454, ReplyTooManyRecipients: 452, ReplyTooBig: 552, ReplyInsufficient: 452,
 		ReplyTimeoutInput: 451, ReplyTimeoutSession: 421, ReplyTooManyErrors: 421, ReplyShutdown: 421, "user-unknown": 550,
-		ReplyUnrecognized: 500, ReplyLineTooLong: 500,
+		ReplyUnrecognized: 500, ReplyLineTooLong: 500, ReplyAuthOK: 235, ReplyAuthFailed: 535, ReplyAuthCancelled: 501,
+		ReplyTooManyLogons: 421, ReplyTooManyFromSource: 421, ReplyBareLinefeed: 550, ReplyUTF8Required: 550,
 	}
 	m := map[Reply]string{}
 	for _, name := range append(Required(), "user-unknown") {
@@ -111,9 +112,9 @@ func testConfig(b *backend) Config {
 		Backend: b, Replies: replies(), MaxMessageSize: 100 << 10, MaxRecipients: 3, MaxErrors: 50,
 		Banner: func(time.Time) string { return "mbx1 ready" },
 		Hello:  func(ip netip.Addr) string { return "mbx1 Hello [" + ip.String() + "]" },
-		Keywords: func(tls bool) []string {
+		Keywords: func(secured string) []string {
 			k := []string{"SIZE 102400", "PIPELINING", "DSN", "8BITMIME", "BINARYMIME", "CHUNKING", "AUTH NTLM", "X-EXPS GSSAPI NTLM"}
-			if !tls {
+			if secured == "" {
 				k = append(k, "STARTTLS", "X-ANONYMOUSTLS")
 			}
 			return k
@@ -385,7 +386,7 @@ func TestTimeouts(t *testing.T) {
 				require.NoError(t, err)
 				ours, theirs := net.Pipe()
 				c := newConn(s, ours)
-				go func() { c.serve(false); c.finish() }()
+				go func() { c.serve(""); c.finish() }()
 				begin, last := time.Now(), ""
 				r := bufio.NewReader(theirs)
 				go func() {
@@ -461,7 +462,7 @@ func FuzzSession(f *testing.F) {
 		ours, theirs := net.Pipe()
 		c := newConn(s, ours)
 		done := make(chan struct{})
-		go func() { defer close(done); c.serve(false); c.finish() }()
+		go func() { defer close(done); c.serve(""); c.finish() }()
 		go func() { _, _ = io.Copy(io.Discard, theirs) }()
 		_ = theirs.SetWriteDeadline(time.Now().Add(5 * time.Second))
 		_, _ = theirs.Write(data)

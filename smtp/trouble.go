@@ -64,9 +64,18 @@ func (c *conn) hold() {
 	if c.held == 0 {
 		return
 	}
-	t := time.NewTimer(c.held)
+	if c.slow && c.s.conf.Discredit {
+		c.watch()
+		return
+	}
+	held := c.held
+	c.held, c.slow = 0, false
+	c.pause(held)
+}
+
+func (c *conn) pause(d time.Duration) {
+	t := time.NewTimer(d)
 	defer t.Stop()
-	c.held = 0
 	select {
 	case <-t.C:
 	case <-c.s.closing:

@@ -133,9 +133,9 @@ steps:
 		{"up with two versions", []string{"up", "-c", failing, "--version", "2016"}, 2, "says itself which version it is of"},
 		{"no patience", []string{"run", "missed-call", "--patience", "0s"}, 2, "a person needs some time"},
 		{"suite with values", []string{"run", "um-validation", "--set", "a=b"}, 2, "a suite sets the values of its scenarios itself"},
-		{"profile unknown", []string{"profile", "diff", "2016", "2019"}, 2, "Exchange 2019 has no Unified Messaging"},
+		{"profile unknown", []string{"profile", "diff", "2016", "se"}, 2, "Exchange SE is simulated as"},
 		{"profile format", []string{"profile", "2016", "--format", "xml"}, 2, "known are table, json, csv, md"},
-		{"up unknown version", []string{"up", "--version", "2019"}, 2, "Exchange 2019 has no Unified Messaging"},
+		{"up unknown version", []string{"up", "--version", "2003"}, 2, "is not known; known are 2007-rtm"},
 		{"up bad facts", []string{"up", "--free-ports", "--facts", file("f.yaml", "facts: {um.max-calls: {value: 1}}")}, 2, "is documented"},
 		{"check facts", []string{"check", file("good.yaml", "facts: {um.tone-hz: {value: 440}}")}, 0, "good.yaml: facts is right"},
 		{"check bad facts", []string{"check", file("bad.yaml", "facts: {refusal.no-hunt-group: {value: {status: 200, reason: OK}}}")}, 2, "400 to 699"},
@@ -184,7 +184,7 @@ func TestUpJSON(t *testing.T) {
 	var ready readyLine
 	require.NoError(t, d.Decode(&ready))
 	require.Equal(t, "up.ready", ready.Name)
-	require.Len(t, ready.Listeners, 5)
+	require.Len(t, ready.Listeners, 9)
 	require.EqualValues(t, 5060, ready.Listeners[0].Documented)
 	_, err = typed.Write([]byte("recycle EX1\n"))
 	require.NoError(t, err)

@@ -24,6 +24,8 @@ const (
 	Rewrite   Kind = "rewrite"   // its Header, or its SDP line, has another Value
 	Strip     Kind = "strip"     // it has no Header; of EHLO's answer, no Keyword
 	Mask      Kind = "mask"      // X stands in place of a Keyword, and of parameters
+	Stars     Kind = "stars"     // the banner is starred
+	Answer    Kind = "answer"    // it does not leave: Value is answered in its place
 	Split     Kind = "split"     // it leaves in two pieces, cut at Octet, For apart
 	Cut       Kind = "cut"       // Octet octets of it leave, then the connection ends
 )

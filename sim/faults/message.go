@@ -86,3 +86,15 @@ func stripped(line []byte) []piece {
 	}
 	return nil
 }
+
+// starred is a banner as an old inspecting firewall leaves it: stars for all but
+// the digits 0 and 2.
+func starred(line []byte) []byte {
+	b := bytes.Clone(line)
+	for i := 4; i < len(bytes.TrimRight(b, "\r\n")); i++ {
+		if !bytes.ContainsRune([]byte("02"), rune(b[i])) {
+			b[i] = '*'
+		}
+	}
+	return b
+}

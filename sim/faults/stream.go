@@ -28,6 +28,7 @@ type Conn struct {
 	framing Framing
 
 	mu      sync.Mutex
+	back    func(b []byte) // takes what is answered to the writer, nil for nobody
 	wake    *sync.Cond
 	queue   []piece
 	queued  int           // octets in it
@@ -44,6 +45,7 @@ type piece struct {
 	b     []byte
 	after time.Duration
 	last  bool
+	back  bool // it is an answer to the writer
 }
 
 // Conn puts a set's faults between a writer and its connection. Writing is
@@ -65,6 +67,13 @@ func (c *Conn) Opaque() {
 		c.push([]piece{{b: c.part}})
 		c.part = nil
 	}
+}
+
+// Answers says who takes the answers to the writer that faults give.
+func (c *Conn) Answers(back func(b []byte)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.back = back
 }
 
 // Identity is whose certificate the peer has shown, "" without one.
@@ -206,8 +215,14 @@ func (c *Conn) leave(p piece) bool {
 		t.Stop()
 	}
 	c.mu.Lock()
-	timeout := c.timeout
+	timeout, back := c.timeout, c.back
 	c.mu.Unlock()
+	if p.back {
+		if back != nil {
+			back(p.b)
+		}
+		return true
+	}
 	if timeout > 0 {
 		_ = c.Conn.SetWriteDeadline(time.Now().Add(timeout))
 	}
@@ -323,7 +338,7 @@ func (s *Set) befall(framing Framing, message []byte) []piece {
 // turn orders faults of one message: what it says, how often, how it leaves.
 func turn(k Kind) int {
 	switch k {
-	case Rewrite, Strip, Mask:
+	case Rewrite, Strip, Mask, Stars, Answer:
 		return 0
 	case Duplicate:
 		return 1
@@ -359,6 +374,10 @@ func (f *Fault) concerns(framing Framing, message []byte) bool {
 		return f.Do == Delay || f.Do == Split || f.Do == Cut
 	case f.Keyword != "":
 		return framing == Lines && keyword(message, f.Keyword)
+	case f.Do == Stars:
+		return framing == Lines && bytes.HasPrefix(message, []byte("220 "))
+	case f.Do == Answer:
+		return framing == Lines
 	case f.Do == Rewrite, f.Do == Strip:
 		return framing == SIP && !bytes.Equal(ofStream[f.Do](f, framing, message)[0].b, message)
 	}
@@ -377,7 +396,9 @@ var ofStream = map[Kind]func(f *Fault, framing Framing, message []byte) []piece{
 		}
 		return []piece{{b: without(m, f.Header)}}
 	},
-	Mask: func(_ *Fault, _ Framing, m []byte) []piece { return []piece{{b: masked(m)}} },
+	Stars:  func(_ *Fault, _ Framing, m []byte) []piece { return []piece{{b: starred(m)}} },
+	Answer: func(f *Fault, _ Framing, _ []byte) []piece { return []piece{{b: []byte(f.Value + "\r\n"), back: true}} },
+	Mask:   func(_ *Fault, _ Framing, m []byte) []piece { return []piece{{b: masked(m)}} },
 	Split: func(f *Fault, _ Framing, m []byte) []piece {
 		at := min(f.Octet, len(m))
 		return []piece{{b: m[:at]}, {b: m[at:], after: f.For}}

@@ -29,10 +29,13 @@ func (e refused) AppendTo(f *trace.Fields) {
 
 // Events lists the events that this package records.
 func Events() []trace.EventType {
+	actions := trace.FieldType{Key: "actions", Means: "how many were done before one failed"}
 	server := trace.FieldType{Key: "server", Means: "address and port of the connector"}
 	tries := trace.FieldType{Key: "tries", Means: "how often it was tried"}
 	return []trace.EventType{
 		{Name: "mailhost.taken", Means: "a message of the simulated mail host was taken", Fields: []trace.FieldType{server, tries}},
+		{Name: "mailhost.played", Means: "the simulated mail host has said what a session of single lines wants", Fields: []trace.FieldType{
+			server, actions, {Key: "why", Means: "what was not as wanted; empty if nothing"}}},
 		{Name: "mailhost.refused", Means: "a message of the simulated mail host was not taken", Fields: []trace.FieldType{
 			server, {Key: "why", Means: "the reply, or what broke"}, {Key: "final", Means: "whether it is given up; else it is tried again"}, tries}},
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/emersion/go-sasl"
 	gosmtp "github.com/emersion/go-smtp"
 
 	"github.com/exsim/exsim/sim/trace"
@@ -93,6 +94,8 @@ type Delivery struct {
 	Security   Security
 	// Retry is the wait before it is tried again what was refused for now.
 	Retry time.Duration
+	// User and Password log on by LOGIN, "" for nobody.
+	User, Password string
 }
 
 // errNoTLS keeps a message that must not leave in clear.
@@ -156,6 +159,11 @@ func (h *Host) try(ctx context.Context, m Message, d Delivery) error {
 		return err
 	}
 	defer func() { _ = c.Close() }()
+	if d.User != "" {
+		if err := c.Auth(sasl.NewLoginClient(d.User, d.Password)); err != nil {
+			return err
+		}
+	}
 	return h.transact(c, m)
 }
 

@@ -114,6 +114,7 @@ func (b *Box) relay(near net.Conn, p path) {
 	}
 	defer b.drop(near, far)
 	r := &relay{toParty: b.conf.Faults.Conn(near, p.framing), toServer: b.conf.Faults.Conn(far, p.framing)}
+	r.toServer.Answers(func(b []byte) { _, _ = r.toParty.Conn.Write(b) })
 	var wg sync.WaitGroup
 	wg.Go(func() { r.pump(r.toServer, near, r.asked) })
 	wg.Go(func() { r.pump(r.toParty, far, r.told) })

@@ -22,12 +22,14 @@ func (o *Organisation) Validate(f *yamlfile.File) error {
 	}
 	c := checker{f: f, o: o, p: p}
 	c.servers()
+	c.unifiedMessaging()
 	c.dialPlans()
 	c.gateways()
 	c.huntGroups()
 	c.association()
 	c.policies()
 	c.mailboxes()
+	c.connectors()
 	c.attendants()
 	c.security()
 	c.redirect()
@@ -73,7 +75,7 @@ func (c checker) servers() {
 		}
 	}
 	for _, r := range roles {
-		if len(c.o.ServersWith(Role(r))) == 0 {
+		if r != string(EdgeTransport) && len(c.o.ServersWith(Role(r))) == 0 {
 			c.f.Report(c.o.Pos, "roles: ["+r+"]", "a call needs a server with the role %s", r)
 		}
 	}
@@ -159,6 +161,9 @@ func (c checker) reachable() {
 		}
 		return false
 	}
+	if !c.p.HasUM() {
+		return
+	}
 	for _, d := range c.o.DialPlans {
 		transport := map[bool]string{true: "tcp", false: "tls"}[d.VoIPSecurity == Unsecured]
 		used := slices.ContainsFunc(c.o.HuntGroups, func(h HuntGroup) bool { return h.DialPlan == d.Name })
@@ -168,6 +173,27 @@ func (c checker) reachable() {
 				break
 			}
 		}
+	}
+}
+
+// unifiedMessaging reports what a version without it cannot have.
+func (c checker) unifiedMessaging() {
+	if c.p.HasUM() {
+		return
+	}
+	none := func(there bool, at yamlfile.Pos, what string) {
+		if there {
+			c.f.Report(at, "Microsoft, What's discontinued in Exchange Server 2019", "%s: Exchange %s has no Unified Messaging; mail alone is simulated", what, c.o.Version)
+		}
+	}
+	for _, d := range c.o.DialPlans {
+		none(true, d.Pos, "dial plan "+d.Name)
+	}
+	for _, g := range c.o.Gateways {
+		none(true, g.Pos, "gateway "+g.Name)
+	}
+	for _, m := range c.o.Mailboxes {
+		none(m.Extension != "", m.Pos, "extension "+m.Extension)
 	}
 }
 

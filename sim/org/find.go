@@ -169,3 +169,32 @@ func (o *Organisation) MailboxAt(address string) *Mailbox {
 	}
 	return nil
 }
+
+// ServerAt finds the server with an address, nil if there is none.
+func (o *Organisation) ServerAt(addr netip.Addr) *Server {
+	for i := range o.Servers {
+		if o.Servers[i].Address == addr {
+			return &o.Servers[i]
+		}
+	}
+	return nil
+}
+
+// NetBIOSDomain is the name of the domain in DOMAIN\name.
+func (o *Organisation) NetBIOSDomain() string {
+	label, _, _ := strings.Cut(o.Domain, ".")
+	return strings.ToUpper(label[:min(15, len(label))])
+}
+
+// ServerPrincipal finds the server of a Kerberos principal, such as
+// SMTPSVC/mbx1.contoso.lab or MBX1$, nil if there is none.
+func (o *Organisation) ServerPrincipal(principal string) *Server {
+	_, host, service := strings.Cut(principal, "/")
+	for i := range o.Servers {
+		s := &o.Servers[i]
+		if service && strings.EqualFold(host, s.FQDN) || strings.EqualFold(principal, s.Name+"$") {
+			return s
+		}
+	}
+	return nil
+}

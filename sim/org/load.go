@@ -48,7 +48,7 @@ func (o *Organisation) place(dir string) {
 		}
 		return filepath.Join(dir, file)
 	}
-	o.Facts, o.TLS.Authority = in(o.Facts), in(o.TLS.Authority)
+	o.Facts, o.TLS.Authority, o.Kerberos.Keytab = in(o.Facts), in(o.TLS.Authority), in(o.Kerberos.Keytab)
 	for name, file := range o.Prompts {
 		o.Prompts[name] = in(file)
 	}

@@ -21,12 +21,14 @@ type Organisation struct {
 	Domain  string `yaml:"domain,required" doc:"accepted domain of mail"`
 
 	Servers    []Server      `yaml:"servers,required" doc:"the simulated machines"`
-	DialPlans  []DialPlan    `yaml:"dial-plans,required" doc:"UM dial plans"`
+	DialPlans  []DialPlan    `yaml:"dial-plans" doc:"UM dial plans"`
 	Gateways   []UMIPGateway `yaml:"gateways" doc:"UM IP gateways: the devices that may call"`
 	HuntGroups []HuntGroup   `yaml:"hunt-groups" doc:"UM hunt groups: which pilot number of a gateway belongs to which dial plan"`
 	Attendants []Attendant   `yaml:"auto-attendants" doc:"UM auto attendants"`
 	Policies   []Policy      `yaml:"mailbox-policies" doc:"UM mailbox policies"`
 	Mailboxes  []Mailbox     `yaml:"mailboxes" doc:"mailboxes, UM-enabled by an extension"`
+
+	ReceiveConnectors []ReceiveConnector `yaml:"receive-connectors" doc:"receive connectors beside those that Setup makes, and what differs in these"`
 
 	Router      RouterSettings `yaml:"call-router" doc:"what Set-UMCallRouterSettings can change"`
 	Redirect    Redirect       `yaml:"redirect" doc:"what the Contact of a redirect names, where it differs from the profile"`
@@ -35,6 +37,7 @@ type Organisation struct {
 	UMWorker    FixedPorts     `yaml:"um-worker" doc:"cannot be changed: to try is an error that says why"`
 	WorkerPorts WorkerPorts    `yaml:"worker-ports" doc:"which of Microsoft's two readings holds for the workers' ports on a server that listens for TLS alone: documented (5065, 5067), or majority (5066, 5068)"`
 	Recycling   Recycling      `yaml:"recycling" doc:"when a worker process is replaced"`
+	Kerberos    Kerberos       `yaml:"kerberos" doc:"what lets peers log on by GSSAPI"`
 	TLS         TLS            `yaml:"tls" doc:"which certificates are taken, where it differs from the profile"`
 	RTP         PortRange      `yaml:"rtp" doc:"narrows the UDP ports of media"`
 	Limits      Limits         `yaml:"limits" doc:"of recording and calls"`
@@ -45,12 +48,14 @@ type Organisation struct {
 // Role of a server.
 type Role string
 
-// The roles of Exchange 2013 and 2016, and those that 2007 has besides Mailbox.
+// The roles of Exchange 2013 and 2016, those that 2007 has besides Mailbox, and
+// that of a perimeter network.
 const (
 	ClientAccess     Role = "client-access"
 	MailboxRole      Role = "mailbox"
 	UnifiedMessaging Role = "unified-messaging"
 	HubTransport     Role = "hub-transport"
+	EdgeTransport    Role = "edge-transport"
 )
 
 // Server is one simulated machine with an address of its own.
@@ -61,7 +66,7 @@ type Server struct {
 	FQDN          string      `yaml:"fqdn,required" doc:"its host name, in certificates and greetings"`
 	Address       netip.Addr  `yaml:"address,required" doc:"that it binds"`
 	Advertise     netip.Addr  `yaml:"advertise" doc:"address that Contact and SDP carry, where peers see another one"`
-	Roles         []Role      `yaml:"roles,required" doc:"client-access and mailbox; in 2007 unified-messaging, hub-transport, mailbox"`
+	Roles         []Role      `yaml:"roles,required" doc:"client-access and mailbox; in 2007 and 2010 unified-messaging, hub-transport, mailbox; edge-transport"`
 	UMStartupMode StartupMode `yaml:"um-startup-mode" doc:"of the UM service and its workers: TCP (if left out), TLS, Dual"`
 }
 
@@ -104,6 +109,12 @@ type TLS struct {
 	Checks     map[string]string `yaml:"checks" doc:"levels (require, warn, ignore) of chain, dates, revocation, usage, name, algorithm, key-size"`
 	MinVersion string            `yaml:"min-version" doc:"\"1.0\" to \"1.3\""`
 	Legacy     bool              `yaml:"legacy" doc:"true takes cipher suites of Exchange's time"`
+}
+
+// Kerberos is what the servers need of a realm.
+type Kerberos struct {
+	Pos    yamlfile.Pos
+	Keytab string `yaml:"keytab" doc:"file with the keys of SMTPSVC/FQDN or smtp/FQDN of the servers; left out: GSSAPI is offered and fails"`
 }
 
 // Has reports whether the server holds a role.

@@ -20,13 +20,16 @@ func TestDefaults(t *testing.T) {
 		o, err := Load(name, text)
 		require.NoError(t, err)
 		require.Equal(t, v, o.Version)
+		require.Equal(t, "Ada Lovelace", o.MailboxAt("ADA@contoso.lab").Name)
+		if v == "2019" {
+			continue
+		}
 		gw := o.GatewayAt(netip.MustParseAddr("127.0.0.30"))
 		require.Equal(t, "gw1", gw.Name)
 		require.Equal(t, Enabled, gw.Status)
 		require.Equal(t, "Lab", o.HuntGroupOf("gw1", "4000").DialPlan)
 		require.Nil(t, o.HuntGroupOf("gw1", "4999"))
 		require.Equal(t, "Ada Lovelace", o.MailboxOf("Lab", "4021").Name)
-		require.Equal(t, "Ada Lovelace", o.MailboxAt("ADA@contoso.lab").Name)
 		require.Nil(t, o.GatewayAt(netip.MustParseAddr("127.0.0.31")))
 	}
 	_, text, err := Default("2007-rtm")
@@ -35,8 +38,12 @@ func TestDefaults(t *testing.T) {
 	require.ErrorContains(t, err, "o.yaml:6:78: server UM1: Exchange 2007-rtm has no um-startup-mode Dual (Data Path Security Reference (Exchange 2007): 5060 or 5061, never both; Dual came with SP1)")
 	_, err = Load("o.yaml", append(text, "call-router: {sip-tcp-listening-port: 5070}\n"...))
 	require.ErrorContains(t, err, "Exchange 2007-rtm has no call router")
-	_, _, err = Default("2019")
-	require.ErrorContains(t, err, "Exchange 2019 has no Unified Messaging")
+	_, text, err = Default("2016")
+	require.NoError(t, err)
+	_, err = Load("o.yaml", bytes.Replace(text, []byte(`"2016"`), []byte(`"2019"`), 1))
+	for _, what := range []string{"dial plan Lab", "gateway gw1", "extension 4021"} {
+		require.ErrorContains(t, err, what+": Exchange 2019 has no Unified Messaging")
+	}
 }
 
 // Each mistake is found, with its place.

@@ -138,6 +138,7 @@ type Mailbox struct {
 	DialPlan   string   `yaml:"dial-plan" doc:"name of the dial plan"`
 	Server     string   `yaml:"server,required" doc:"name of the Mailbox server"`
 	Policy     string   `yaml:"policy" doc:"name of its mailbox policy; left out: the values of the profile"`
+	Password   string   `yaml:"password" doc:"that its owner logs on with to send mail, as DOMAIN\\name, by its address, or by the name alone; left out nobody can"`
 	PIN        string   `yaml:"pin" doc:"digits that its owner logs on with by telephone; left out nobody can"`
 	Greeting   string   `yaml:"greeting" doc:"WAV file in place of the standard greeting"`
 	// OtherVersion is the server of another version, in an organisation that is

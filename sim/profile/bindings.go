@@ -84,9 +84,9 @@ func (p *Profile) messageFacts() []binding {
 // mailFacts are what receive connectors share.
 func (p *Profile) mailFacts() []binding {
 	return []binding{
-		{"smtp.banner", &p.SMTP.Banner}, {"smtp.hello", &p.SMTP.Hello}, {"smtp.received", &p.SMTP.Received}, {"smtp.features", &p.SMTP.Features},
-		{"smtp.body-features", &p.SMTP.BodyFeatures}, {"smtp.smtputf8", &p.SMTP.UTF8}, {"smtp.inactivity", &p.SMTP.Inactivity},
-		{"smtp.session", &p.SMTP.Session}, {"smtp.max-errors", &p.SMTP.MaxErrors}, {"smtp.max-connections", &p.SMTP.MaxConnections},
+		{"smtp.banner", &p.SMTP.Banner}, {"smtp.hello", &p.SMTP.Hello}, {"smtp.received", &p.SMTP.Received}, {"smtp.bare-auth", &p.SMTP.BareAuth},
+		{"smtp.windows", &p.SMTP.Windows}, {"smtp.min-tls", &p.SMTP.MinTLSVersion}, {"smtp.tarpit-chunks", &p.SMTP.TarpitChunks},
+		{"smtp.discredited-addresses", &p.SMTP.Discredit},
 		{"roles.separate", &p.Separate},
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/exsim/exsim/sim/yamlfile"
 )
@@ -46,8 +45,9 @@ func (p *Profile) told() map[string]Fact {
 		all["port."+r.ID] = Fact{"port." + r.ID, ports + " of " + r.Role, r.Standing, r.Source, r.Note}
 	}
 	for name, c := range p.Connectors {
-		value := fmt.Sprintf("max-message-size %d, size %s, max-recipients %d, anonymous %t, tail [%s]", c.MaxMessageSize, c.Size, c.MaxRecipients, c.Anonymous, strings.Join(c.Tail, ", "))
-		all["connector."+name] = Fact{"connector." + name, value, c.Standing, c.Source, ""}
+		if _, bound := p.Port(name); bound || name == newConnector {
+			all["connector."+name] = Fact{"connector." + name, c.String(), c.Standing, c.Source, c.Note}
+		}
 	}
 	return all
 }

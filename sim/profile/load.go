@@ -32,17 +32,14 @@ func Versions() []string {
 	return versions
 }
 
-// withoutUM are versions in which there is nothing to simulate here.
-var withoutUM = []string{"2019", "se"}
-
 // Known reports, with a reason, a version that cannot be loaded.
 func Known(version string) error {
 	known := strings.Join(Versions(), ", ")
 	switch {
 	case slices.Contains(Versions(), version):
 		return nil
-	case slices.Contains(withoutUM, strings.ToLower(version)):
-		return fmt.Errorf("profile: Exchange %s has no Unified Messaging (Microsoft, What's discontinued in Exchange Server 2019); versions that have are %s", version, known)
+	case strings.EqualFold(version, "se"):
+		return fmt.Errorf("profile: Exchange SE is simulated as %q, from which it came", "2019")
 	}
 	return fmt.Errorf("profile: Exchange version %q is not known; known are %s", version, known)
 }
@@ -64,8 +61,8 @@ func Load(version string, overrides ...Override) (*Profile, error) {
 		return nil, fmt.Errorf("profile: %w", err)
 	}
 	l := &loader{
-		p:     &Profile{Version: version, Sources: map[string]Source{}, Connectors: map[string]Connector{}, Replies: map[string]string{}},
-		facts: map[string]placed{},
+		p:     &Profile{Version: version, Sources: map[string]Source{}, Connectors: map[string]Connector{}, Usages: map[string]Usage{}, Replies: map[string]string{}},
+		facts: map[string]placed{}, connectors: map[string][]placedValue{},
 	}
 	if err := l.file("profile/"+version+".yaml", text, false); err != nil {
 		return nil, err
@@ -80,13 +77,15 @@ func Load(version string, overrides ...Override) (*Profile, error) {
 
 // model is the form of a data file.
 type model struct {
-	Base       string                    `yaml:"base"`
-	Exchange   string                    `yaml:"exchange"` // of a user's file: the only version that it is about
-	Sources    map[string]Source         `yaml:"sources"`
-	Ports      []Port                    `yaml:"ports"`
-	Facts      yamlfile.Value            `yaml:"facts"`
-	Connectors map[string]Connector      `yaml:"connectors"`
-	Replies    map[string]yamlfile.Value `yaml:"replies"`
+	Base        string                    `yaml:"base"`
+	Exchange    string                    `yaml:"exchange"` // of a user's file: the only version that it is about
+	Sources     map[string]Source         `yaml:"sources"`
+	Ports       []Port                    `yaml:"ports"`
+	Facts       yamlfile.Value            `yaml:"facts"`
+	Connectors  map[string]yamlfile.Value `yaml:"connectors"`
+	Permissions []Permission              `yaml:"permissions"`
+	Usages      map[string]Usage          `yaml:"usages"`
+	Replies     map[string]yamlfile.Value `yaml:"replies"`
 }
 
 // placed is a fact with its place in a file.
@@ -96,9 +95,17 @@ type placed struct {
 	value yamlfile.Value
 }
 
+// placedValue is a node with its file.
+type placedValue struct {
+	file  *yamlfile.File
+	value yamlfile.Value
+}
+
 type loader struct {
 	p     *Profile
 	facts map[string]placed
+	// connectors are what the files say of each, the base first.
+	connectors map[string][]placedValue
 }
 
 // file loads one file over what is there; its base comes first.
@@ -122,11 +129,17 @@ func (l *loader) file(name string, text []byte, override bool) error {
 			return err
 		}
 	}
-	if override && (m.Base != "" || m.Ports != nil || m.Connectors != nil) {
+	if override && (m.Base != "" || m.Ports != nil || m.Connectors != nil || m.Permissions != nil || m.Usages != nil) {
 		f.Report(f.Root.Pos, "the port table and the connectors are documented", "a file of yours holds sources, facts and replies only")
 	}
 	maps.Copy(l.p.Sources, m.Sources)
-	maps.Copy(l.p.Connectors, m.Connectors)
+	for _, key := range slices.Sorted(maps.Keys(m.Connectors)) {
+		l.connectors[key] = append(l.connectors[key], placedValue{f, m.Connectors[key]})
+	}
+	maps.Copy(l.p.Usages, m.Usages)
+	if m.Permissions != nil {
+		l.p.Permissions = m.Permissions
+	}
 	if m.Ports != nil {
 		l.p.Ports = m.Ports
 	}
@@ -150,9 +163,6 @@ func (l *loader) checkSources(f *yamlfile.File, m model) {
 	}
 	for _, r := range m.Ports {
 		check("port row "+r.ID, r.Standing, r.Source)
-	}
-	for name, c := range m.Connectors {
-		check("connector "+name, c.Standing, c.Source)
 	}
 }
 
@@ -249,6 +259,9 @@ func (l *loader) finish() error {
 	}
 	slices.SortFunc(l.p.Facts, func(a, b Fact) int { return strings.Compare(a.Key, b.Key) })
 	l.sane(bound)
+	if err := l.finishConnectors(); err != nil {
+		return err
+	}
 	for file := range touched {
 		if err := file.Err(); err != nil {
 			return err
@@ -258,6 +271,30 @@ func (l *loader) finish() error {
 		if _, ok := l.facts[key]; !ok {
 			return fmt.Errorf("profile: %s has no fact %q", l.p.Version, key)
 		}
+	}
+	return nil
+}
+
+// newConnector is the key of what New-ReceiveConnector gives.
+const newConnector = "new"
+
+// finishConnectors lays what is said of each connector over what a new one has.
+func (l *loader) finishConnectors() error {
+	for key, said := range l.connectors {
+		var c Connector
+		if key != newConnector {
+			said = slices.Concat(l.connectors[newConnector], said)
+		}
+		for _, s := range said {
+			s.file.DecodeOver(s.value, &c)
+			if err := s.file.Err(); err != nil {
+				return err
+			}
+		}
+		if _, ok := l.p.Sources[c.Source]; !ok || !c.Standing.valid() {
+			return fmt.Errorf("profile: connector %q has no known source or standing (%q, %q)", key, c.Source, c.Standing)
+		}
+		l.p.Connectors[key] = c
 	}
 	return nil
 }

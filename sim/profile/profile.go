@@ -51,8 +51,11 @@ type Profile struct {
 	Message    Message
 	SMTP       SMTP
 	Connectors map[string]Connector
-	Replies    map[string]string // by name, "CODE text", lines separated by \n
-	Separate   bool              // Client Access and Mailbox are roles of their own
+	// Permissions are the rights, in the order of a protocol log.
+	Permissions []Permission
+	Usages      map[string]Usage
+	Replies     map[string]string // by name, "CODE text", lines separated by \n
+	Separate    bool              // Client Access and Mailbox are roles of their own
 
 	Sources map[string]Source
 	Facts   []Fact // sorted by key
@@ -244,31 +247,16 @@ type Message struct {
 
 // SMTP is what all receive connectors share.
 type SMTP struct {
-	Banner, Hello          string
-	Received               string // value of the trace header
-	Features, BodyFeatures []string
-	UTF8                   bool
-	Inactivity, Session    time.Duration
-	MaxErrors              int
-	MaxConnections         int
-}
-
-// Connector is a default receive connector.
-type Connector struct {
-	Name             string   `yaml:"name,required"`
-	TLS              bool     `yaml:"tls"`
-	ExchangeServer   bool     `yaml:"exchange-server"`
-	Basic            bool     `yaml:"basic"`
-	BasicRequiresTLS bool     `yaml:"basic-requires-tls"`
-	Integrated       bool     `yaml:"integrated"`
-	GSSAPI           bool     `yaml:"gssapi"`    // EnableAuthGSSAPI
-	Anonymous        bool     `yaml:"anonymous"` // the group AnonymousUsers
-	MaxMessageSize   int64    `yaml:"max-message-size,required"`
-	Size             string   `yaml:"size,required"` // value, bare, none
-	MaxRecipients    int      `yaml:"max-recipients,required"`
-	Tail             []string `yaml:"tail"` // last keywords; without it XRDST alone
-	Standing         Standing `yaml:"standing,required"`
-	Source           string   `yaml:"source,required"`
+	Banner, Hello string
+	Received      string // value of the trace header
+	Windows       string // build that NTLM tells of
+	MinTLSVersion string // "1.0" to "1.3"
+	// TarpitChunks delays chunks of BDAT, Discredit all replies to an address
+	// that went away while it was delayed.
+	TarpitChunks, Discredit bool
+	// BareAuth is AUTH without a mechanism, where ExternalAuthoritative leaves
+	// none.
+	BareAuth bool
 }
 
 // Fact returns a fact by its key.
@@ -301,6 +289,9 @@ func (p *Profile) RoleOf(service string) string {
 	return ""
 }
 
+// HasUM reports whether the version has Unified Messaging.
+func (p *Profile) HasUM() bool { return p.RoleOf("um-worker") != "" }
+
 // Front is the service that gateways call: the first SIP service of the port
 // table.
 func (p *Profile) Front() string {
@@ -321,4 +312,14 @@ func (p *Profile) Roles() []string {
 		}
 	}
 	return roles
+}
+
+// MailFront is the service of a version whose connectors take mail from
+// everybody.
+func (p *Profile) MailFront() string {
+	const frontEnd, transport = "front-end-transport", "transport"
+	if p.RoleOf(frontEnd) != "" {
+		return frontEnd
+	}
+	return transport
 }

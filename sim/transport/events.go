@@ -41,6 +41,16 @@ func delivered(item store.Item, m *org.Mailbox, from string) deliveredEvent {
 	return e
 }
 
+// permissions are what a session may do from here on.
+type permissions struct{ user, group, rights string }
+
+func (permissions) EventName() string { return "smtp.permissions" }
+func (e permissions) AppendTo(f *trace.Fields) {
+	f.Text("user", e.user)
+	f.Text("group", e.group)
+	f.Text("rights", e.rights)
+}
+
 // submitFailed is a submission that did not succeed.
 type submitFailed struct {
 	why   string
@@ -65,6 +75,11 @@ func Events() []trace.EventType {
 			{Key: "content_class", Means: "Content-Class: voice-ca or missedcall from Unified Messaging"},
 			{Key: "attachments", Means: "names of the attached files, separated by semicolons"},
 			{Key: "octets", Means: "size of the file"}, {Key: "path", Means: "where it lies"}}},
+		{Name: "smtp.permissions", Means: "what a session may do from here on", Fields: []trace.FieldType{
+			{Key: "user", Means: "whom it serves"}, {Key: "group", Means: "permission group"},
+			{Key: "rights", Means: "as a protocol log names them, separated by blanks"}}},
+		{Name: "transport.state", Means: "a server's transport was set so", Fields: []trace.FieldType{
+			{Key: "what", Means: "component, or back pressure"}, {Key: "state", Means: "its new state"}}},
 		{Name: "um.submit_failed", Means: "a message of Unified Messaging was not taken; it stays on disk", Fields: []trace.FieldType{
 			{Key: "why", Means: "the peer's answer, or what broke"}, {Key: "final", Means: "true if it will not be tried again"},
 			{Key: "path", Means: "where it waits"}}},

@@ -271,6 +271,17 @@ func (f *File) decodeScalar(v Value, out reflect.Value, name string) {
 	}
 }
 
+// Overlay copies the fields that places names, by their keys, from one struct to
+// another of its type.
+func Overlay(into, from any, places Places) {
+	out, in := reflect.ValueOf(into).Elem(), reflect.ValueOf(from).Elem()
+	for _, field := range fieldsOf(out.Type()).list {
+		if _, given := places[field.name]; given {
+			out.FieldByIndex(field.index).Set(in.FieldByIndex(field.index))
+		}
+	}
+}
+
 // Suggest names the known word nearest to a wrong one, or lists them all when
 // they are few; "" if nothing helps.
 func Suggest(wrong string, known []string) string {

@@ -14,8 +14,8 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 
+	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/paths/record"
-	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/transport"
 	"github.com/exsim/exsim/sim/um"
 	"github.com/exsim/exsim/sip"
@@ -122,10 +122,12 @@ const probeDomain = "exsim.invalid"
 // smtp answers as the version's receive connector, and takes the other end's
 // message only, which goes nowhere.
 func (in *inbox) smtp() {
-	fact, ok := in.e.facts.Connectors["default-frontend"]
-	if !ok {
-		fact = in.e.facts.Connectors["default"]
+	row := "default"
+	if _, ok := in.e.facts.Port("default-frontend"); ok {
+		row = "default-frontend"
 	}
+	fact := in.e.facts.Connectors[row]
+	connector := &org.Connector{Tail: fact.Tail, ConnectorSettings: fact.ConnectorSettings}
 	p := &in.e.facts.SMTP
 	name := in.flow.To.Name + "." + probeDomain
 	srv, err := smtp.New(smtp.Config{
@@ -136,9 +138,11 @@ func (in *inbox) smtp() {
 		Hello: func(remote netip.Addr) string {
 			return strings.NewReplacer("{fqdn}", name, "{ip}", remote.String()).Replace(p.Hello)
 		},
-		Keywords: func(secure bool) []string { return transport.Keywords(in.e.facts, withTLS(fact), secure) },
-		Replies:  transport.Replies(in.e.facts),
-		TLS:      &tls.Config{Certificates: []tls.Certificate{in.e.cert}, MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert},
+		Keywords: func(secured string) []string {
+			return transport.Keywords(in.e.facts, connector, transport.Security{Verb: secured, Certificate: true})
+		},
+		Replies: transport.Replies(in.e.facts),
+		TLS:     &tls.Config{Certificates: []tls.Certificate{in.e.cert}, MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert},
 
 		MaxMessageSize: 1 << 20, MaxRecipients: 1, MaxConnections: maxConns, MaxErrors: 3, Inactivity: dialogueTime, Session: dialogueTime,
 	})
@@ -147,12 +151,6 @@ func (in *inbox) smtp() {
 		return
 	}
 	in.behind(srv)
-}
-
-// withTLS lets a connector offer STARTTLS, which the probe wants to see pass.
-func withTLS(c profile.Connector) profile.Connector {
-	c.TLS = true
-	return c
 }
 
 // postOffice is the back end of a probe's connector.

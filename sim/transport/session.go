@@ -1,0 +1,196 @@
+package transport
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/smtp"
+)
+
+// Replies of the back end.
+const (
+	replyNotAuthenticated smtp.Reply = "not-authenticated"
+	replyStartTLSRequired smtp.Reply = "starttls-required"
+	replyNotThisSender    smtp.Reply = "not-permitted-sender"
+	replyUnableToRelay    smtp.Reply = "unable-to-relay"
+	replyUserUnknown      smtp.Reply = "user-unknown"
+	replyRateExceeded     smtp.Reply = "rate-exceeded"
+	replyHeaderTooBig     smtp.Reply = "header-too-big"
+	replyHopCount         smtp.Reply = "hop-count"
+)
+
+// session is one peer's dealings with the connector.
+type session struct {
+	c    *ReceiveConnector
+	peer smtp.Peer
+	who  identity
+
+	delay     time.Duration // of the next answer
+	delayedBy string
+
+	from       string
+	recipients []*org.Mailbox
+	queued     map[string]string
+}
+
+var (
+	_ gosmtp.Session     = (*session)(nil)
+	_ smtp.Queued        = (*session)(nil)
+	_ smtp.Authenticator = (*session)(nil)
+	_ smtp.SizeExempt    = (*session)(nil)
+	_ smtp.Delayed       = (*session)(nil)
+)
+
+var noCause trace.Session
+
+// counter numbers messages: InternalId.
+type counter struct{ last atomic.Int64 }
+
+func (c *counter) next() int64 { return c.last.Add(1) }
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+func refuse(name smtp.Reply) error { return &smtp.Refusal{Reply: name} }
+
+// Mail needs the right to submit, and to be this sender.
+func (s *session) Mail(from string, _ *gosmtp.MailOptions) error {
+	switch {
+	case s.c.fact.RequireTLS && s.peer.TLS == nil:
+		return refuse(replyStartTLSRequired)
+	case !s.has(profile.RightSubmit):
+		return refuse(replyNotAuthenticated)
+	case !s.maySendAs(from):
+		return refuse(replyNotThisSender)
+	case s.c.conf.State.isInactive(s.c.conf.Service):
+		return refuse(replyNotActive)
+	case s.pressed(false):
+		return refuse(replyInsufficient)
+	case !s.c.rates.take(s.peer.Remote.Addr(), s.who.user, time.Now()):
+		return refuse(replyRateExceeded)
+	}
+	s.from, s.recipients, s.queued = from, nil, nil
+	return nil
+}
+
+// maySendAs holds a sender against the rights of the session: a user without
+// Accept-Any-Sender is itself, and who lacks
+// Accept-Authoritative-Domain-Sender is nobody of the organisation.
+func (s *session) maySendAs(from string) bool {
+	_, domain, _ := strings.Cut(from, "@")
+	switch {
+	case from == "":
+		return true
+	case s.who.owner != nil && !s.has(profile.RightAnySender):
+		return strings.EqualFold(from, s.who.owner.Address)
+	case strings.EqualFold(domain, s.c.conf.Org.Domain):
+		return s.has(profile.RightAuthoritativeSender) || s.who.owner != nil
+	}
+	return true
+}
+
+// Rcpt takes mailboxes of the accepted domain; nothing is relayed.
+func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
+	_, domain, _ := strings.Cut(to, "@")
+	if domain != "" && !strings.EqualFold(domain, s.c.conf.Org.Domain) {
+		return refuse(replyUnableToRelay)
+	}
+	m := s.c.conf.Org.MailboxAt(to)
+	if m == nil {
+		return refuse(replyUserUnknown)
+	}
+	if !slices.Contains(s.recipients, m) { // named twice, it gets one copy
+		s.recipients = append(s.recipients, m)
+	}
+	return nil
+}
+
+// Data stores the message; it is on disk when Data returns.
+func (s *session) Data(r io.Reader) error {
+	head, err := readHead(r, s.c.fact.MaxHeaderSize)
+	switch {
+	case err != nil:
+		return err
+	case head.tooBig:
+		return &smtp.Refusal{Reply: replyHeaderTooBig, Close: true}
+	case s.c.fact.MaxHopCount > 0 && head.hops() > s.c.fact.MaxHopCount:
+		return refuse(replyHopCount)
+	}
+	if s.pressed(true) {
+		return refuse(replyInsufficient)
+	}
+	d, err := s.c.conf.Store.Create()
+	if err != nil {
+		return err
+	}
+	id := s.c.ids.next()
+	head.pass(s.has)
+	text := append([]byte(s.received()), head.text()...)
+	for _, part := range []io.Reader{strings.NewReader(string(text)), strings.NewReader(string(head.rest)), r} {
+		if _, err = io.Copy(d, part); err != nil {
+			d.Abort()
+			return err
+		}
+	}
+	items, err := d.Commit(s.folders()...)
+	if err != nil {
+		return err
+	}
+	messageID := head.messageID()
+	if messageID == "" {
+		messageID = fmt.Sprintf("<%s@%s>", items[0].ID, s.c.conf.Hostname)
+	}
+	s.queued = map[string]string{"message-id": messageID, "id": strconv.FormatInt(id, 10), "hostname": s.c.conf.Hostname}
+	for i, item := range items {
+		s.c.conf.Trace.Record(s.peer.Trace, s.c.conf.Causes.Of(s.peer.Remote), delivered(item, s.recipients[i], s.from), text[:min(len(text), maxShown)])
+		if s.c.conf.Changed != nil {
+			s.c.conf.Changed(item.Folder)
+		}
+	}
+	return nil
+}
+
+// maxShown bounds what an event shows of a header section.
+const maxShown = 64 << 10
+
+func (s *session) folders() []string {
+	names := make([]string, len(s.recipients))
+	for i, m := range s.recipients {
+		names[i] = m.Address
+	}
+	return names
+}
+
+// received is the trace header of RFC 5321 §4.4.
+func (s *session) received() string {
+	tls := ""
+	if s.peer.TLS != nil {
+		tls = " (TLS)"
+	}
+	return "Received: " + strings.NewReplacer(
+		"{helo}", s.peer.Hello, "{ip}", s.peer.Remote.Addr().String(), "{fqdn}", s.c.conf.Server.FQDN,
+		"{local}", s.peer.Local.Addr().String(), "{tls}", tls, "{date}", time.Now().Format(time.RFC1123Z),
+	).Replace(s.c.conf.Profile.SMTP.Received) + "\r\n"
+}
+
+// SizeExempt is the right Bypass-Message-Size-Limit.
+func (s *session) SizeExempt() bool { return s.has(profile.RightBypassSize) }
+
+// Queued tells the values of the reply to the end of data.
+func (s *session) Queued() map[string]string { return s.queued }
+
+// Reset forgets the transaction.
+func (s *session) Reset() { s.recipients = nil }
+
+// Logout ends the session.
+func (s *session) Logout() error { return nil }
