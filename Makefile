@@ -55,7 +55,7 @@ peers:
 		sip-tester sipsak baresip linphone-cli swaks libnet-ssleay-perl libnet-dns-perl libio-socket-inet6-perl \
 		openssl tshark espeak-ng sox multimon-ng bind9-dnsutils stunnel4 libxml2-utils python3-jsonschema \
 		kamailio kamailio-tls-modules rtpengine-daemon \
-		gsasl krb5-kdc krb5-admin-server krb5-user curl msmtp \
+		gsasl krb5-kdc krb5-admin-server krb5-user curl msmtp postfix \
 		nftables iproute2 conntrack procps nmap haproxy nginx-light libnginx-mod-stream mitmproxy; status=$$?; \
 	test -n "$$had" || rm -f /usr/sbin/policy-rc.d; exit $$status
 

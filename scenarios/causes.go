@@ -124,7 +124,7 @@ func (s *Step) about() []topic {
 // about are the topics of a matcher, by its event.
 func (m *Matcher) about() []topic {
 	switch kind, _, _ := strings.Cut(m.Event, "."); {
-	case kind == "smtp", kind == "mailhost":
+	case kind == "smtp", kind == "mailhost", kind == "send":
 		return []topic{aboutMail}
 	case kind == "mail", kind == "fault":
 		return []topic{aboutCall, aboutMail}

@@ -131,6 +131,12 @@ var faultKinds = []faultKind{
 	{name: string(mailhost.OtherDomain), by: mailHost, usage: "sends to the recipient's name in another domain"},
 	{name: string(mailhost.UnknownRecipient), by: mailHost, usage: "sends to a name that nobody has"},
 	{name: string(mailhost.Oversize), by: mailHost, usage: "declares a message of 1 GB"},
+	{name: string(mailhost.Greylists), by: mailHost, usage: "refuses the first try of each recipient for now (451), where mail is sent to it"},
+	{name: string(mailhost.RefusesRecipients), by: mailHost, usage: "refuses every recipient for good (550), where mail is sent to it"},
+	{name: string(mailhost.OffersNoTLS), by: mailHost, usage: "offers no STARTTLS, where mail is sent to it"},
+	{name: string(mailhost.Full), by: mailHost, usage: "has no room for messages (452 at their end), where mail is sent to it"},
+	{name: string(mailhost.DropsAtEnd), by: mailHost, usage: "closes the connection in place of the answer to a message, where mail is sent to it"},
+	{name: string(mailhost.WrongName), by: mailHost, usage: "shows a certificate with another name, where mail is sent to it"},
 	{name: string(mailhost.ConnectsElsewhere), by: mailHost, usage: "connects to port 9 in place of the connector's"},
 
 	{name: string(faults.Delay), wire: true, by: talkers, needs: []string{"for"}, may: []string{"of"}, counts: messages, usage: "lets a message, and all behind it, leave `for` later"},

@@ -83,10 +83,15 @@ func (l *loader) check() {
 		taken[name], f.name = true, name
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.s.Actors)) {
-		if !l.used[name] && !slices.ContainsFunc(l.unread, func(v yamlfile.Value) bool { return mentions(v, name) }) {
+		if !l.used[name] && !l.s.nextHop(l.s.Actors[name]) && !slices.ContainsFunc(l.unread, func(v yamlfile.Value) bool { return mentions(v, name) }) {
 			l.f.Report(l.s.Actors[name].Pos, "", "actor %q is not used by any step", name)
 		}
 	}
+}
+
+// nextHop reports whether a send connector has an actor for its next hop.
+func (s *Scenario) nextHop(a Actor) bool {
+	return s.Organisation != nil && slices.ContainsFunc(s.Organisation.SendConnectors, func(c org.SendConnector) bool { return c.SmartHost.Addr() == a.Address })
 }
 
 // actorOf checks one actor.

@@ -60,6 +60,7 @@ type Exchange struct {
 	routers map[string]*um.Router        // by server
 	workers map[string]*workers          // by server
 	pickups map[string]*transport.Pickup // by server
+	senders map[string]*transport.Sender // by send connector; "" has what no connector is for
 
 	mu        sync.Mutex
 	listeners []*Listener          // replaced, never changed in place
@@ -95,7 +96,7 @@ func Start(conf Config) (*Exchange, error) {
 	x.rand = Chance(x.conf.Seed)
 	x.ctx, x.stop = context.WithCancel(context.Background())
 	x.probing, x.stopProbe = context.WithCancel(x.ctx)
-	for _, step := range []func() error{x.load, x.bind, x.openStore, x.openMedia, x.openNames, x.openGateways, x.build, x.openPickups} {
+	for _, step := range []func() error{x.load, x.bind, x.openStore, x.openMedia, x.openNames, x.openGateways, x.openSenders, x.build, x.openPickups} {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, x.Close())
 		}
@@ -208,7 +209,7 @@ func (x *Exchange) connectors(l *Listener) (endpoint, error) {
 		}
 		servers[all[i].ID], err = transport.NewReceiveConnector(transport.Config{
 			Org: x.conf.Org, Profile: x.profile, Server: l.Server, Connector: all[i], Hostname: x.queueing(l.Server).FQDN,
-			Store: x.store, Kerberos: x.keytab, Service: l.Row.Service, State: x.mailState(l.Server), Changed: x.mailboxChanged, Cert: cert, Sessions: x.sessions, Causes: x.causes,
+			Store: x.store, Kerberos: x.keytab, Service: l.Row.Service, State: x.mailState(l.Server), Relay: x.relay, Changed: x.mailboxChanged, Cert: cert, Sessions: x.sessions, Causes: x.causes,
 			Trace: x.log.Source(l.Server.Name, all[i].ID), Trouble: trouble(x.faultsOf(l)),
 		})
 		if err != nil {
@@ -340,6 +341,9 @@ func (x *Exchange) close() error {
 		errs = append(errs, p.Close())
 	}
 	errs = append(errs, closeAll(x.remove(func(*Listener) bool { return true })))
+	for _, s := range x.senders {
+		errs = append(errs, s.Close())
+	}
 	if x.dns != nil {
 		errs = append(errs, x.dns.srv.Close())
 	}

@@ -1,7 +1,10 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
+	"path/filepath"
+	"slices"
 
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/transport"
@@ -45,4 +48,38 @@ func (x *Exchange) SetPressure(server string, p transport.Pressure) error {
 	st.SetPressure(p)
 	st.Changed(x.log.Source(server, "transport"), "back pressure", string(p.Level))
 	return nil
+}
+
+// openSenders puts the send connectors to work, and one for what no connector is
+// for: its queue waits.
+func (x *Exchange) openSenders() error {
+	x.senders = map[string]*transport.Sender{}
+	servers := x.serversOf("transport")
+	if len(servers) == 0 {
+		return nil
+	}
+	list := append(slices.Clone(x.conf.Org.SendConnectors), org.SendConnector{Server: servers[0].Name})
+	for _, c := range list {
+		server := x.conf.Org.ServerNamed(c.Server)
+		cert, err := x.certificate(server)
+		if err != nil {
+			return err
+		}
+		x.senders[c.Name], err = transport.NewSender(transport.SenderConfig{
+			Connector: c, Profile: x.profile, Server: server, Dir: filepath.Join(x.conf.Dir, server.Name, "queue", cmp.Or(c.Name, "unreachable")),
+			Cert: cert, Roots: x.lab.Pool(), Sessions: x.sessions, Dial: x.conf.Net.Dial, Trace: x.log.Source(server.Name, "send-connector"),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// relay is the send connector of a domain.
+func (x *Exchange) relay(domain string) *transport.Sender {
+	if c := x.conf.Org.SendConnectorFor(domain); c != nil {
+		return x.senders[c.Name]
+	}
+	return x.senders[""]
 }

@@ -32,9 +32,12 @@ func secured(o *org.Organisation) {
 }
 
 // papers writes a gateway's certificate with its key, and the authority.
-func papers(t *testing.T, l *lab) (bundle, ca string) {
+func papers(t *testing.T, l *lab) (bundle, ca string) { return papersOf(t, l, "gw1.contoso.lab") }
+
+// papersOf writes a certificate with its key, and the authority.
+func papersOf(t *testing.T, l *lab, name string) (bundle, ca string) {
 	t.Helper()
-	mutual, err := l.MutualTLS("gw1.contoso.lab")
+	mutual, err := l.MutualTLS(name)
 	require.NoError(t, err)
 	var text []byte
 	for _, der := range mutual.Cert.Certificate {

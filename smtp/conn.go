@@ -73,7 +73,7 @@ var errQuit = errors.New("quit")
 
 func (c *conn) serve(full Reply) {
 	conf := &c.s.conf
-	c.session = conf.Sessions.next()
+	c.session = conf.Sessions.Next()
 	cause := trace.Session{}
 	if conf.Cause != nil {
 		cause = conf.Cause(c.remote)

@@ -11,7 +11,8 @@ import (
 // Sessions names mail sessions in order of arrival.
 type Sessions struct{ last atomic.Uint32 }
 
-func (s *Sessions) next() trace.Session {
+// Next names a session.
+func (s *Sessions) Next() trace.Session {
 	return trace.Session{Kind: "smtp", N: s.last.Add(1)}
 }
 
@@ -148,6 +149,10 @@ func Events() []trace.EventType {
 		{Name: "smtp.tls_failed", Means: "the handshake failed", Fields: []trace.FieldType{why}},
 		{Name: "smtp.refused", Means: "a sender, recipient or message was refused", Fields: []trace.FieldType{
 			peer, verb, {Key: "reply", Means: "what the peer was told"}}},
+		{Name: "smtp.asked", Means: "a command of a sending session went out; its bytes are in raw, without what logs on", Fields: []trace.FieldType{verb}},
+		{Name: "smtp.answered", Means: "the other side answered it; the bytes are in raw", Fields: []trace.FieldType{
+			{Key: "code", Means: "of the answer"}, {Key: "verb", Means: "the command; empty for the banner"}}},
+		{Name: "smtp.poured", Means: "a message of a sending session went out", Fields: []trace.FieldType{{Key: "octets", Means: "its octets"}}},
 		{Name: "smtp.failed", Means: "a failure whose text is not told to the peer", Fields: []trace.FieldType{why}},
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/transport"
 )
 
 // profileOptions are what facts are told, and how.
@@ -31,6 +33,7 @@ observed, assumed) and where it stands. An assumed one can be overridden by a
 file of facts (exsim up --facts FILE).`,
 		Example: `  exsim profile 2016 --only refusal
   exsim profile diff 2010-sp1 2013
+  exsim profile matrix 2016
   exsim profile diff 2016 2016 --facts seen.yaml`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
@@ -41,7 +44,12 @@ file of facts (exsim up --facts FILE).`,
 		Args:  cobra.ExactArgs(2),
 		RunE:  func(cmd *cobra.Command, args []string) error { return o.diff(cmd, args[0], args[1]) },
 	}
-	cmd.AddCommand(diff)
+	mail := &cobra.Command{
+		Use:   "matrix [VERSION...]",
+		Short: "Say who may send what at the receive connectors of versions, as Markdown",
+		RunE:  func(cmd *cobra.Command, args []string) error { return matrix(cmd.OutOrStdout(), args) },
+	}
+	cmd.AddCommand(diff, mail)
 	for _, c := range []*cobra.Command{cmd, diff} {
 		c.Flags().StringArrayVar(&o.facts, "facts", nil, "lay a `FILE` of facts over it")
 		c.Flags().StringVar(&o.format, "format", "table", "`FORMAT`: "+strings.Join(profileFormats, ", "))
@@ -165,4 +173,24 @@ func shortened(s string, n int) string {
 		return s
 	}
 	return string(r[:n-1]) + "…"
+}
+
+// matrix prints who may send what at the connectors of the versions.
+func matrix(w io.Writer, versions []string) error {
+	fmt.Fprint(w, "# Who may send what\n\nMade from the program by `exsim profile matrix`: each line is what a session of the connector answers, with the default settings of the version. "+
+		"A *user* has logged on and sends as itself; a *server* is an Exchange server of the organisation; *external* is anybody at such a connector with ExternalAuthoritative.\n")
+	if len(versions) == 0 {
+		versions = profile.Versions()
+	}
+	for _, v := range versions {
+		rows, err := transport.Matrix(v)
+		if err != nil {
+			return input(err)
+		}
+		fmt.Fprintf(w, "\n## Exchange %s\n\n| connector | sender | TLS | to a mailbox | to another domain |\n|---|---|---|---|---|\n", v)
+		for _, r := range rows {
+			fmt.Fprintf(w, "| %s (%s) | %s | %s | %s | %s |\n", r.Connector, r.Port, r.Peer, map[bool]string{true: "yes", false: "no"}[r.TLS], r.Own, r.Foreign)
+		}
+	}
+	return nil
 }

@@ -130,8 +130,14 @@ func (l *ladder) take(e *trace.Event) {
 		l.arrow(e, here, text, e.Name == "sip.received")
 	case "smtp.received", "smtp.sent", "smtp.content":
 		l.arrow(e, here, smtpText(e), e.Name != "smtp.sent")
+	case "smtp.asked", "smtp.answered", "smtp.poured":
+		l.arrow(e, here, smtpText(e), e.Name == "smtp.answered")
 	case "smtp.connected":
 		l.who(e)
+	case "send.connected":
+		l.peer(e, "next hop")
+	case "send.failed":
+		l.note(e, here, "waits")
 	case "smtp.tls":
 		l.note(e, here, e.Text("version"))
 	case "rtp.started":
@@ -216,12 +222,17 @@ func laneName(listener string) string {
 
 // who names the lane of a mail session's peer: the part that caused it.
 func (l *ladder) who(e *trace.Event) {
+	if e.Cause.Kind != "" {
+		l.peer(e, "um-worker")
+	}
+}
+
+// peer names the other side of an event's session.
+func (l *ladder) peer(e *trace.Event, name string) {
 	if l.peers == nil {
 		l.peers = map[string]string{}
 	}
-	if e.Cause.Kind != "" {
-		l.peers[e.Session.String()] = "um-worker"
-	}
+	l.peers[e.Session.String()] = name
 }
 
 func (l *ladder) arrow(e *trace.Event, here, text string, inward bool) {
@@ -258,9 +269,9 @@ func sipText(e *trace.Event) string {
 func smtpText(e *trace.Event) string {
 	line, _, _ := strings.Cut(string(e.Raw), "\r\n")
 	switch e.Name {
-	case "smtp.content":
+	case "smtp.content", "smtp.poured":
 		return octets(e.Int("octets"))
-	case "smtp.received":
+	case "smtp.received", "smtp.asked":
 		verb, _, _ := strings.Cut(line, " ")
 		return verb
 	}

@@ -90,7 +90,9 @@ func (l *Lab) start() error {
 		}
 	}
 	for i := range l.conf.Mail {
-		l.startMail(&l.conf.Mail[i])
+		if err := l.startMail(&l.conf.Mail[i]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -114,7 +116,33 @@ func (l *Lab) openSockets() (*org.Organisation, error) {
 			*uri = boundAt(*uri, g.at(), ln)
 		}
 	}
+	o.SendConnectors = slices.Clone(o.SendConnectors)
+	for i := range l.conf.Mail {
+		if err := l.openMail(&o, &l.conf.Mail[i]); err != nil {
+			return nil, err
+		}
+	}
 	return &o, nil
+}
+
+// openMail binds where a host takes mail, if a send connector has it for its
+// next hop.
+func (l *Lab) openMail(o *org.Organisation, m *MailHost) error {
+	for i := range o.SendConnectors {
+		c := &o.SendConnectors[i]
+		if c.SmartHost.Addr() != m.Address {
+			continue
+		}
+		if l.sockets[m.Name] == nil {
+			ln, err := net.Listen("tcp", netip.AddrPortFrom(m.Address, 0).String())
+			if err != nil {
+				return fmt.Errorf("actor %s: %w", m.Name, err)
+			}
+			l.sockets[m.Name] = ln
+		}
+		c.SmartHost = netip.MustParseAddrPort(l.sockets[m.Name].Addr().String())
+	}
+	return nil
 }
 
 // boundAt gives a URI the port that is bound at an address, if that is its host.
@@ -180,6 +208,9 @@ func (l *Lab) Close() error {
 	}
 	if l.Exchange != nil {
 		errs = append(errs, l.Exchange.Close())
+	}
+	for _, m := range l.Mail { // behind the organisation, whose mail they take
+		errs = append(errs, m.Close())
 	}
 	for _, ln := range l.sockets {
 		_ = ln.Close() // also of a party that was not started

@@ -213,11 +213,26 @@ func (l *Lab) secured(conf *gateway.Config, g *Gateway) error {
 	return nil
 }
 
-func (l *Lab) startMail(m *MailHost) {
+func (l *Lab) startMail(m *MailHost) error {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(l.Exchange.LabCA())
 	l.Mail[m.Name] = mailhost.New(mailhost.Config{
 		Name: m.Name, Address: m.Address, Hello: m.Name + ".fabrikam.example", Faults: m.Faults, Trace: l.conf.Trace,
 		Dial: l.through(m.Name, faults.Lines), TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10},
 	})
+	ln := l.sockets[m.Name]
+	if ln == nil {
+		return nil
+	}
+	name := m.Name + ".fabrikam.example"
+	cert, err := l.Exchange.Lab().Issue(admit.Request{Names: []string{name}})
+	if err != nil {
+		return err
+	}
+	wrong, err := l.Exchange.Lab().Issue(admit.Request{Names: []string{"elsewhere.fabrikam.example"}})
+	if err != nil {
+		return err
+	}
+	l.Mail[m.Name].Listen(mailhost.ServerConfig{Listener: ln, Certificate: cert, Wrong: wrong})
+	return nil
 }

@@ -34,6 +34,9 @@ func Events() []trace.EventType {
 	tries := trace.FieldType{Key: "tries", Means: "how often it was tried"}
 	return []trace.EventType{
 		{Name: "mailhost.taken", Means: "a message of the simulated mail host was taken", Fields: []trace.FieldType{server, tries}},
+		{Name: "mailhost.received", Means: "the simulated mail host has taken a message; its header section is in raw", Fields: []trace.FieldType{
+			{Key: "peer", Means: "who sent it"}, {Key: "from", Means: "envelope sender"}, {Key: "to", Means: "recipients"}, {Key: "subject", Means: "as it stands there"},
+			{Key: "octets", Means: "of the message"}, {Key: "tls", Means: "whether it came encrypted"}}},
 		{Name: "mailhost.played", Means: "the simulated mail host has said what a session of single lines wants", Fields: []trace.FieldType{
 			server, actions, {Key: "why", Means: "what was not as wanted; empty if nothing"}}},
 		{Name: "mailhost.refused", Means: "a message of the simulated mail host was not taken", Fields: []trace.FieldType{

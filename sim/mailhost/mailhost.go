@@ -58,8 +58,9 @@ type Config struct {
 
 // Host is a mail host.
 type Host struct {
-	conf Config
-	src  *trace.Source
+	conf     Config
+	src      *trace.Source
+	receiver *receiver // nil where it takes no mail
 }
 
 // New makes a host. It opens nothing.

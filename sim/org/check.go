@@ -30,6 +30,7 @@ func (o *Organisation) Validate(f *yamlfile.File) error {
 	c.policies()
 	c.mailboxes()
 	c.connectors()
+	c.sendConnectors()
 	c.attendants()
 	c.security()
 	c.redirect()

@@ -51,6 +51,14 @@ func (r *IPRange) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// MarshalText writes the range as it is read.
+func (r IPRange) MarshalText() ([]byte, error) {
+	if r.Low == r.High {
+		return []byte(r.Low.String()), nil
+	}
+	return []byte(r.Low.String() + "-" + r.High.String()), nil
+}
+
 // last is the last address of a network.
 func last(p netip.Prefix) netip.Addr {
 	b := p.Masked().Addr().AsSlice()

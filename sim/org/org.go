@@ -29,6 +29,7 @@ type Organisation struct {
 	Mailboxes  []Mailbox     `yaml:"mailboxes" doc:"mailboxes, UM-enabled by an extension"`
 
 	ReceiveConnectors []ReceiveConnector `yaml:"receive-connectors" doc:"receive connectors beside those that Setup makes, and what differs in these"`
+	SendConnectors    []SendConnector    `yaml:"send-connectors" doc:"ways for mail that is not for the organisation, each to one next hop"`
 
 	Router      RouterSettings `yaml:"call-router" doc:"what Set-UMCallRouterSettings can change"`
 	Redirect    Redirect       `yaml:"redirect" doc:"what the Contact of a redirect names, where it differs from the profile"`

@@ -249,6 +249,10 @@ type Message struct {
 type SMTP struct {
 	Banner, Hello string
 	Received      string // value of the trace header
+	// SendRetry is the wait before a message that was not taken is tried again,
+	// LastError what a queue tells of it: {reply} is filled in.
+	SendRetry     time.Duration
+	LastError     string
 	Windows       string // build that NTLM tells of
 	MinTLSVersion string // "1.0" to "1.3"
 	// TarpitChunks delays chunks of BDAT, Discredit all replies to an address

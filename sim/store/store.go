@@ -76,12 +76,18 @@ func newID() string {
 	return time.Now().UTC().Format("20060102T150405.000000000Z-") + hex.EncodeToString(b[:])
 }
 
+// ID is the one that its items will have.
+func (d *Draft) ID() string { return filepath.Base(d.f.Name()) }
+
 // Write appends to the message.
 func (d *Draft) Write(b []byte) (int, error) {
 	n, err := d.f.Write(b)
 	d.size += int64(n)
 	return n, err
 }
+
+// Reader reads what was written so far.
+func (d *Draft) Reader() (io.ReadCloser, error) { return os.Open(d.f.Name()) }
 
 // Abort throws the message away.
 func (d *Draft) Abort() {

@@ -27,9 +27,11 @@ type Config struct {
 	// behind a front end.
 	Hostname string
 	Store    *store.Store
-	Service  string               // of the port table, that the connector belongs to
-	State    *State               // of the server
-	Changed  func(mailbox string) // is told of what was stored; it must not wait
+	Service  string // of the port table, that the connector belongs to
+	State    *State // of the server
+	// Relay finds the send connector of a domain; nil has none for any.
+	Relay   func(domain string) *Sender
+	Changed func(mailbox string) // is told of what was stored; it must not wait
 	// Kerberos are the keys of the server, nil for none: GSSAPI fails then.
 	Kerberos *sasl.Keytab
 	Cert     tls.Certificate // without a chain none can be used: no TLS is offered

@@ -68,6 +68,8 @@ func (e submitFailed) AppendTo(f *trace.Fields) {
 
 // Events lists the events that this package records.
 func Events() []trace.EventType {
+	connector := trace.FieldType{Key: "connector", Means: "name of the send connector"}
+	recipient := trace.FieldType{Key: "recipient", Means: "who it is for"}
 	return []trace.EventType{
 		{Name: "mail.delivered", Means: "a message is in a mailbox, on disk; its header section is in raw", Fields: []trace.FieldType{
 			{Key: "mailbox", Means: "SMTP address of the mailbox"}, {Key: "extension", Means: "its extension"},
@@ -78,6 +80,15 @@ func Events() []trace.EventType {
 		{Name: "smtp.permissions", Means: "what a session may do from here on", Fields: []trace.FieldType{
 			{Key: "user", Means: "whom it serves"}, {Key: "group", Means: "permission group"},
 			{Key: "rights", Means: "as a protocol log names them, separated by blanks"}}},
+		{Name: "send.queued", Means: "a message for another domain is on disk and waits for its send connector", Fields: []trace.FieldType{
+			connector, recipient}},
+		{Name: "send.connected", Means: "a send connector is connected to its next hop", Fields: []trace.FieldType{
+			connector, {Key: "to", Means: "address and port of the next hop"}}},
+		{Name: "send.taken", Means: "the next hop has taken a message for a recipient", Fields: []trace.FieldType{
+			connector, recipient, {Key: "answer", Means: "of the next hop"}}},
+		{Name: "send.failed", Means: "a message was not taken; it stays on disk", Fields: []trace.FieldType{
+			connector, recipient, {Key: "why", Means: "what a queue's LastError says"}, {Key: "final", Means: "true if it will not be tried again"},
+			{Key: "path", Means: "where it waits; empty where others have it"}}},
 		{Name: "transport.state", Means: "a server's transport was set so", Fields: []trace.FieldType{
 			{Key: "what", Means: "component, or back pressure"}, {Key: "state", Means: "its new state"}}},
 		{Name: "um.submit_failed", Means: "a message of Unified Messaging was not taken; it stays on disk", Fields: []trace.FieldType{

@@ -14,6 +14,7 @@ import (
 
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/store"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/smtp"
 )
@@ -40,7 +41,10 @@ type session struct {
 	delayedBy string
 
 	from       string
+	utf8       bool
+	binary     bool
 	recipients []*org.Mailbox
+	relays     []relay // what leaves again
 	queued     map[string]string
 }
 
@@ -64,7 +68,7 @@ func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byt
 func refuse(name smtp.Reply) error { return &smtp.Refusal{Reply: name} }
 
 // Mail needs the right to submit, and to be this sender.
-func (s *session) Mail(from string, _ *gosmtp.MailOptions) error {
+func (s *session) Mail(from string, o *gosmtp.MailOptions) error {
 	switch {
 	case s.c.fact.RequireTLS && s.peer.TLS == nil:
 		return refuse(replyStartTLSRequired)
@@ -79,8 +83,15 @@ func (s *session) Mail(from string, _ *gosmtp.MailOptions) error {
 	case !s.c.rates.take(s.peer.Remote.Addr(), s.who.user, time.Now()):
 		return refuse(replyRateExceeded)
 	}
-	s.from, s.recipients, s.queued = from, nil, nil
+	s.from, s.recipients, s.relays, s.queued = from, nil, nil, nil
+	s.utf8, s.binary = o != nil && o.UTF8, o != nil && o.Body == gosmtp.BodyBinaryMIME
 	return nil
+}
+
+// relay is what leaves by one send connector.
+type relay struct {
+	by *Sender
+	to []string
 }
 
 // maySendAs holds a sender against the rights of the session: a user without
@@ -99,11 +110,12 @@ func (s *session) maySendAs(from string) bool {
 	return true
 }
 
-// Rcpt takes mailboxes of the accepted domain; nothing is relayed.
+// Rcpt takes mailboxes of the accepted domain. To others it relays for who has
+// the right to it.
 func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	_, domain, _ := strings.Cut(to, "@")
 	if domain != "" && !strings.EqualFold(domain, s.c.conf.Org.Domain) {
-		return refuse(replyUnableToRelay)
+		return s.relayTo(to, domain)
 	}
 	m := s.c.conf.Org.MailboxAt(to)
 	if m == nil {
@@ -112,6 +124,23 @@ func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	if !slices.Contains(s.recipients, m) { // named twice, it gets one copy
 		s.recipients = append(s.recipients, m)
 	}
+	return nil
+}
+
+func (s *session) relayTo(to, domain string) error {
+	if !s.has(profile.RightAnyRecipient) {
+		return refuse(replyUnableToRelay)
+	}
+	if s.c.conf.Relay == nil {
+		return nil
+	}
+	by := s.c.conf.Relay(domain)
+	i := slices.IndexFunc(s.relays, func(r relay) bool { return r.by == by })
+	if i < 0 {
+		i = len(s.relays)
+		s.relays = append(s.relays, relay{by: by})
+	}
+	s.relays[i].to = append(s.relays[i].to, to)
 	return nil
 }
 
@@ -142,19 +171,42 @@ func (s *session) Data(r io.Reader) error {
 			return err
 		}
 	}
+	if err := s.leave(d); err != nil {
+		d.Abort()
+		return err
+	}
 	items, err := d.Commit(s.folders()...)
 	if err != nil {
 		return err
 	}
 	messageID := head.messageID()
 	if messageID == "" {
-		messageID = fmt.Sprintf("<%s@%s>", items[0].ID, s.c.conf.Hostname)
+		messageID = fmt.Sprintf("<%s@%s>", d.ID(), s.c.conf.Hostname)
 	}
 	s.queued = map[string]string{"message-id": messageID, "id": strconv.FormatInt(id, 10), "hostname": s.c.conf.Hostname}
 	for i, item := range items {
 		s.c.conf.Trace.Record(s.peer.Trace, s.c.conf.Causes.Of(s.peer.Remote), delivered(item, s.recipients[i], s.from), text[:min(len(text), maxShown)])
 		if s.c.conf.Changed != nil {
 			s.c.conf.Changed(item.Folder)
+		}
+	}
+	return nil
+}
+
+// leave hands the message to the send connectors; it is on their disk then.
+func (s *session) leave(d *store.Draft) error {
+	for _, r := range s.relays {
+		data, err := d.Reader()
+		if err != nil {
+			return err
+		}
+		err = r.by.relay(relayed{From: s.from, To: r.to, Binary: s.binary, UTF8: s.utf8, Cause: s.peer.Trace.String()}, data)
+		_ = data.Close()
+		if err != nil {
+			return err
+		}
+		for _, to := range r.to {
+			s.c.conf.Trace.Record(s.peer.Trace, noCause, relayQueued{r.by.conf.Connector.Name, to}, nil)
 		}
 	}
 	return nil
@@ -190,7 +242,7 @@ func (s *session) SizeExempt() bool { return s.has(profile.RightBypassSize) }
 func (s *session) Queued() map[string]string { return s.queued }
 
 // Reset forgets the transaction.
-func (s *session) Reset() { s.recipients = nil }
+func (s *session) Reset() { s.recipients, s.relays = nil, nil }
 
 // Logout ends the session.
 func (s *session) Logout() error { return nil }

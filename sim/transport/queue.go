@@ -1,0 +1,209 @@
+package transport
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/exsim/exsim/sim/store"
+)
+
+// queue holds messages on disk until they are delivered, and tries again.
+type queue struct {
+	store  *store.Store
+	folder string
+	retry  time.Duration // wait before a message is tried again
+	// try delivers a message. An error that is final is one for which there is no
+	// use in trying again; failed is told of each.
+	try    func(item store.Item) error
+	final  func(err error) bool
+	failed func(item store.Item, err error, final bool)
+
+	ctx  context.Context
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu   sync.Mutex
+	jobs []*job
+	more chan struct{} // closed when there are more
+	busy int           // jobs being delivered
+	idle chan struct{} // closed when one of them is done
+}
+
+// job is a message on its way.
+type job struct {
+	item  store.Item
+	due   time.Time
+	taken bool // by the other side: only its file is left to remove
+}
+
+// senders bounds the connections at once.
+const senders = 4
+
+// begin takes what an earlier run left, and goes to work.
+func (q *queue) begin() error {
+	left, err := q.store.List(q.folder)
+	if err != nil {
+		return err
+	}
+	q.more, q.idle = make(chan struct{}), make(chan struct{})
+	q.ctx, q.stop = context.WithCancel(context.Background())
+	for _, item := range left {
+		q.jobs = append(q.jobs, &job{item: item})
+	}
+	for range senders {
+		q.wg.Go(q.sender)
+	}
+	return nil
+}
+
+// submit takes a message over: it is on disk when submit returns, and on its
+// way.
+func (q *queue) submit(head any, data io.Reader) error { return q.submitAt(head, data, time.Time{}) }
+
+// submitLater is submit, and the first try is only due behind the wait.
+func (q *queue) submitLater(head any, data io.Reader) error {
+	return q.submitAt(head, data, time.Now().Add(q.retry))
+}
+
+func (q *queue) submitAt(head any, data io.Reader, due time.Time) error {
+	first, err := json.Marshal(head)
+	if err != nil {
+		return err
+	}
+	d, err := q.store.Create()
+	if err != nil {
+		return err
+	}
+	if _, err = d.Write(append(first, '\n')); err == nil {
+		_, err = io.Copy(d, data)
+	}
+	if err != nil {
+		d.Abort()
+		return err
+	}
+	items, err := d.Commit(q.folder)
+	if err == nil {
+		q.put(&job{item: items[0], due: due})
+	}
+	return err
+}
+
+func (q *queue) put(j *job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.jobs = append(q.jobs, j)
+	close(q.more)
+	q.more = make(chan struct{})
+}
+
+// next waits for the next due job; nil when the queue is closed.
+func (q *queue) next() *job {
+	for {
+		q.mu.Lock()
+		now, wait := time.Now(), time.Hour
+		for i, j := range q.jobs {
+			if !j.due.After(now) {
+				q.jobs = slices.Delete(q.jobs, i, i+1)
+				q.busy++
+				q.mu.Unlock()
+				return j
+			}
+			wait = min(wait, j.due.Sub(now))
+		}
+		more := q.more
+		q.mu.Unlock()
+		select {
+		case <-more:
+		case <-time.After(wait):
+		case <-q.ctx.Done():
+			return nil
+		}
+	}
+}
+
+// sender delivers one job after another.
+func (q *queue) sender() {
+	for j := q.next(); j != nil && q.ctx.Err() == nil; j = q.next() {
+		if !q.deliver(j) {
+			j.due = time.Now().Add(q.retry)
+			q.put(j)
+		}
+		q.done()
+	}
+}
+
+func (q *queue) done() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.busy--
+	close(q.idle)
+	q.idle = make(chan struct{})
+}
+
+// deliver reports whether the job is done with: the message is taken and its
+// file removed, or it is refused for good and kept aside as .bad.
+func (q *queue) deliver(j *job) bool {
+	var err error
+	if !j.taken {
+		err = q.try(j.item)
+		j.taken = err == nil
+	}
+	if j.taken {
+		err = q.store.Remove(j.item)
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	if q.ctx.Err() != nil {
+		return false
+	}
+	final := q.final(err)
+	q.failed(j.item, err, final)
+	return final && os.Rename(j.item.Path, j.item.Path+".bad") == nil
+}
+
+// settle waits until nothing is on its way any more: each message is taken, or
+// waits for its next try.
+func (q *queue) settle(ctx context.Context) {
+	for {
+		q.mu.Lock()
+		busy := q.busy
+		for _, j := range q.jobs {
+			if !j.due.After(time.Now()) {
+				busy++
+			}
+		}
+		changed := q.idle
+		q.mu.Unlock()
+		if busy == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// lastWord is how long the answer to a whole message may take: until then the
+// connection is kept, also by close, so that a message that is taken is not sent
+// again.
+const lastWord = 10 * time.Second
+
+// close lets what is on its way arrive, for a while, and stops trying; what
+// waits then is submitted by the next run.
+func (q *queue) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWord)
+	defer cancel()
+	q.settle(ctx)
+	q.stop()
+	q.wg.Wait()
+}

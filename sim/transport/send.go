@@ -1,0 +1,338 @@
+package transport
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	gosasl "github.com/emersion/go-sasl"
+
+	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
+	"github.com/exsim/exsim/sim/store"
+	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/smtp"
+)
+
+// SenderConfig describes a Sender.
+type SenderConfig struct {
+	Connector org.SendConnector
+	Profile   *profile.Profile
+	Server    *org.Server
+	// Dir is the folder in which messages wait.
+	Dir      string
+	Cert     tls.Certificate // that is shown
+	Roots    *x509.CertPool  // whose certificates are good
+	Sessions *smtp.Sessions
+	Dial     func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
+	Trace    *trace.Source
+}
+
+// Sender is a send connector at work: it brings messages to one next hop in the
+// dialect of its version, and keeps them while it cannot.
+type Sender struct {
+	conf SenderConfig
+	q    *queue
+}
+
+// NewSender uses a folder and sends what an earlier run left there.
+func NewSender(conf SenderConfig) (*Sender, error) {
+	st, err := store.Open(conf.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sender{conf: conf}
+	s.q = &queue{store: st, folder: "queue", retry: cmp.Or(conf.Connector.Retry, conf.Profile.SMTP.SendRetry), try: s.try, final: notAgain, failed: s.failed}
+	return s, s.q.begin()
+}
+
+// Close lets what is on its way arrive, for a while; what waits then is sent by
+// the next run.
+func (s *Sender) Close() error { s.q.close(); return nil }
+
+// relayed is the first line of a waiting file.
+type relayed struct {
+	From         string
+	To           []string
+	Binary, UTF8 bool
+	Cause        string
+}
+
+// Relay takes a message over: it is on disk when Relay returns.
+func (s *Sender) relay(r relayed, data io.Reader) error { return s.q.submit(r, data) }
+
+// errNoRoute keeps what no connector is for.
+var errNoRoute = errors.New("no send connector has this address space")
+
+// permanent is an error for which there is no use in trying again.
+type permanent struct{ error }
+
+func notAgain(err error) bool {
+	var final permanent
+	var refused *smtp.Refused
+	return errors.As(err, &final) || errors.Is(err, smtp.ErrBody) || errors.Is(err, smtp.ErrUTF8) || errors.As(err, &refused) && !refused.Temporary()
+}
+
+// try is one session with the next hop.
+func (s *Sender) try(item store.Item) error {
+	r, m, closer, err := outgoing(item)
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	c := s.conf.Connector
+	if !c.SmartHost.IsValid() {
+		return errNoRoute
+	}
+	cause, _ := trace.ParseSession(r.Cause)
+	ctx, cancel := context.WithTimeout(s.q.ctx, 30*time.Second)
+	defer cancel()
+	nc, err := s.conf.Dial(ctx, s.conf.Server.Address, c.SmartHost)
+	if err != nil {
+		return s.wrapped("421 4.2.1 Unable to connect", err)
+	}
+	keep := context.AfterFunc(s.q.ctx, func() { _ = nc.SetDeadline(time.Now().Add(lastWord)) })
+	defer keep()
+	session := s.conf.Sessions.Next()
+	s.conf.Trace.Record(session, cause, connecting{c.Name, c.SmartHost.String()}, nil)
+	k := smtp.NewClient(nc, smtp.ClientConfig{
+		Hello: cmp.Or(c.FQDN, s.conf.Server.FQDN), ForceHELO: c.ForceHELO, Reply: cmp.Or(c.InactiveTimeout, 10*time.Minute), Session: session, Trace: s.conf.Trace,
+	})
+	defer func() { _ = k.Close() }()
+	if err := s.prepare(k); err != nil {
+		return s.wrapped("", err)
+	}
+	queued, refused, err := k.Send(m, smtp.Way{Pipelining: true, Chunking: true, Size: true})
+	if err != nil {
+		return s.wrapped("", err)
+	}
+	_ = k.Quit() // the message is taken: how the peer says goodbye matters no more
+	return s.outcome(session, r, m, queued, refused)
+}
+
+// outcome records who has the message. Recipients that are refused for now are
+// tried again by themselves.
+func (s *Sender) outcome(session trace.Session, r *relayed, m *smtp.Outgoing, queued smtp.Answer, refused map[string]error) error {
+	var again []string
+	for _, to := range r.To {
+		err := refused[to]
+		if err == nil {
+			s.conf.Trace.Record(session, trace.Session{}, relayedEvent{s.conf.Connector.Name, to, queued.String()}, nil)
+			continue
+		}
+		s.conf.Trace.Record(session, trace.Session{}, relayFailed{s.conf.Connector.Name, to, err.Error(), notAgain(err), ""}, nil)
+		if !notAgain(err) {
+			again = append(again, to)
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	left := *r
+	left.To = again
+	return s.q.submitLater(left, m.Data())
+}
+
+// outgoing opens a waiting file.
+func outgoing(item store.Item) (r *relayed, m *smtp.Outgoing, closer io.Closer, err error) {
+	f, err := os.Open(item.Path)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	head, err := bufio.NewReader(f).ReadBytes('\n')
+	r = &relayed{}
+	if err == nil {
+		err = json.Unmarshal(head, r)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, nil, nil, permanent{fmt.Errorf("%s: %w", item.Path, err)}
+	}
+	begin, size := int64(len(head)), item.Size-int64(len(head))
+	m = &smtp.Outgoing{From: r.From, To: r.To, Size: size, Binary: r.Binary, UTF8: r.UTF8, Data: func() io.Reader { return io.NewSectionReader(f, begin, size) }}
+	if !m.Binary {
+		m.Eight, err = eightBit(m.Data())
+	}
+	return r, m, f, err
+}
+
+// eightBit reports whether a text has octets beyond US-ASCII.
+func eightBit(r io.Reader) (bool, error) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		for _, b := range buf[:n] {
+			if b > 0x7f {
+				return true, nil
+			}
+		}
+		if err == io.EOF {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+}
+
+// prepare greets, begins TLS and logs on, as the connector says.
+func (s *Sender) prepare(k *smtp.Client) error {
+	c := &s.conf.Connector
+	if err := k.Greet(); err != nil {
+		return err
+	}
+	_, offered := k.Offers("STARTTLS")
+	wanted := c.RequireTLS || c.TLSAuthLevel != ""
+	secure := offered && !c.IgnoreSTARTTLS
+	switch {
+	case wanted && !offered:
+		return errors.New("451 5.7.3 STARTTLS is required to send mail")
+	case secure && !s.hasCertificate():
+		return errors.New("421 4.4.1 Connection timed out: TLS negotiation failed with error NoCredentials")
+	case secure:
+		if err := k.StartTLS("STARTTLS", s.tls()); err != nil {
+			return fmt.Errorf("454 4.7.5 Certificate validation failure or no agreement: %w", err)
+		}
+	}
+	return s.logOn(k, secure)
+}
+
+// hasCertificate reports whether the server has the certificate that the
+// connector names.
+func (s *Sender) hasCertificate() bool {
+	name := s.conf.Connector.TLSCertificate
+	if name == "" {
+		return true
+	}
+	leaf := s.conf.Cert.Leaf
+	return leaf != nil && strings.EqualFold(name, "<I>"+leaf.Issuer.String()+"<S>"+leaf.Subject.String())
+}
+
+// tls is how the connector shakes hands. Without a level, the next hop's
+// certificate is not looked at: TLS is opportunistic.
+func (s *Sender) tls() *tls.Config {
+	c := &s.conf.Connector
+	name := cmp.Or(c.TLSDomain, c.SmartHostName)
+	return &tls.Config{
+		ServerName: name, Certificates: []tls.Certificate{s.conf.Cert}, MinVersion: s.conf.Profile.SMTP.MinTLS(),
+		InsecureSkipVerify: true, // the connector's own check follows
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if c.TLSAuthLevel == "" || c.TLSAuthLevel == org.EncryptionOnly {
+				return nil
+			}
+			o := x509.VerifyOptions{Roots: s.conf.Roots, Intermediates: x509.NewCertPool()}
+			for _, more := range state.PeerCertificates[1:] {
+				o.Intermediates.AddCert(more)
+			}
+			if c.TLSAuthLevel == org.DomainValidation {
+				o.DNSName = name
+			}
+			_, err := state.PeerCertificates[0].Verify(o)
+			return err
+		},
+	}
+}
+
+func (s *Sender) logOn(k *smtp.Client, secure bool) error {
+	c := &s.conf.Connector
+	switch c.Auth {
+	case org.SendAuthBasicRequireTLS, org.SendAuthBasic:
+		if c.Auth == org.SendAuthBasicRequireTLS && !secure {
+			return errors.New("451 5.7.3 STARTTLS is required to send mail: BasicAuthRequireTLS")
+		}
+		if !k.HasMechanism("AUTH", "LOGIN") {
+			return errors.New("451 5.7.3 the next hop does not offer AUTH LOGIN")
+		}
+		return k.Auth("AUTH", gosasl.NewLoginClient(c.User, c.Password))
+	case org.SendAuthExchangeServer:
+		return errors.New("451 5.7.3 Cannot achieve Exchange Server authentication")
+	}
+	return nil
+}
+
+// wrapped is a failure as a queue's LastError tells it.
+func (s *Sender) wrapped(reply string, err error) error {
+	if s.q.ctx.Err() != nil {
+		return s.q.ctx.Err()
+	}
+	var refused *smtp.Refused
+	if errors.As(err, &refused) {
+		reply = refused.Error()
+	}
+	if reply == "" {
+		reply = err.Error()
+	}
+	return fmt.Errorf("%w", lastError{strings.ReplaceAll(s.conf.Profile.SMTP.LastError, "{reply}", reply), err})
+}
+
+type lastError struct {
+	text string
+	err  error
+}
+
+func (l lastError) Error() string { return l.text }
+func (l lastError) Unwrap() error { return l.err }
+
+// failed records a try that did not succeed.
+func (s *Sender) failed(item store.Item, err error, final bool) {
+	to := ""
+	if r, _, closer, e := outgoing(item); e == nil {
+		to = strings.Join(r.To, ", ")
+		_ = closer.Close()
+	}
+	s.conf.Trace.Record(trace.Session{}, trace.Session{}, relayFailed{s.conf.Connector.Name, to, err.Error(), final, item.Path}, nil)
+}
+
+// connecting is a session of a send connector.
+type connecting struct{ connector, to string }
+
+func (connecting) EventName() string { return "send.connected" }
+func (e connecting) AppendTo(f *trace.Fields) {
+	f.Text("connector", e.connector)
+	f.Text("to", e.to)
+}
+
+// relayedEvent is a message that the next hop has taken for a recipient.
+type relayedEvent struct{ connector, recipient, answer string }
+
+func (relayedEvent) EventName() string { return "send.taken" }
+func (e relayedEvent) AppendTo(f *trace.Fields) {
+	f.Text("connector", e.connector)
+	f.Text("recipient", e.recipient)
+	f.Text("answer", e.answer)
+}
+
+type relayFailed struct {
+	connector, recipient, why string
+	final                     bool
+	path                      string
+}
+
+func (relayFailed) EventName() string { return "send.failed" }
+func (e relayFailed) AppendTo(f *trace.Fields) {
+	f.Text("connector", e.connector)
+	f.Text("recipient", e.recipient)
+	f.Text("why", e.why)
+	f.Bool("final", e.final)
+	f.Text("path", e.path)
+}
+
+// relayQueued is a message that waits for its send connector.
+type relayQueued struct{ connector, recipient string }
+
+func (relayQueued) EventName() string { return "send.queued" }
+func (e relayQueued) AppendTo(f *trace.Fields) {
+	f.Text("connector", e.connector)
+	f.Text("recipient", e.recipient)
+}
