@@ -25,6 +25,7 @@ const (
 	Strip     Kind = "strip"     // it has no Header; of EHLO's answer, no Keyword
 	Mask      Kind = "mask"      // X stands in place of a Keyword, and of parameters
 	Stars     Kind = "stars"     // the banner is starred
+	CRLF      Kind = "crlf"      // a line feed alone becomes a carriage return and a line feed
 	Answer    Kind = "answer"    // it does not leave: Value is answered in its place
 	Split     Kind = "split"     // it leaves in two pieces, cut at Octet, For apart
 	Cut       Kind = "cut"       // Octet octets of it leave, then the connection ends

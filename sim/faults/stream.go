@@ -338,7 +338,7 @@ func (s *Set) befall(framing Framing, message []byte) []piece {
 // turn orders faults of one message: what it says, how often, how it leaves.
 func turn(k Kind) int {
 	switch k {
-	case Rewrite, Strip, Mask, Stars, Answer:
+	case Rewrite, Strip, Mask, Stars, CRLF, Answer:
 		return 0
 	case Duplicate:
 		return 1
@@ -376,6 +376,8 @@ func (f *Fault) concerns(framing Framing, message []byte) bool {
 		return framing == Lines && keyword(message, f.Keyword)
 	case f.Do == Stars:
 		return framing == Lines && bytes.HasPrefix(message, []byte("220 "))
+	case f.Do == CRLF:
+		return framing == Lines && !bytes.HasSuffix(message, []byte("\r\n")) && bytes.HasSuffix(message, []byte("\n"))
 	case f.Do == Answer:
 		return framing == Lines
 	case f.Do == Rewrite, f.Do == Strip:
@@ -396,7 +398,10 @@ var ofStream = map[Kind]func(f *Fault, framing Framing, message []byte) []piece{
 		}
 		return []piece{{b: without(m, f.Header)}}
 	},
-	Stars:  func(_ *Fault, _ Framing, m []byte) []piece { return []piece{{b: starred(m)}} },
+	Stars: func(_ *Fault, _ Framing, m []byte) []piece { return []piece{{b: starred(m)}} },
+	CRLF: func(_ *Fault, _ Framing, m []byte) []piece {
+		return []piece{{b: append(m[:len(m)-1:len(m)-1], "\r\n"...)}}
+	},
 	Answer: func(f *Fault, _ Framing, _ []byte) []piece { return []piece{{b: []byte(f.Value + "\r\n"), back: true}} },
 	Mask:   func(_ *Fault, _ Framing, m []byte) []piece { return []piece{{b: masked(m)}} },
 	Split: func(f *Fault, _ Framing, m []byte) []piece {

@@ -40,6 +40,8 @@ const (
 	UnknownRecipient Fault = "unknown-recipient"
 	// Oversize declares a message of 1 GB.
 	Oversize Fault = "oversize"
+	// Impatient waits two seconds for an answer, and gives the message up.
+	Impatient Fault = "impatient"
 	// ConnectsElsewhere connects to port 9 in place of the connector's.
 	ConnectsElsewhere Fault = "connects-elsewhere"
 )
@@ -134,10 +136,14 @@ func Refused(err error) bool {
 
 // final reports whether there is no use in trying again.
 func (h *Host) final(err error) bool {
-	return Refused(err) || h.has(GivesUp)
+	return Refused(err) || h.has(GivesUp) || h.has(Impatient)
 }
 
 func (h *Host) has(f Fault) bool { return h.conf.Faults(f) }
+
+// impatience is how long an impatient host waits; RFC 5321 §4.5.3.2 asks for
+// minutes.
+const impatience = 2 * time.Second
 
 // discard is a port where nobody listens (RFC 863).
 const discard = 9
@@ -160,6 +166,9 @@ func (h *Host) try(ctx context.Context, m Message, d Delivery) error {
 		return err
 	}
 	defer func() { _ = c.Close() }()
+	if h.has(Impatient) {
+		c.CommandTimeout, c.SubmissionTimeout = impatience, impatience
+	}
 	if d.User != "" {
 		if err := c.Auth(sasl.NewLoginClient(d.User, d.Password)); err != nil {
 			return err
