@@ -70,6 +70,7 @@ func (r *Refusal) Unwrap() error { return r.Cause }
 // Config describes a Server. It is copied by New and then read-only.
 type Config struct {
 	Backend Backend
+	Name    string // of the connector, for the trace
 	// Banner is the text behind 220 at a time.
 	Banner func(now time.Time) string
 	// Keywords are the lines of EHLO behind the first, in clear or behind the verb

@@ -78,7 +78,7 @@ func (c *conn) serve(full Reply) {
 	if conf.Cause != nil {
 		cause = conf.Cause(c.remote)
 	}
-	conf.Trace.Record(c.session, cause, openedEvent{c.remote.String()}, nil)
+	conf.Trace.Record(c.session, cause, openedEvent{c.remote.String(), addrPort(c.nc.LocalAddr()).String(), conf.Name}, nil)
 	c.buf = make([]byte, bufferSize)
 	if conf.Session > 0 {
 		c.ends = time.Now().Add(conf.Session)

@@ -16,10 +16,14 @@ func (s *Sessions) Next() trace.Session {
 	return trace.Session{Kind: "smtp", N: s.last.Add(1)}
 }
 
-type openedEvent struct{ peer string }
+type openedEvent struct{ peer, local, connector string }
 
-func (openedEvent) EventName() string          { return "smtp.connected" }
-func (e openedEvent) AppendTo(f *trace.Fields) { f.Text("peer", e.peer) }
+func (openedEvent) EventName() string { return "smtp.connected" }
+func (e openedEvent) AppendTo(f *trace.Fields) {
+	f.Text("peer", e.peer)
+	f.Text("local", e.local)
+	f.Text("connector", e.connector)
+}
 
 type closedEvent struct{ peer, why string }
 
@@ -132,7 +136,8 @@ func Events() []trace.EventType {
 	verb := trace.FieldType{Key: "verb", Means: "the command"}
 	why := trace.FieldType{Key: "why", Means: "the reason"}
 	return []trace.EventType{
-		{Name: "smtp.connected", Means: "a connection was accepted", Fields: []trace.FieldType{peer}},
+		{Name: "smtp.connected", Means: "a connection was accepted", Fields: []trace.FieldType{
+			peer, {Key: "local", Means: "address and port that it came to"}, {Key: "connector", Means: "name of the receive connector"}}},
 		{Name: "smtp.disconnected", Means: "a connection ended", Fields: []trace.FieldType{peer, why}},
 		{Name: "smtp.received", Means: "a command line came in; its bytes are in raw, the secret part of AUTH left out", Fields: []trace.FieldType{verb}},
 		{Name: "smtp.sent", Means: "a reply went out; its bytes are in raw", Fields: []trace.FieldType{

@@ -10,15 +10,17 @@ import (
 
 	"github.com/exsim/exsim/sim/cdr"
 	"github.com/exsim/exsim/sim/eventlog"
+	"github.com/exsim/exsim/sim/maillog"
 	"github.com/exsim/exsim/sim/trace"
 )
 
 // watched are files of what administrators of Exchange watch.
-type watched struct{ events, records string }
+type watched struct{ events, records, mail string }
 
 func (w *watched) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&w.events, "event-log", "", "append to `FILE` what would stand in Exchange's event log, with its ids")
 	cmd.Flags().StringVar(&w.records, "cdr", "", "append call data records to um_cdr_DATE.csv in `FOLDER`")
+	cmd.Flags().StringVar(&w.mail, "mail-logs", "", "append to protocol logs and the message tracking log (RECV, SEND, MSGTRK) in `FOLDER`")
 }
 
 // check reports files that could not be written, before anything runs.
@@ -33,7 +35,7 @@ func (w *watched) check() error {
 // open makes what takes the events of a trace that began at a time; nil if
 // nothing is wanted.
 func (w *watched) open(start time.Time) (*watching, error) {
-	if w.events == "" && w.records == "" {
+	if w.events == "" && w.records == "" && w.mail == "" {
 		return nil, nil
 	}
 	k := &watching{start: start}
@@ -49,6 +51,11 @@ func (w *watched) open(start time.Time) (*watching, error) {
 		}
 		k.recorder = cdr.New(start)
 	}
+	if w.mail != "" {
+		if k.mail, err = maillog.NewWriter(w.mail, mailLogVersion, start); err != nil {
+			return nil, input(err)
+		}
+	}
 	return k, nil
 }
 
@@ -58,6 +65,7 @@ type watching struct {
 	log      *os.File
 	recorder *cdr.Recorder
 	writer   *cdr.Writer
+	mail     *maillog.Writer
 	err      error // the first
 }
 
@@ -76,6 +84,9 @@ func (k *watching) take(e *trace.Event) {
 		if row := k.recorder.Take(e); row != nil {
 			k.fault(k.writer.Write(row))
 		}
+	}
+	if k.mail != nil {
+		k.fault(k.mail.Take(e))
 	}
 }
 
@@ -96,8 +107,14 @@ func (k *watching) close() error {
 	if k.writer != nil {
 		err = errors.Join(err, k.writer.Close())
 	}
+	if k.mail != nil {
+		err = errors.Join(err, k.mail.Close())
+	}
 	if err != nil {
 		return input(err)
 	}
 	return nil
 }
+
+// mailLogVersion stands in the head of mail logs, where Exchange has its build.
+const mailLogVersion = "15.01.0669.032"

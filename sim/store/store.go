@@ -76,6 +76,9 @@ func newID() string {
 	return time.Now().UTC().Format("20060102T150405.000000000Z-") + hex.EncodeToString(b[:])
 }
 
+// Size is how many octets were written.
+func (d *Draft) Size() int64 { return d.size }
+
 // ID is the one that its items will have.
 func (d *Draft) ID() string { return filepath.Base(d.f.Name()) }
 

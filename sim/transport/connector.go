@@ -55,6 +55,7 @@ func NewReceiveConnector(conf Config) (*smtp.Server, error) {
 	p, f := &conf.Profile.SMTP, &c.fact
 	return smtp.New(smtp.Config{
 		Backend:        c,
+		Name:           conf.Connector.Name,
 		Banner:         c.banner,
 		Hello:          func(remote netip.Addr) string { return c.fill(p.Hello, "ip", remote.String()) },
 		Keywords:       c.keywords,

@@ -13,6 +13,8 @@ import (
 type deliveredEvent struct {
 	item        store.Item
 	mailbox     *org.Mailbox
+	messageID   string
+	internalID  int64
 	from        string
 	subject     string
 	class       string
@@ -30,6 +32,26 @@ func (e deliveredEvent) AppendTo(f *trace.Fields) {
 	f.Text("attachments", strings.Join(e.attachments, "; "))
 	f.Int("octets", e.item.Size)
 	f.Text("path", e.item.Path)
+	f.Text("message_id", e.messageID)
+	f.Int("internal_id", e.internalID)
+}
+
+// receivedEvent is a message that is acknowledged, whoever it is for.
+type receivedEvent struct {
+	from, recipients, messageID, subject string
+	count                                int
+	internalID, octets                   int64
+}
+
+func (receivedEvent) EventName() string { return "mail.received" }
+func (e receivedEvent) AppendTo(f *trace.Fields) {
+	f.Text("from", e.from)
+	f.Text("recipients", e.recipients)
+	f.Int("count", int64(e.count))
+	f.Text("subject", e.subject)
+	f.Text("message_id", e.messageID)
+	f.Int("internal_id", e.internalID)
+	f.Int("octets", e.octets)
 }
 
 // delivered describes a stored message.
@@ -76,14 +98,20 @@ func Events() []trace.EventType {
 			{Key: "from", Means: "envelope sender"}, {Key: "subject", Means: "subject, decoded"},
 			{Key: "content_class", Means: "Content-Class: voice-ca or missedcall from Unified Messaging"},
 			{Key: "attachments", Means: "names of the attached files, separated by semicolons"},
-			{Key: "octets", Means: "size of the file"}, {Key: "path", Means: "where it lies"}}},
+			{Key: "octets", Means: "size of the file"}, {Key: "path", Means: "where it lies"},
+			{Key: "message_id", Means: "Message-ID, or the one that it was given"}, {Key: "internal_id", Means: "InternalId of the reply"}}},
+		{Name: "mail.received", Means: "a message is on disk for all that it is for, and is about to be acknowledged", Fields: []trace.FieldType{
+			{Key: "from", Means: "envelope sender"}, {Key: "recipients", Means: "separated by semicolons"}, {Key: "count", Means: "how many they are"},
+			{Key: "subject", Means: "as it stands there"}, {Key: "message_id", Means: "Message-ID, or the one that it was given"},
+			{Key: "internal_id", Means: "InternalId of the reply"}, {Key: "octets", Means: "of the message"}}},
 		{Name: "smtp.permissions", Means: "what a session may do from here on", Fields: []trace.FieldType{
 			{Key: "user", Means: "whom it serves"}, {Key: "group", Means: "permission group"},
 			{Key: "rights", Means: "as a protocol log names them, separated by blanks"}}},
 		{Name: "send.queued", Means: "a message for another domain is on disk and waits for its send connector", Fields: []trace.FieldType{
 			connector, recipient}},
 		{Name: "send.connected", Means: "a send connector is connected to its next hop", Fields: []trace.FieldType{
-			connector, {Key: "to", Means: "address and port of the next hop"}}},
+			connector, {Key: "to", Means: "address and port of the next hop"}, {Key: "local", Means: "from where"}}},
+		{Name: "send.disconnected", Means: "this connection is over", Fields: []trace.FieldType{connector}},
 		{Name: "send.taken", Means: "the next hop has taken a message for a recipient", Fields: []trace.FieldType{
 			connector, recipient, {Key: "answer", Means: "of the next hop"}}},
 		{Name: "send.failed", Means: "a message was not taken; it stays on disk", Fields: []trace.FieldType{

@@ -113,14 +113,19 @@ func (h *head) text() []byte {
 // messageID is the value of Message-ID, "" if there is none of the form of
 // RFC 5322.
 func (h *head) messageID() string {
+	id := h.field("message-id")
+	if strings.HasPrefix(id, "<") && strings.HasSuffix(id, ">") && !strings.ContainsAny(id, " \t\r\n") {
+		return id
+	}
+	return ""
+}
+
+// field is the value of the first field of a name, "" if there is none.
+func (h *head) field(wanted string) string {
 	for _, f := range h.fields {
-		if name(f) == "message-id" {
+		if name(f) == wanted {
 			_, v, _ := strings.Cut(string(f), ":")
-			id := strings.TrimSpace(v)
-			if strings.HasPrefix(id, "<") && strings.HasSuffix(id, ">") && !strings.ContainsAny(id, " \t\r\n") {
-				return id
-			}
-			return ""
+			return strings.TrimSpace(v)
 		}
 	}
 	return ""

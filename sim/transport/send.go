@@ -105,7 +105,8 @@ func (s *Sender) try(item store.Item) error {
 	keep := context.AfterFunc(s.q.ctx, func() { _ = nc.SetDeadline(time.Now().Add(lastWord)) })
 	defer keep()
 	session := s.conf.Sessions.Next()
-	s.conf.Trace.Record(session, cause, connecting{c.Name, c.SmartHost.String()}, nil)
+	s.conf.Trace.Record(session, cause, connecting{c.Name, c.SmartHost.String(), nc.LocalAddr().String()}, nil)
+	defer func() { s.conf.Trace.Record(session, trace.Session{}, disconnected{s.conf.Connector.Name}, nil) }()
 	k := smtp.NewClient(nc, smtp.ClientConfig{
 		Hello: cmp.Or(c.FQDN, s.conf.Server.FQDN), ForceHELO: c.ForceHELO, Reply: cmp.Or(c.InactiveTimeout, 10*time.Minute), Session: session, Trace: s.conf.Trace,
 	})
@@ -295,13 +296,20 @@ func (s *Sender) failed(item store.Item, err error, final bool) {
 }
 
 // connecting is a session of a send connector.
-type connecting struct{ connector, to string }
+type connecting struct{ connector, to, local string }
 
 func (connecting) EventName() string { return "send.connected" }
 func (e connecting) AppendTo(f *trace.Fields) {
 	f.Text("connector", e.connector)
 	f.Text("to", e.to)
+	f.Text("local", e.local)
 }
+
+// disconnected is the end of one.
+type disconnected struct{ connector string }
+
+func (disconnected) EventName() string          { return "send.disconnected" }
+func (e disconnected) AppendTo(f *trace.Fields) { f.Text("connector", e.connector) }
 
 // relayedEvent is a message that the next hop has taken for a recipient.
 type relayedEvent struct{ connector, recipient, answer string }

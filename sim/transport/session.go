@@ -184,8 +184,15 @@ func (s *session) Data(r io.Reader) error {
 		messageID = fmt.Sprintf("<%s@%s>", d.ID(), s.c.conf.Hostname)
 	}
 	s.queued = map[string]string{"message-id": messageID, "id": strconv.FormatInt(id, 10), "hostname": s.c.conf.Hostname}
+	to := s.folders()
+	for _, r := range s.relays {
+		to = append(to, r.to...)
+	}
+	s.c.conf.Trace.Record(s.peer.Trace, noCause, receivedEvent{s.from, strings.Join(to, ";"), messageID, head.field("subject"), len(to), id, d.Size()}, nil)
 	for i, item := range items {
-		s.c.conf.Trace.Record(s.peer.Trace, s.c.conf.Causes.Of(s.peer.Remote), delivered(item, s.recipients[i], s.from), text[:min(len(text), maxShown)])
+		e := delivered(item, s.recipients[i], s.from)
+		e.messageID, e.internalID = messageID, id
+		s.c.conf.Trace.Record(s.peer.Trace, s.c.conf.Causes.Of(s.peer.Remote), e, text[:min(len(text), maxShown)])
 		if s.c.conf.Changed != nil {
 			s.c.conf.Changed(item.Folder)
 		}
