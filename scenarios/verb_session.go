@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/exsim/exsim/sim/lab"
 	"github.com/exsim/exsim/sim/mailhost"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
@@ -43,6 +44,7 @@ type line struct {
 type startTLS struct {
 	Verb    string `yaml:"verb" default:"STARTTLS" doc:"in its place, such as X-ANONYMOUSTLS"`
 	Version string `yaml:"version" enum:"1.0,1.1,1.2,1.3" doc:"the only one that is offered"`
+	Shows   string `yaml:"certificate" doc:"that is shown: own (HOST.fabrikam.example), the name of a server whose certificate it is, or a kind of exsim pki bad; left out: none"`
 	Verify  bool   `yaml:"verify" doc:"true verifies the certificate against the organisation's authority, and the server's name"`
 }
 
@@ -75,6 +77,9 @@ func (s *session) check(l *loader) string {
 		l.listener(l.at("at"), s.At)
 	}
 	for i := range s.Script {
+		if t := s.Script[i].StartTLS; t != nil && t.Shows != lab.OwnCertificate && (l.s.Organisation == nil || l.s.Organisation.ServerNamed(t.Shows) == nil) {
+			l.certificate(s.Script[i].Pos, t.Shows)
+		}
 		if why := s.Script[i].wrong(); why != "" {
 			l.f.Report(s.Script[i].Pos, "read, say, octets, starttls, login, message, chunk, wait, closed, close or reset", "session: %s", why)
 		}
@@ -119,7 +124,15 @@ func (s *session) do(ctx context.Context, r *run, _ int) error {
 	var actions []mailhost.Action
 	var lines []int // of the script, by action
 	for i := range s.Script {
-		for _, a := range s.Script[i].actions() {
+		script := s.Script[i].actions()
+		if t := s.Script[i].StartTLS; t != nil && t.Shows != "" {
+			cert, err := r.lab.MailCertificate(s.From, t.Shows)
+			if err != nil {
+				return err
+			}
+			script[len(script)-1].TLS.Shows = &cert
+		}
+		for _, a := range script {
 			actions, lines = append(actions, a), append(lines, i+1)
 		}
 	}

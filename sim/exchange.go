@@ -40,6 +40,7 @@ type Exchange struct {
 	lock     *os.File // of the folder
 	store    *store.Store
 	keytab   *sasl.Keytab // nil for none
+	trust    *transport.Trust
 	lab      *admit.Authority
 	certs    map[string]tls.Certificate // by server
 	prompts  um.Prompts
@@ -96,7 +97,7 @@ func Start(conf Config) (*Exchange, error) {
 	x.rand = Chance(x.conf.Seed)
 	x.ctx, x.stop = context.WithCancel(context.Background())
 	x.probing, x.stopProbe = context.WithCancel(x.ctx)
-	for _, step := range []func() error{x.load, x.bind, x.openStore, x.openMedia, x.openNames, x.openGateways, x.openSenders, x.build, x.openPickups} {
+	for _, step := range []func() error{x.load, x.bind, x.openStore, x.openMedia, x.openNames, x.openGateways, x.openTrust, x.openSenders, x.build, x.openPickups} {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, x.Close())
 		}
@@ -209,7 +210,7 @@ func (x *Exchange) connectors(l *Listener) (endpoint, error) {
 		}
 		servers[all[i].ID], err = transport.NewReceiveConnector(transport.Config{
 			Org: x.conf.Org, Profile: x.profile, Server: l.Server, Connector: all[i], Hostname: x.queueing(l.Server).FQDN,
-			Store: x.store, Kerberos: x.keytab, Service: l.Row.Service, State: x.mailState(l.Server), Relay: x.relay, Changed: x.mailboxChanged, Cert: cert, Sessions: x.sessions, Causes: x.causes,
+			Store: x.store, Kerberos: x.keytab, Service: l.Row.Service, State: x.mailState(l.Server), Trust: x.trust, Relay: x.relay, Changed: x.mailboxChanged, Cert: cert, Sessions: x.sessions, Causes: x.causes,
 			Trace: x.log.Source(l.Server.Name, all[i].ID), Trouble: trouble(x.faultsOf(l)),
 		})
 		if err != nil {

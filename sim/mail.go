@@ -2,7 +2,12 @@ package sim
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -82,4 +87,43 @@ func (x *Exchange) relay(domain string) *transport.Sender {
 		return x.senders[c.Name]
 	}
 	return x.senders[""]
+}
+
+// openTrust collects the certificates of direct trust: the servers' own, and
+// those that a file of the organisation names.
+func (x *Exchange) openTrust() error {
+	x.trust = &transport.Trust{Direct: map[[sha256.Size]byte]string{}, Roots: x.lab.Pool()}
+	for i := range x.conf.Org.Servers {
+		s := &x.conf.Org.Servers[i]
+		cert, err := x.certificate(s)
+		if err != nil {
+			return err
+		}
+		x.trust.Direct[transport.Thumbprint(cert.Leaf)] = s.Name
+	}
+	for _, name := range x.conf.Org.DirectTrust {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("sim: direct-trust: %w", err)
+		}
+		block, _ := pem.Decode(b)
+		if block == nil {
+			return fmt.Errorf("sim: direct-trust: %s has no certificate in PEM", name)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("sim: direct-trust: %s: %w", name, err)
+		}
+		x.trust.Direct[transport.Thumbprint(cert)] = cert.Subject.CommonName
+	}
+	return nil
+}
+
+// ServerCertificate is what a server shows: for a party that plays it.
+func (x *Exchange) ServerCertificate(name string) (tls.Certificate, error) {
+	s := x.conf.Org.ServerNamed(name)
+	if s == nil {
+		return tls.Certificate{}, fmt.Errorf("sim: no server is named %q", name)
+	}
+	return x.certificate(s)
 }

@@ -236,3 +236,20 @@ func (l *Lab) startMail(m *MailHost) error {
 	l.Mail[m.Name].Listen(mailhost.ServerConfig{Listener: ln, Certificate: cert, Wrong: wrong})
 	return nil
 }
+
+// MailCertificate is what a mail host shows: "own" with its name, that of a
+// server whose name is given, or one that is wrong in a way that exsim pki bad
+// knows.
+func (l *Lab) MailCertificate(host, kind string) (tls.Certificate, error) {
+	own := admit.Request{Names: []string{host + ".fabrikam.example"}}
+	switch {
+	case kind == OwnCertificate:
+		return l.Exchange.Lab().Issue(own)
+	case l.conf.Org.ServerNamed(kind) != nil:
+		return l.Exchange.ServerCertificate(kind)
+	}
+	return l.Exchange.Lab().IssueBad(admit.Bad(kind), own)
+}
+
+// OwnCertificate is a good one with the host's name.
+const OwnCertificate = "own"

@@ -35,8 +35,9 @@ type Action struct {
 
 // Handshake is how TLS begins: the verb was said, and answered 220, before.
 type Handshake struct {
-	Only   uint16 // version; 0 for what both have
-	Verify bool   // the peer's certificate
+	Only   uint16           // version; 0 for what both have
+	Verify bool             // the peer's certificate
+	Shows  *tls.Certificate // nil for none
 }
 
 // Login is a log-on by AUTH, or another verb of its form.
@@ -159,6 +160,9 @@ func (p *play) handshake(t *Handshake) error {
 	conf := p.h.conf.TLS.Clone()
 	conf.ServerName = p.server
 	conf.InsecureSkipVerify = !t.Verify
+	if t.Shows != nil {
+		conf.Certificates = []tls.Certificate{*t.Shows}
+	}
 	if t.Only != 0 {
 		conf.MinVersion, conf.MaxVersion = t.Only, t.Only
 	}

@@ -23,7 +23,6 @@ type session struct {
 	connector, local, remote string
 	sends                    bool
 	n                        int // lines so far
-	from                     string
 }
 
 // Protocol makes lines of protocol logs from events.

@@ -152,13 +152,14 @@ func (r *relay) pump(to *faults.Conn, from net.Conn, look func(b []byte)) {
 	}
 }
 
-// asked looks for STARTTLS, behind whose 220 nothing can be read any more. It
+// asked looks for what begins TLS, behind whose 220 nothing can be read any more. It
 // comes before the octets are handed on.
 func (r *relay) asked(b []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for line := range r.said.lines(b) {
-		r.begin = strings.EqualFold(strings.TrimSpace(line), "STARTTLS")
+		verb := strings.ToUpper(strings.TrimSpace(line))
+		r.begin = verb == "STARTTLS" || verb == "X-ANONYMOUSTLS"
 	}
 }
 

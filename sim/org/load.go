@@ -49,6 +49,9 @@ func (o *Organisation) place(dir string) {
 		return filepath.Join(dir, file)
 	}
 	o.Facts, o.TLS.Authority, o.Kerberos.Keytab = in(o.Facts), in(o.TLS.Authority), in(o.Kerberos.Keytab)
+	for i, file := range o.DirectTrust {
+		o.DirectTrust[i] = in(file)
+	}
 	for name, file := range o.Prompts {
 		o.Prompts[name] = in(file)
 	}

@@ -8,6 +8,7 @@ package org
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/exsim/exsim/sim/profile"
@@ -31,19 +32,21 @@ type Organisation struct {
 	ReceiveConnectors []ReceiveConnector `yaml:"receive-connectors" doc:"receive connectors beside those that Setup makes, and what differs in these"`
 	SendConnectors    []SendConnector    `yaml:"send-connectors" doc:"ways for mail that is not for the organisation, each to one next hop"`
 
-	Router      RouterSettings `yaml:"call-router" doc:"what Set-UMCallRouterSettings can change"`
-	Redirect    Redirect       `yaml:"redirect" doc:"what the Contact of a redirect names, where it differs from the profile"`
-	DNS         netip.AddrPort `yaml:"dns" doc:"ADDRESS:PORT where the names of the servers are answered for (A, AAAA, SRV, MX); left out: nowhere"`
-	UMService   FixedPorts     `yaml:"um-service" doc:"cannot be changed: to try is an error that says why"`
-	UMWorker    FixedPorts     `yaml:"um-worker" doc:"cannot be changed: to try is an error that says why"`
-	WorkerPorts WorkerPorts    `yaml:"worker-ports" doc:"which of Microsoft's two readings holds for the workers' ports on a server that listens for TLS alone: documented (5065, 5067), or majority (5066, 5068)"`
-	Recycling   Recycling      `yaml:"recycling" doc:"when a worker process is replaced"`
-	Kerberos    Kerberos       `yaml:"kerberos" doc:"what lets peers log on by GSSAPI"`
-	TLS         TLS            `yaml:"tls" doc:"which certificates are taken, where it differs from the profile"`
-	RTP         PortRange      `yaml:"rtp" doc:"narrows the UDP ports of media"`
-	Limits      Limits         `yaml:"limits" doc:"of recording and calls"`
-	Prompts     Prompts        `yaml:"prompts" doc:"WAV files of 8 kHz mono (PCM16, mu-law or A-law) in place of the built-in ones, by their names"`
-	Facts       string         `yaml:"facts" doc:"file that overrides assumed facts"`
+	Router         RouterSettings `yaml:"call-router" doc:"what Set-UMCallRouterSettings can change"`
+	Redirect       Redirect       `yaml:"redirect" doc:"what the Contact of a redirect names, where it differs from the profile"`
+	DNS            netip.AddrPort `yaml:"dns" doc:"ADDRESS:PORT where the names of the servers are answered for (A, AAAA, SRV, MX); left out: nowhere"`
+	UMService      FixedPorts     `yaml:"um-service" doc:"cannot be changed: to try is an error that says why"`
+	UMWorker       FixedPorts     `yaml:"um-worker" doc:"cannot be changed: to try is an error that says why"`
+	WorkerPorts    WorkerPorts    `yaml:"worker-ports" doc:"which of Microsoft's two readings holds for the workers' ports on a server that listens for TLS alone: documented (5065, 5067), or majority (5066, 5068)"`
+	Recycling      Recycling      `yaml:"recycling" doc:"when a worker process is replaced"`
+	DomainSecurity DomainSecurity `yaml:"domain-security" doc:"partners' domains that need mutual TLS (Set-TransportConfig)"`
+	DirectTrust    []string       `yaml:"direct-trust" doc:"PEM files of certificates that are trusted behind X-ANONYMOUSTLS because they are there, as a subscription leaves them; those of the servers are"`
+	Kerberos       Kerberos       `yaml:"kerberos" doc:"what lets peers log on by GSSAPI"`
+	TLS            TLS            `yaml:"tls" doc:"which certificates are taken, where it differs from the profile"`
+	RTP            PortRange      `yaml:"rtp" doc:"narrows the UDP ports of media"`
+	Limits         Limits         `yaml:"limits" doc:"of recording and calls"`
+	Prompts        Prompts        `yaml:"prompts" doc:"WAV files of 8 kHz mono (PCM16, mu-law or A-law) in place of the built-in ones, by their names"`
+	Facts          string         `yaml:"facts" doc:"file that overrides assumed facts"`
 }
 
 // Role of a server.
@@ -110,6 +113,17 @@ type TLS struct {
 	Checks     map[string]string `yaml:"checks" doc:"levels (require, warn, ignore) of chain, dates, revocation, usage, name, algorithm, key-size"`
 	MinVersion string            `yaml:"min-version" doc:"\"1.0\" to \"1.3\""`
 	Legacy     bool              `yaml:"legacy" doc:"true takes cipher suites of Exchange's time"`
+}
+
+// DomainSecurity lists domains for mutual TLS.
+type DomainSecurity struct {
+	Pos     yamlfile.Pos
+	Receive []string `yaml:"tls-receive-domain-secure-list" doc:"senders of these are refused unless their server shows a certificate with the domain's name, where the connector has domain-secure-enabled"`
+}
+
+// Receives reports whether senders of a domain need mutual TLS.
+func (d *DomainSecurity) Receives(domain string) bool {
+	return slices.ContainsFunc(d.Receive, func(s string) bool { return strings.EqualFold(s, domain) })
 }
 
 // Kerberos is what the servers need of a realm.

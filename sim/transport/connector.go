@@ -29,6 +29,7 @@ type Config struct {
 	Store    *store.Store
 	Service  string // of the port table, that the connector belongs to
 	State    *State // of the server
+	Trust    *Trust
 	// Relay finds the send connector of a domain; nil has none for any.
 	Relay   func(domain string) *Sender
 	Changed func(mailbox string) // is told of what was stored; it must not wait
@@ -52,6 +53,9 @@ type ReceiveConnector struct {
 // NewReceiveConnector makes the server of a connector.
 func NewReceiveConnector(conf Config) (*smtp.Server, error) {
 	c := &ReceiveConnector{conf: conf, fact: conf.Connector.ConnectorSettings, ids: &counter{}, rates: newRates(&conf.Connector.ConnectorSettings)}
+	if c.certificates() == 0 && c.fact.Has(profile.AuthTLS) {
+		conf.Trace.Record(trace.Session{}, trace.Session{}, noCertificate{conf.Connector.Name, c.fqdn()}, nil)
+	}
 	p, f := &conf.Profile.SMTP, &c.fact
 	return smtp.New(smtp.Config{
 		Backend:        c,
@@ -86,13 +90,24 @@ func NewReceiveConnector(conf Config) (*smtp.Server, error) {
 
 // tls is how the connector shakes hands, nil without a certificate.
 func (c *ReceiveConnector) tls(ask tls.ClientAuthType) *tls.Config {
-	if len(c.conf.Cert.Certificate) == 0 {
+	if c.certificates() == 0 {
 		return nil
 	}
 	if c.fact.DomainSecure {
 		ask = tls.RequestClientCert
 	}
 	return &tls.Config{Certificates: []tls.Certificate{c.conf.Cert}, MinVersion: c.conf.Profile.SMTP.MinTLS(), ClientAuth: ask}
+}
+
+// certificates counts those that the connector can use: the server's own, if it
+// has the connector's name
+// (https://techcommunity.microsoft.com, "TLS Certificates in Exchange Hybrid").
+func (c *ReceiveConnector) certificates() int {
+	cert := c.conf.Cert
+	if c.fact.FQDN != "" && (cert.Leaf == nil || cert.Leaf.VerifyHostname(c.fact.FQDN) != nil) {
+		return 0
+	}
+	return len(cert.Certificate)
 }
 
 // fqdn is the name that the connector says.
@@ -116,7 +131,7 @@ func (c *ReceiveConnector) banner(now time.Time) string {
 
 // keywords computes the lines of EHLO from the connector's settings.
 func (c *ReceiveConnector) keywords(secured string) []string {
-	return Keywords(c.conf.Profile, &c.conf.Connector, Security{Verb: secured, Certificate: len(c.conf.Cert.Certificate) > 0})
+	return Keywords(c.conf.Profile, &c.conf.Connector, Security{Verb: secured, Certificate: c.certificates() > 0})
 }
 
 // Session begins a session.

@@ -117,6 +117,10 @@ func Events() []trace.EventType {
 		{Name: "send.failed", Means: "a message was not taken; it stays on disk", Fields: []trace.FieldType{
 			connector, recipient, {Key: "why", Means: "what a queue's LastError says"}, {Key: "final", Means: "true if it will not be tried again"},
 			{Key: "path", Means: "where it waits; empty where others have it"}}},
+		{Name: "smtp.domain_security", Means: "a sender of a domain that needs mutual TLS was held against what its server showed", Fields: []trace.FieldType{
+			{Key: "domain", Means: "of the sender"}, {Key: "why", Means: "what is wrong; empty if nothing"}}},
+		{Name: "smtp.no_certificate", Means: "a connector has a name for which the server has no certificate: it offers no TLS", Fields: []trace.FieldType{
+			{Key: "connector", Means: "its name"}, {Key: "fqdn", Means: "the name that it says"}}},
 		{Name: "transport.state", Means: "a server's transport was set so", Fields: []trace.FieldType{
 			{Key: "what", Means: "component, or back pressure"}, {Key: "state", Means: "its new state"}}},
 		{Name: "um.submit_failed", Means: "a message of Unified Messaging was not taken; it stays on disk", Fields: []trace.FieldType{

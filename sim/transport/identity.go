@@ -28,6 +28,9 @@ type identity struct {
 // organisation by its address, everybody at an externally secured connector,
 // else nobody in particular.
 func (c *ReceiveConnector) arrival(p smtp.Peer) identity {
+	if owner := c.directTrust(p); owner != "" && c.fact.Allows(profile.ExchangeServers) {
+		return identity{user: owner, group: profile.ExchangeServers}
+	}
 	if s := c.conf.Org.ServerAt(p.Remote.Addr()); s != nil {
 		return identity{user: s.Name, group: profile.ExchangeServers}
 	}

@@ -69,9 +69,13 @@ func refuse(name smtp.Reply) error { return &smtp.Refusal{Reply: name} }
 
 // Mail needs the right to submit, and to be this sender.
 func (s *session) Mail(from string, o *gosmtp.MailOptions) error {
-	switch {
-	case s.c.fact.RequireTLS && s.peer.TLS == nil:
+	if s.c.fact.RequireTLS && s.peer.TLS == nil {
 		return refuse(replyStartTLSRequired)
+	}
+	if err := s.domainSecurity(from); err != nil {
+		return err
+	}
+	switch {
 	case !s.has(profile.RightSubmit):
 		return refuse(replyNotAuthenticated)
 	case !s.maySendAs(from):
