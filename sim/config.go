@@ -30,6 +30,8 @@ type Config struct {
 	Ports Ports
 	// SignallingOnly answers calls without media: all answers name one port.
 	SignallingOnly bool
+	// DiscardMail acknowledges what comes by SMTP and throws it away.
+	DiscardMail bool
 	// Net opens all sockets; its zero value is package net.
 	Net Net
 	// Faults, if set, are those of a row of a server, nil for none: what the

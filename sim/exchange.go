@@ -210,7 +210,7 @@ func (x *Exchange) connectors(l *Listener) (endpoint, error) {
 		}
 		servers[all[i].ID], err = transport.NewReceiveConnector(transport.Config{
 			Org: x.conf.Org, Profile: x.profile, Server: l.Server, Connector: all[i], Hostname: x.queueing(l.Server).FQDN,
-			Store: x.store, Kerberos: x.keytab, Service: l.Row.Service, State: x.mailState(l.Server), Trust: x.trust, Relay: x.relay, Changed: x.mailboxChanged, Cert: cert, Sessions: x.sessions, Causes: x.causes,
+			Store: x.store, Kerberos: x.keytab, Service: l.Row.Service, State: x.mailState(l.Server), Discard: x.conf.DiscardMail, Trust: x.trust, Relay: x.relay, Changed: x.mailboxChanged, Cert: cert, Sessions: x.sessions, Causes: x.causes,
 			Trace: x.log.Source(l.Server.Name, all[i].ID), Trouble: trouble(x.faultsOf(l)),
 		})
 		if err != nil {

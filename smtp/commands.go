@@ -46,14 +46,33 @@ func handler(verb string) func(c *conn, args string) error {
 	return nil
 }
 
-// keyword finds what EHLO offers under a name in the present state of TLS.
-func (c *conn) keyword(name string) (params []string, ok bool) {
-	for _, k := range c.s.conf.Keywords(c.secured) {
-		if f := strings.Fields(k); f[0] == name {
-			return f[1:], true
+// offer is what EHLO says in a state of TLS: its lines, and the parameters of
+// each keyword.
+type offer struct {
+	lines  []string
+	params map[string][]string
+}
+
+// offer is computed once for each state: the settings of a server do not change.
+func (s *Server) offer(secured string) *offer {
+	if o, ok := s.offers.Load(secured); ok {
+		if o, ok := o.(*offer); ok {
+			return o
 		}
 	}
-	return nil, false
+	o := &offer{lines: s.conf.Keywords(secured), params: map[string][]string{}}
+	for _, k := range o.lines {
+		f := strings.Fields(k)
+		o.params[f[0]] = f[1:]
+	}
+	s.offers.Store(secured, o)
+	return o
+}
+
+// keyword finds what EHLO offers under a name in the present state of TLS.
+func (c *conn) keyword(name string) (params []string, ok bool) {
+	params, ok = c.s.offer(c.secured).params[name]
+	return params, ok
 }
 
 func (c *conn) offers(name string) bool { _, ok := c.keyword(name); return ok }
@@ -70,7 +89,7 @@ func (c *conn) ehlo(args string) error {
 	if !c.greet(args, true) {
 		return nil
 	}
-	lines := append([]string{c.s.conf.Hello(c.remote.Addr())}, c.s.conf.Keywords(c.secured)...)
+	lines := append([]string{c.s.conf.Hello(c.remote.Addr())}, c.s.offer(c.secured).lines...)
 	var b strings.Builder
 	for i, l := range lines {
 		switch {

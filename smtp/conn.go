@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
@@ -16,7 +17,7 @@ import (
 )
 
 const (
-	bufferSize = 16 << 10 // grows to bigBuffer while a message comes in
+	bufferSize = 4 << 10 // of an idle connection; messages come in through a bigBuffer
 	bigBuffer  = 64 << 10
 	// maxLine bounds a command line with its CRLF. RFC 5321 §4.5.3.1.4 asks
 	// for 512 octets at least; GSSAPI tokens need up to 12288 (RFC 4954 §4).
@@ -79,7 +80,7 @@ func (c *conn) serve(full Reply) {
 		cause = conf.Cause(c.remote)
 	}
 	conf.Trace.Record(c.session, cause, openedEvent{c.remote.String(), addrPort(c.nc.LocalAddr()).String(), conf.Name}, nil)
-	c.buf = make([]byte, bufferSize)
+	c.buf = take(bufferSize)
 	if conf.Session > 0 {
 		c.ends = time.Now().Add(conf.Session)
 	}
@@ -134,6 +135,8 @@ func (c *conn) finish() {
 	}
 	c.logout()
 	_ = c.nc.Close()
+	give(c.buf)
+	c.buf, c.in = nil, nil
 	c.s.conf.Trace.Record(c.session, trace.Session{}, closedEvent{c.remote.String(), c.why}, nil)
 }
 
@@ -249,11 +252,52 @@ func (c *conn) fill() error {
 	return err
 }
 
+// grow makes room for more.
 func (c *conn) grow(size int) {
 	if size > len(c.buf) {
-		buf := make([]byte, size)
-		c.in = buf[:copy(buf, c.in)]
-		c.buf = buf
+		c.rebuffer(size)
+	}
+}
+
+// shrink gives the room of a message back.
+func (c *conn) shrink() {
+	if len(c.buf) > bufferSize && len(c.in) <= bufferSize {
+		c.rebuffer(bufferSize)
+	}
+}
+
+func (c *conn) rebuffer(size int) {
+	buf := take(size)
+	c.in = buf[:copy(buf, c.in)]
+	give(c.buf)
+	c.buf = buf
+}
+
+// Buffers are used again: most connections live for one message.
+var (
+	smallBuffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
+	bigBuffers   = sync.Pool{New: func() any { b := make([]byte, bigBuffer); return &b }}
+)
+
+func take(size int) []byte {
+	var b *[]byte
+	switch size {
+	case bufferSize:
+		b, _ = smallBuffers.Get().(*[]byte)
+	case bigBuffer:
+		b, _ = bigBuffers.Get().(*[]byte)
+	default:
+		return make([]byte, size)
+	}
+	return *b
+}
+
+func give(b []byte) {
+	switch len(b) {
+	case bufferSize:
+		smallBuffers.Put(&b)
+	case bigBuffer:
+		bigBuffers.Put(&b)
 	}
 }
 
@@ -275,9 +319,11 @@ func (c *conn) reply(name Reply, values ...string) {
 		c.note(errors.New("no text for the reply " + string(name)))
 		text = "451 4.3.0 Local error"
 	}
-	values = append(values, "verb", c.verb)
-	for i := 0; i+1 < len(values); i += 2 {
-		text = strings.ReplaceAll(text, "{"+values[i]+"}", oneLine(values[i+1]))
+	if strings.IndexByte(text, '{') >= 0 {
+		values = append(values, "verb", c.verb)
+		for i := 0; i+1 < len(values); i += 2 {
+			text = strings.ReplaceAll(text, "{"+values[i]+"}", oneLine(values[i+1]))
+		}
 	}
 	n := code(text)
 	c.closing = c.closing || n == 421

@@ -30,7 +30,6 @@ func (c *conn) data(args string) error {
 		return nil
 	}
 	c.reply(ReplyStartData)
-	c.grow(bigBuffer)
 	r := &dotReader{c: c, lineStart: true}
 	t := c.ask(StageMessage)
 	var err error
@@ -68,6 +67,7 @@ func (c *conn) outcome(err error, octets int64, t *Trouble) {
 		c.reply(ReplyQueued, values...)
 	}
 	c.reset()
+	c.shrink()
 }
 
 func (c *conn) tooBig(octets int64) bool {
@@ -121,6 +121,9 @@ func (r *dotReader) Read(p []byte) (int, error) {
 		}
 		if r.done {
 			return 0, io.EOF
+		}
+		if r.octets > 0 { // more than one read: a message of some size
+			r.c.grow(bigBuffer)
 		}
 		if err := r.c.fill(); err != nil {
 			r.err = broken(err)

@@ -19,6 +19,7 @@ type Server struct {
 	wg   sync.WaitGroup
 
 	closing chan struct{} // closed by Close
+	offers  sync.Map      // by the verb that TLS began with
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}

@@ -29,7 +29,7 @@ type bench struct {
 func main() {
 	reps := flag.Int("reps", 21, "repetitions; each runs every peer in turn")
 	calls := flag.Int("calls", 5000, "calls in one repetition")
-	only := flag.String("only", "", "run the parts whose name contains this: calls, hops, ports, tls, media, memory, sweep")
+	only := flag.String("only", "", "run the parts whose name contains this: calls, hops, ports, tls, mail, media, memory, sweep")
 	hold := flag.Int("hold", 0, "be the driver of the memory part: hold so many calls")
 	at := flag.String("targets", "", "of -hold")
 	media := flag.Int("media", 0, "be an end of the media part, with so many calls, at -targets")
@@ -80,7 +80,7 @@ func run(ctx context.Context, reps, calls int, only string) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"sweep", b.sweepRow}, {"calls", b.callsRow}, {"hops", b.hopsRow}, {"ports", b.portsRow}, {"tls", b.tlsRow}, {"media", b.mediaRow}, {"memory", b.memoryRow}} {
+	}{{"sweep", b.sweepRow}, {"calls", b.callsRow}, {"hops", b.hopsRow}, {"ports", b.portsRow}, {"tls", b.tlsRow}, {"mail", b.mailRow}, {"media", b.mediaRow}, {"memory", b.memoryRow}} {
 		if !strings.Contains(part.name, only) {
 			continue
 		}
@@ -128,7 +128,8 @@ func (b *bench) exsimServer(ctx context.Context, args ...string) (*servers, erro
 		return nil, err
 	}
 	args = append([]string{"up", "-c", conf, "--quiet", "--low-port-offset", "10000", "--dir", filepath.Join(b.dir, "data")}, args...)
-	return start(ctx, targets(), exec.CommandContext(ctx, b.exsim, args...))
+	t := targets()
+	return start(ctx, t[:], exec.CommandContext(ctx, b.exsim, args...))
 }
 
 // sippServer is SIPp as three servers, tuned as its manual allows.
@@ -143,7 +144,7 @@ func (b *bench) sippServer(ctx context.Context) (*servers, error) {
 		}
 		cmds = append(cmds, exec.CommandContext(ctx, "sipp", args...))
 	}
-	return start(ctx, t, cmds...)
+	return start(ctx, t[:], cmds...)
 }
 
 var errNoSIPp = errors.New("SIPp is not installed: sudo make peers")

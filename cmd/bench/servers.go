@@ -22,7 +22,7 @@ type servers struct {
 }
 
 // start runs the processes and waits until every target accepts connections.
-func start(ctx context.Context, targets [3]netip.AddrPort, cmds ...*exec.Cmd) (*servers, error) {
+func start(ctx context.Context, targets []netip.AddrPort, cmds ...*exec.Cmd) (*servers, error) {
 	s := &servers{cmds: cmds}
 	for _, c := range cmds {
 		var out bytes.Buffer

@@ -39,6 +39,7 @@ piped: help lists them.`,
 	cmd.Flags().StringArrayVar(&o.facts, "facts", nil, "override assumed facts by `FILE`; may be repeated")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print one event a line; the first is up.ready")
 	cmd.Flags().StringVar(&o.save, "save", "", "write the trace to `FILE` as JSON lines at the end")
+	cmd.Flags().BoolVar(&o.discard, "discard-mail", false, "acknowledge mail and throw it away: for load on the wire alone")
 	cmd.Flags().BoolVar(&o.signalling, "signalling-only", false, "answer calls without media of their own")
 	cmd.Flags().BoolVar(&o.quiet, "quiet", false, "print nothing but errors")
 	cmd.Flags().BoolVar(&o.print, "print", false, "print the default organisation and stop")
@@ -52,7 +53,7 @@ type upOptions struct {
 	save                 string
 	facts                []string
 	json, print, quiet   bool
-	signalling           bool
+	signalling, discard  bool
 	seed                 uint64
 	ports                sim.Ports
 	watched              watched
@@ -111,7 +112,7 @@ func (o *upOptions) load(name string, text []byte) (sim.Config, error) {
 	if err != nil {
 		return sim.Config{}, err
 	}
-	conf := sim.Config{Org: organisation, Ports: o.ports, Seed: o.seed, SignallingOnly: o.signalling}
+	conf := sim.Config{Org: organisation, Ports: o.ports, Seed: o.seed, SignallingOnly: o.signalling, DiscardMail: o.discard}
 	for _, f := range o.facts {
 		b, err := os.ReadFile(f)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
@@ -27,6 +28,7 @@ type Config struct {
 	// behind a front end.
 	Hostname string
 	Store    *store.Store
+	Discard  bool   // acknowledges, and throws away
 	Service  string // of the port table, that the connector belongs to
 	State    *State // of the server
 	Trust    *Trust
@@ -48,6 +50,8 @@ type ReceiveConnector struct {
 	fact  profile.ConnectorSettings
 	ids   *counter
 	rates *rates
+
+	granted sync.Map // rights by group
 }
 
 // NewReceiveConnector makes the server of a connector.

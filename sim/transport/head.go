@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/exsim/exsim/sim/profile"
@@ -20,11 +21,12 @@ type head struct {
 func readHead(r io.Reader, limit int64) (*head, error) {
 	h := &head{}
 	var b []byte
-	buf := make([]byte, 8<<10)
+	b = make([]byte, 0, 4<<10)
 	for {
-		n, err := r.Read(buf)
+		b = slices.Grow(b, 2<<10)
+		n, err := r.Read(b[len(b):cap(b)])
 		from := max(0, len(b)-3)
-		b = append(b, buf[:n]...)
+		b = b[:len(b)+n]
 		end := len(b)
 		if bytes.HasPrefix(b, []byte("\r\n")) {
 			end = 0

@@ -42,17 +42,35 @@ func (c *ReceiveConnector) arrival(p smtp.Peer) identity {
 
 // become gives a session the rights that an identity has at the connector.
 func (s *session) become(who identity) {
-	c := s.c
-	group := who.group
-	allowed := c.fact.Allows(group) || group == profile.ExternallySecured
-	who.rights = nil
-	for _, p := range c.conf.Profile.Permissions {
-		if allowed && slices.Contains(p.Groups, group) || group == profile.AnonymousUsers && slices.Contains(c.conf.Connector.Rights, p.Right) {
-			who.rights = append(who.rights, p.Right)
+	g := s.c.grant(who.group)
+	who.rights = g.rights
+	s.who = who
+	s.c.conf.Trace.Record(s.peer.Trace, noCause, permissions{who.user, string(who.group), g.log}, nil)
+}
+
+// grant is what a group has at a connector.
+type grant struct {
+	rights []profile.Right
+	log    string
+}
+
+// grant is computed once for each group: settings do not change.
+func (c *ReceiveConnector) grant(group profile.PermissionGroup) *grant {
+	if g, ok := c.granted.Load(group); ok {
+		if g, ok := g.(*grant); ok {
+			return g
 		}
 	}
-	s.who = who
-	s.c.conf.Trace.Record(s.peer.Trace, noCause, permissions{who.user, string(group), c.logRights(who.rights)}, nil)
+	allowed := c.fact.Allows(group) || group == profile.ExternallySecured
+	g := &grant{}
+	for _, p := range c.conf.Profile.Permissions {
+		if allowed && slices.Contains(p.Groups, group) || group == profile.AnonymousUsers && slices.Contains(c.conf.Connector.Rights, p.Right) {
+			g.rights = append(g.rights, p.Right)
+		}
+	}
+	g.log = c.logRights(g.rights)
+	c.granted.Store(group, g)
+	return g
 }
 
 // logRights names rights as a protocol log does.

@@ -162,6 +162,11 @@ func (s *session) Data(r io.Reader) error {
 	if s.pressed(true) {
 		return refuse(replyInsufficient)
 	}
+	if s.c.conf.Discard {
+		n, err := io.Copy(io.Discard, r)
+		s.discarded(head, n)
+		return err
+	}
 	d, err := s.c.conf.Store.Create()
 	if err != nil {
 		return err
@@ -202,6 +207,17 @@ func (s *session) Data(r io.Reader) error {
 		}
 	}
 	return nil
+}
+
+// discarded acknowledges a message that nobody gets.
+func (s *session) discarded(head *head, rest int64) {
+	messageID := head.messageID()
+	if messageID == "" {
+		messageID = fmt.Sprintf("<%d@%s>", time.Now().UnixNano(), s.c.conf.Hostname)
+	}
+	id := s.c.ids.next()
+	s.queued = map[string]string{"message-id": messageID, "id": strconv.FormatInt(id, 10), "hostname": s.c.conf.Hostname}
+	s.c.conf.Trace.Record(s.peer.Trace, noCause, receivedEvent{s.from, "", messageID, head.field("subject"), 0, id, rest}, nil)
 }
 
 // leave hands the message to the send connectors; it is on their disk then.
