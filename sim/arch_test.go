@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"sim/voicemail": nil,
 	"sim/cdr":       {"sim/trace"},
 	"sim/maillog":   {"sim/trace"},
-	"sim/observe":   {"sim/profile"},
+	"sim/observe":   {"sim/profile", "sim/org", "sim/transport"},
 	"sim/eventlog":  {"sim/trace", "sim/yamlfile"},
 
 	"sim/profile": {"sim/yamlfile"},

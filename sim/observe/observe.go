@@ -1,5 +1,6 @@
-// Package observe asks a real Unified Messaging server what cannot do harm, and
-// holds its answers against a profile: OPTIONS, and calls that nobody can take.
+// Package observe asks a real server what cannot do harm, and holds its answers
+// against a profile: Unified Messaging OPTIONS and calls that nobody can take, a
+// receive connector commands that bring no message about.
 package observe
 
 import (
@@ -274,14 +275,26 @@ func Compare(p *profile.Profile, seen []Seen) ([]Verdict, error) {
 // File is a file of facts from what was seen and may be said, "" if there is
 // nothing to say.
 func File(version, server string, at time.Time, list []Verdict) string {
-	var b strings.Builder
+	var facts, replies strings.Builder
 	for _, v := range list {
-		if v.Overrides {
-			fmt.Fprintf(&b, "  %s: {value: %s, standing: observed, note: %s}\n", v.Key, v.Value, strconv.Quote(v.By))
+		name, reply := strings.CutPrefix(v.Key, replyKey)
+		switch {
+		case !v.Overrides:
+		case reply:
+			fmt.Fprintf(&replies, "  %s: {text: %s, standing: observed, note: %s}\n", name, v.Value, strconv.Quote(v.By))
+		default:
+			fmt.Fprintf(&facts, "  %s: {value: %s, standing: observed, note: %s}\n", v.Key, v.Value, strconv.Quote(v.By))
 		}
 	}
-	if b.Len() == 0 {
+	text := ""
+	if facts.Len() > 0 {
+		text += "facts:\n" + facts.String()
+	}
+	if replies.Len() > 0 {
+		text += "replies:\n" + replies.String()
+	}
+	if text == "" {
 		return ""
 	}
-	return fmt.Sprintf("# Seen at %s on %s by exsim observe.\nexchange: %q\nfacts:\n%s", server, at.UTC().Format("2006-01-02 15:04 MST"), version, b.String())
+	return fmt.Sprintf("# Seen at %s on %s by exsim observe.\nexchange: %q\n%s", server, at.UTC().Format("2006-01-02 15:04 MST"), version, text)
 }
