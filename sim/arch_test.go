@@ -72,7 +72,7 @@ var mayImport = map[string][]string{
 		"sim/faults", "sim/gateway", "sim/mailhost", "sim/middlebox", "sim/paths", "sim/paths/ends", "sim/paths/record", "sim/paths/truth", "sim/paths/integrity"},
 	"scenarios/report": {"sim/junit", "sim/trace"},
 
-	"cmd/exsim": {"sim/cdr", "sim/maillog", "sim/observe", "sim/eventlog", "sim", "sim/paths", "sim/paths/rules", "sim/paths/record", "sim/paths/ends", "sim/paths/truth", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/transport", "scenarios", "scenarios/report"},
+	"cmd/exsim": {"sim/cdr", "sim/maillog", "sim/store", "sim/voicemail", "sim/observe", "sim/eventlog", "sim", "sim/paths", "sim/paths/rules", "sim/paths/record", "sim/paths/ends", "sim/paths/truth", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/transport", "scenarios", "scenarios/report"},
 	"cmd/bench": {"rtp", "sim", "sim/admit", "sim/trace", "sim/org"},
 }
 

@@ -214,6 +214,11 @@ func (s *Store) List(folder string) ([]Item, error) {
 	if err != nil {
 		return nil, err
 	}
+	return listed(dir, folder)
+}
+
+// listed are the messages in a folder's path.
+func listed(dir, folder string) ([]Item, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
