@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	bufferSize = 4 << 10 // of an idle connection; messages come in through a bigBuffer
+	bufferSize = 1 << 10 // of an idle connection; messages come in through a bigBuffer
 	bigBuffer  = 64 << 10
 	// maxLine bounds a command line with its CRLF. RFC 5321 §4.5.3.1.4 asks
 	// for 512 octets at least; GSSAPI tokens need up to 12288 (RFC 4954 §4).

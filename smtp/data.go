@@ -30,6 +30,7 @@ func (c *conn) data(args string) error {
 		return nil
 	}
 	c.reply(ReplyStartData)
+	c.grow(bigBuffer)
 	r := &dotReader{c: c, lineStart: true}
 	t := c.ask(StageMessage)
 	var err error
@@ -121,9 +122,6 @@ func (r *dotReader) Read(p []byte) (int, error) {
 		}
 		if r.done {
 			return 0, io.EOF
-		}
-		if r.octets > 0 { // more than one read: a message of some size
-			r.c.grow(bigBuffer)
 		}
 		if err := r.c.fill(); err != nil {
 			r.err = broken(err)

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // mailOrganisation takes mail of the driver without a limit of connections.
@@ -15,7 +17,7 @@ const mailOrganisation = `version: "2019"
 domain: bench.lab
 servers: [{name: EX1, fqdn: ex1.bench.lab, address: 127.0.0.60, roles: [client-access, mailbox]}]
 mailboxes: [{name: Ada, address: ada@bench.lab, server: EX1}]
-receive-connectors: [{name: Default Frontend EX1, server: EX1, max-inbound-connection-per-source: 0, max-inbound-connection-percentage-per-source: 100}]
+receive-connectors: [{name: Default Frontend EX1, server: EX1, max-inbound-connection: 0, max-inbound-connection-per-source: 0, max-inbound-connection-percentage-per-source: 100}]
 `
 
 // mailRow compares a receive connector with smtp-sink: CPU of a message, driven
@@ -66,8 +68,59 @@ func (b *bench) mailRow(ctx context.Context) error {
 		}
 		fmt.Printf("  %s: %s (target %s); CPU s/1000 messages %s and %s\n", row.name, spread(ratios, "%.2f"), row.target, spread(ours, "%.3f"), spread(theirs, "%.3f"))
 	}
-	fmt.Println()
+	held, err := b.idleCost(ctx, exec.CommandContext(ctx, b.exsim, "up", "-c", file, "--quiet", "--low-port-offset", "10000", "--dir", filepath.Join(b.dir, "mail")))
+	if err != nil {
+		return fmt.Errorf("idle: %w", err)
+	}
+	fmt.Printf("  %d idle connections behind EHLO: %.1f KB each (target under 10)\n\n", idle, held)
 	return nil
+}
+
+// idle connections are held at once.
+const idle = 5000
+
+// idleCost is the memory of an idle connection, in KB of what is resident.
+func (b *bench) idleCost(ctx context.Context, server *exec.Cmd) (float64, error) {
+	at := netip.MustParseAddrPort("127.0.0.60:10025")
+	s, err := start(ctx, []netip.AddrPort{at}, server)
+	if err != nil {
+		return 0, err
+	}
+	defer s.stop()
+	before, err := resident(server.Process.Pid)
+	if err != nil {
+		return 0, err
+	}
+	buf := make([]byte, 4096)
+	for range idle {
+		nc, err := net.Dial("tcp", at.String())
+		if err != nil {
+			return 0, err
+		}
+		defer nc.Close()
+		for _, say := range []string{"", "EHLO bench.example\r\n"} {
+			if _, err := nc.Write([]byte(say)); err != nil {
+				return 0, err
+			}
+			if _, err := nc.Read(buf); err != nil {
+				return 0, err
+			}
+		}
+	}
+	after, err := resident(server.Process.Pid)
+	return float64(after-before) / idle, err
+}
+
+// resident is the memory of a process, in KB.
+func resident(pid int) (int, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(b), "VmRSS:")
+	var kb int
+	_, err = fmt.Sscan(rest, &kb)
+	return kb, err
 }
 
 // mailCost is the server's CPU seconds for one message.
