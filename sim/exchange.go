@@ -353,6 +353,9 @@ func (x *Exchange) close() error {
 	if x.calls != nil {
 		x.calls.Close()
 	}
+	if x.store != nil {
+		errs = append(errs, x.store.Close())
+	}
 	if x.lock != nil {
 		errs = append(errs, x.lock.Close())
 	}

@@ -1,6 +1,6 @@
-// Package store keeps mailboxes and waiting messages on disk. What it has
-// acknowledged survives a crash: a message is written, synced and renamed, and
-// its folder synced, before Deliver returns.
+// Package store keeps mailboxes and waiting messages on disk, each a file of its
+// own. What it has acknowledged survives a crash: a message is in the journal,
+// which is synced for many at once, before Deliver returns.
 package store
 
 import (
@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -18,12 +19,15 @@ import (
 )
 
 // Store is a folder with a folder for each mailbox.
-type Store struct{ dir string }
+type Store struct {
+	dir     string
+	journal *journal
+}
 
 // Open uses a folder, making it if it is not there. Half-written files of an
 // earlier crash are removed: they were never acknowledged.
 func Open(dir string) (*Store, error) {
-	s := &Store{dir}
+	s := &Store{dir, newJournal(dir)}
 	if err := os.MkdirAll(s.tmp(), 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
@@ -36,8 +40,12 @@ func Open(dir string) (*Store, error) {
 			return nil, fmt.Errorf("store: %w", err)
 		}
 	}
-	return s, nil
+	return s, s.journal.replay()
 }
+
+// Close puts the last messages on disk in files of their own. A store that is not
+// closed does so when it is opened again.
+func (s *Store) Close() error { return s.journal.close() }
 
 func (s *Store) tmp() string { return filepath.Join(s.dir, "tmp") }
 
@@ -58,6 +66,7 @@ type Draft struct {
 	s    *Store
 	f    *os.File
 	size int64
+	crc  uint32
 }
 
 // Create begins a message.
@@ -86,6 +95,7 @@ func (d *Draft) ID() string { return filepath.Base(d.f.Name()) }
 func (d *Draft) Write(b []byte) (int, error) {
 	n, err := d.f.Write(b)
 	d.size += int64(n)
+	d.crc = crc32.Update(d.crc, castagnoli, b[:n])
 	return n, err
 }
 
@@ -101,21 +111,46 @@ func (d *Draft) Abort() {
 // Commit puts the message, synced, into each folder.
 func (d *Draft) Commit(folders ...string) ([]Item, error) {
 	defer d.Abort() // the name in tmp goes in any case
-	if err := d.f.Sync(); err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+	if len(folders) == 0 {
+		return nil, nil
 	}
 	items := make([]Item, 0, len(folders))
+	r := record{Size: d.size, CRC: d.crc}
 	for _, folder := range folders {
 		item, err := d.link(folder)
 		if err != nil {
-			for _, done := range items { // all or none
-				_ = os.Remove(done.Path)
-			}
+			undo(items)
 			return nil, err
 		}
 		items = append(items, item)
+		r.Paths = append(r.Paths, d.s.below(item.Path))
+	}
+	message, err := d.Reader()
+	if err == nil {
+		err = d.s.journal.append(r, message)
+		_ = message.Close()
+	}
+	if err != nil {
+		undo(items)
+		return nil, err
 	}
 	return items, nil
+}
+
+// undo takes items away again: all or none.
+func undo(items []Item) {
+	for _, done := range items {
+		_ = os.Remove(done.Path)
+	}
+}
+
+// below is a path as the journal has it.
+func (s *Store) below(path string) string {
+	p, err := filepath.Rel(s.dir, path)
+	if err != nil {
+		panic(err) // items lie in the store
+	}
+	return p
 }
 
 func (d *Draft) link(folder string) (Item, error) {
@@ -127,10 +162,6 @@ func (d *Draft) link(folder string) (Item, error) {
 	path := filepath.Join(dir, id+".eml")
 	if err := os.Link(d.f.Name(), path); err != nil {
 		return Item{}, fmt.Errorf("store: %w", err)
-	}
-	if err := syncDir(dir); err != nil {
-		_ = os.Remove(path)
-		return Item{}, err
 	}
 	return Item{Folder: folder, ID: id, Path: path, Size: d.size}, nil
 }
@@ -158,7 +189,7 @@ func (s *Store) folder(name string) (string, error) {
 		}
 		return r
 	}, strings.ToLower(name))
-	if safe == "" || strings.Trim(safe, ".") == "" || safe == "tmp" {
+	if safe == "" || strings.Trim(safe, ".") == "" || safe == "tmp" || safe == journalDir {
 		safe = "_" + safe
 	}
 	dir := filepath.Join(s.dir, safe)
@@ -249,5 +280,14 @@ func (s *Store) Remove(i Item) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	_ = os.Remove(i.mark()) // there is none unless it was read
-	return syncDir(filepath.Dir(i.Path))
+	return s.journal.append(record{Paths: []string{s.below(i.Path)}, Gone: true}, nil)
+}
+
+// SetAside gives a message's file another ending: it is none of the folder any
+// more.
+func (s *Store) SetAside(i Item, ending string) error {
+	if err := os.Rename(i.Path, i.Path+ending); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return s.journal.append(record{Paths: []string{s.below(i.Path)}, Gone: true}, nil)
 }

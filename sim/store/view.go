@@ -19,7 +19,7 @@ func View(dir, folder string) ([]Item, error) {
 	}
 	var items []Item
 	for _, e := range entries {
-		if !e.IsDir() || e.Name() == "tmp" || folder != "" && !strings.EqualFold(e.Name(), folder) {
+		if !e.IsDir() || e.Name() == "tmp" || e.Name() == journalDir || folder != "" && !strings.EqualFold(e.Name(), folder) {
 			continue
 		}
 		list, err := listed(filepath.Join(dir, e.Name()), e.Name())

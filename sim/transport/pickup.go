@@ -80,7 +80,7 @@ func (p *Pickup) Submit(m Message) error {
 
 // Close lets what is on its way arrive, for a while, and stops trying; what
 // waits then is submitted by the next run.
-func (p *Pickup) Close() error { p.q.close(); return nil }
+func (p *Pickup) Close() error { return p.q.close() }
 
 func refusedForGood(err error) bool {
 	var refused *gosmtp.SMTPError

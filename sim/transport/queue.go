@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -166,7 +165,7 @@ func (q *queue) deliver(j *job) bool {
 	}
 	final := q.final(err)
 	q.failed(j.item, err, final)
-	return final && os.Rename(j.item.Path, j.item.Path+".bad") == nil
+	return final && q.store.SetAside(j.item, ".bad") == nil
 }
 
 // settle waits until nothing is on its way any more: each message is taken, or
@@ -200,10 +199,11 @@ const lastWord = 10 * time.Second
 
 // close lets what is on its way arrive, for a while, and stops trying; what
 // waits then is submitted by the next run.
-func (q *queue) close() {
+func (q *queue) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWord)
 	defer cancel()
 	q.settle(ctx)
 	q.stop()
 	q.wg.Wait()
+	return q.store.Close()
 }

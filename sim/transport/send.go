@@ -59,7 +59,7 @@ func NewSender(conf SenderConfig) (*Sender, error) {
 
 // Close lets what is on its way arrive, for a while; what waits then is sent by
 // the next run.
-func (s *Sender) Close() error { s.q.close(); return nil }
+func (s *Sender) Close() error { return s.q.close() }
 
 // relayed is the first line of a waiting file.
 type relayed struct {
