@@ -76,6 +76,9 @@ func (s *session) check(l *loader) string {
 	if s.At != "" {
 		l.listener(l.at("at"), s.At)
 	}
+	if len(s.Script) == 0 {
+		l.f.Report(l.at("script"), "- read: ^220", "session: the script is empty")
+	}
 	for i := range s.Script {
 		if t := s.Script[i].StartTLS; t != nil && t.Shows != lab.OwnCertificate && (l.s.Organisation == nil || l.s.Organisation.ServerNamed(t.Shows) == nil) {
 			l.certificate(s.Script[i].Pos, t.Shows)
@@ -138,7 +141,7 @@ func (s *session) do(ctx context.Context, r *run, _ int) error {
 	}
 	done, err := r.lab.Mail[s.From].Play(ctx, to, name, actions)
 	if err != nil {
-		return fmt.Errorf("line %d of the script: %w", lines[min(done, len(lines)-1)], err)
+		return fmt.Errorf("line %d of the script: %w", lines[min(done, max(0, len(lines)-1))], err)
 	}
 	return nil
 }

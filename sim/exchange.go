@@ -342,9 +342,7 @@ func (x *Exchange) close() error {
 		errs = append(errs, p.Close())
 	}
 	errs = append(errs, closeAll(x.remove(func(*Listener) bool { return true })))
-	for _, s := range x.senders {
-		errs = append(errs, s.Close())
-	}
+	errs = append(errs, x.closeSenders())
 	if x.dns != nil {
 		errs = append(errs, x.dns.srv.Close())
 	}

@@ -6,10 +6,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/transport"
@@ -71,7 +74,7 @@ func (x *Exchange) openSenders() error {
 			return err
 		}
 		x.senders[c.Name], err = transport.NewSender(transport.SenderConfig{
-			Connector: c, Profile: x.profile, Server: server, Dir: filepath.Join(x.conf.Dir, server.Name, "queue", cmp.Or(c.Name, "unreachable")),
+			Connector: c, Profile: x.profile, Server: server, Dir: filepath.Join(x.conf.Dir, server.Name, "queue", cmp.Or(c.ID(), org.Unreachable)),
 			Cert: cert, Roots: x.lab.Pool(), Sessions: x.sessions, Dial: x.conf.Net.Dial, Trace: x.log.Source(server.Name, "send-connector"),
 		})
 		if err != nil {
@@ -126,4 +129,15 @@ func (x *Exchange) ServerCertificate(name string) (tls.Certificate, error) {
 		return tls.Certificate{}, fmt.Errorf("sim: no server is named %q", name)
 	}
 	return x.certificate(s)
+}
+
+// closeSenders closes them at the same time: each may wait for its next hop.
+func (x *Exchange) closeSenders() error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(x.senders))
+	for i, name := range slices.Sorted(maps.Keys(x.senders)) {
+		wg.Go(func() { errs[i] = x.senders[name].Close() })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }

@@ -2,8 +2,10 @@ package smtp
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -224,4 +226,56 @@ func TestStrict(t *testing.T) {
 		"RCPT TO:<b@x.lab>", "250 recipient-ok", "DATA", "354 start-data", "a\nb\r\n.", "550 bare-linefeed",
 		"MAIL FROM:<a@x.lab>", "250 sender-ok", "RCPT TO:<b@x.lab>", "250 recipient-ok", "DATA", "354 start-data", "a\r\n.", "250 queued")
 	require.Len(t, conf.Backend.(*backend).got(), 1)
+}
+
+// What follows STARTTLS in clear is not executed behind the handshake, also
+// where the answer to STARTTLS was held back.
+func TestInjection(t *testing.T) {
+	log := trace.New(trace.Config{})
+	defer log.Close()
+	cert := selfSigned(t)
+	conf := testConfig(&backend{})
+	conf.TLS, conf.Trace = &tls.Config{Certificates: []tls.Certificate{cert}}, log.Source("mbx1", "default")
+	conf.Tarpit, conf.Discredit = 300*time.Millisecond, true
+	c := dial(t, serve(t, conf))
+	c.talk("EHLO c", hello)
+	c.send("BOGUS\r\nSTARTTLS\r\n")
+	for e := range log.Follow(t.Context()) {
+		if e.Name == "smtp.sent" && e.Text("verb") == "STARTTLS" { // it is held back now
+			break
+		}
+	}
+	c.send("EHLO injected\r\nMAIL FROM:<evil@x.lab>\r\n")
+	require.Equal(t, "500 unrecognized", c.reply())
+	require.Equal(t, "220 start-tls", c.reply())
+	c.secure(cert)
+	c.talk("NOOP", "250 noop", "MAIL FROM:<a@x.lab>", "503 send-hello")
+}
+
+// A client that does not wait for the answer to AUTH leaves nothing in the trace.
+func TestPipelinedSecrets(t *testing.T) {
+	log := trace.New(trace.Config{})
+	defer log.Close()
+	conf := gated()
+	conf.Trace = log.Source("mbx1", "default")
+	conf.Replies[ReplyUnrecognized] = "500 no {verb}"
+	c := dial(t, serve(t, conf))
+	c.talk("EHLO c", hello)
+	c.send("AUTH LOGIN\r\nYWRh\r\nc2VjcmV0\r\nAUTH\tLOGIN\tc2VjcmV0\r\nNOOP\r\n")
+	for _, want := range []string{"504 unknown-mechanism", "500 no ", "500 no ", "504 unknown-mechanism", "250 noop"} {
+		require.Equal(t, want, c.reply())
+	}
+	for e := range log.Events() {
+		for _, f := range e.Fields {
+			require.NotContains(t, strings.ToUpper(fmt.Sprint(f.Value)), "C2VJCMV0")
+		}
+		require.NotContains(t, strings.ToUpper(string(e.Raw)), "C2VJCMV0")
+	}
+}
+
+// Control octets are in no address and no name: they would be line ends where
+// the message goes.
+func TestControlOctets(t *testing.T) {
+	c := dial(t, serve(t, testConfig(&backend{})))
+	c.talk("EHLO [a\rb]", "501 invalid-domain", "EHLO c", hello, "MAIL FROM:<\"a\rb\"@x.lab>", "501 invalid-address", "MAIL FROM:<a@x.lab>", "250 sender-ok")
 }

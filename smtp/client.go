@@ -206,12 +206,15 @@ func (c *Client) Send(m *Outgoing, way Way) (queued Answer, refused map[string]e
 		return queued, nil, &Refused{"MAIL", answers[0]}
 	}
 	refused = map[string]error{}
+	taken := 0
 	for i, to := range m.To {
 		if a := answers[i+1]; a.Code != 250 && a.Code != 251 {
 			refused[to] = &Refused{"RCPT", a}
+		} else {
+			taken++
 		}
 	}
-	if len(refused) == len(m.To) {
+	if taken == 0 {
 		return queued, refused, c.command(250, "RSET", "")
 	}
 	queued, err = c.content(m, chunked)
@@ -384,8 +387,9 @@ func (d *dotWriter) end() error {
 	return err
 }
 
-// Quit says goodbye and closes the connection.
-func (c *Client) Quit() error {
+// Quit says goodbye and closes the connection; it waits so long for an answer.
+func (c *Client) Quit(within time.Duration) error {
+	c.conf.Reply = min(c.conf.Reply, within)
 	err := c.command(221, "QUIT", "")
 	return errors.Join(err, c.nc.Close())
 }
@@ -411,7 +415,7 @@ func (c *Client) ask(verb, args string) (Answer, error) {
 // say queues a command, which leaves with the next wait for an answer.
 func (c *Client) say(line string) error {
 	if strings.ContainsAny(line, "\r\n") {
-		return fmt.Errorf("smtp: a line end in %q", line)
+		return &LineEndError{line}
 	}
 	verb, _, _ := strings.Cut(line, " ")
 	c.conf.Trace.Record(c.conf.Session, trace.Session{}, asked{verb}, []byte(line+"\r\n"))
@@ -419,6 +423,12 @@ func (c *Client) say(line string) error {
 	_, err := c.w.WriteString(line + "\r\n")
 	return err
 }
+
+// LineEndError is a command that would be two.
+type LineEndError struct{ Line string }
+
+// Error tells the line.
+func (e *LineEndError) Error() string { return fmt.Sprintf("smtp: a line end in %q", e.Line) }
 
 func (c *Client) await() (Answer, error) {
 	verb := c.waits[0]

@@ -50,7 +50,7 @@ func TestSend(t *testing.T) {
 		require.ErrorAs(t, err, &no)
 		require.Equal(t, 552, no.Answer.Code)
 		require.False(t, no.Temporary())
-		require.NoError(t, c.Quit())
+		require.NoError(t, c.Quit(time.Second))
 		want := text
 		if !way.Chunking {
 			want += "\r\n"
@@ -79,7 +79,7 @@ func TestSendUnable(t *testing.T) {
 	require.ErrorIs(t, err, ErrBody)
 	_, _, err = c.Send(outgoing("x", "a@b>\r\nQUIT"), Way{})
 	require.ErrorContains(t, err, "a line end")
-	require.NoError(t, c.Quit())
+	require.NoError(t, c.Quit(time.Second))
 }
 
 // Nothing within a message ends it, whatever a server takes for an end of line.

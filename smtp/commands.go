@@ -130,7 +130,7 @@ func (c *conn) greet(name string, esmtp bool) bool {
 // domainOK accepts a domain, an address literal, or nothing.
 func domainOK(name string) bool {
 	if strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") {
-		return !strings.ContainsAny(name, " \t<>")
+		return !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '<' || r == '>' || r == 0x7f })
 	}
 	if len(name) > 255 || strings.HasSuffix(name, ".") {
 		return false
@@ -159,11 +159,11 @@ func (c *conn) startTLS(args string) error {
 		c.fail(ReplyInvalidArguments)
 		return nil
 	}
-	c.in = nil
 	c.reply(ReplyStartTLS)
 	if err := c.flush(); err != nil {
 		return err
 	}
+	c.in = nil // also what came while the answer was held back
 	t := tls.Server(c.raw, conf)
 	_ = t.SetDeadline(c.deadline())
 	if err := t.Handshake(); err != nil {

@@ -197,13 +197,16 @@ func (c *conn) record(line []byte) {
 	if c.afterAuth && handler(c.verb) == nil { // what a client says that did not wait for the answer
 		c.verb, line = "", []byte(hidden)
 	}
-	c.afterAuth = auth
+	c.afterAuth = auth || c.afterAuth && c.verb == ""
 	c.s.conf.Trace.Record(c.session, trace.Session{}, received{c.verb}, line)
 }
 
 func splitVerb(line []byte) (verb, args string) {
 	text := strings.TrimRight(string(line), "\r\n")
-	verb, args, _ = strings.Cut(text, " ")
+	verb = text
+	if i := strings.IndexAny(text, " \t"); i >= 0 {
+		verb, args = text[:i], text[i+1:]
+	}
 	return strings.ToUpper(verb), strings.TrimSpace(args)
 }
 

@@ -228,7 +228,7 @@ func (c *conn) bdat(args string) error {
 		return nil
 	}
 	if c.chunks == nil {
-		c.chunks = newChunks(c.back)
+		c.chunks = newChunks(c.back, c.s.fault)
 	}
 	var to io.Writer = c.chunks
 	c.chunks.octets += size
@@ -295,16 +295,28 @@ type chunks struct {
 	octets int64
 }
 
-func newChunks(back gosmtp.Session) *chunks {
+func newChunks(back gosmtp.Session, fault func(p any)) *chunks {
 	r, w := io.Pipe()
 	k := &chunks{w: w, result: make(chan error, 1)}
+	take := func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				fault(p)
+				err = errFault
+			}
+		}()
+		return back.Data(r)
+	}
 	go func() {
-		err := back.Data(r)
+		err := take()
 		_ = r.CloseWithError(errors.Join(err, io.ErrClosedPipe))
 		k.result <- err
 	}()
 	return k
 }
+
+// errFault is a panic of the back end.
+var errFault = errors.New("a fault of exsim")
 
 func (k *chunks) Write(b []byte) (int, error) { return k.w.Write(b) }
 

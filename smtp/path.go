@@ -84,6 +84,9 @@ func mailboxOK(s string) bool {
 		return false
 	}
 	local, domain := s[:at], s[at+1:]
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return false
+	}
 	if strings.HasPrefix(local, `"`) {
 		return len(local) > 2 && strings.HasSuffix(local, `"`) && domainOK(domain)
 	}

@@ -127,6 +127,11 @@ func (s *Server) end(c *conn) {
 	s.mu.Unlock()
 }
 
+// fault records a panic.
+func (s *Server) fault(p any) {
+	s.conf.Trace.Record(trace.Session{}, trace.Session{}, fault{fmt.Sprint(p)}, debug.Stack())
+}
+
 type fault struct{ what string }
 
 func (fault) EventName() string { return "bench.fault" }

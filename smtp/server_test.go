@@ -337,13 +337,19 @@ func TestStartTLS(t *testing.T) {
 	c.send("MAIL FROM:<a@b>\r\nSTARTTLS\r\nRCPT TO:<injected@d>\r\n")
 	require.Equal(t, "250 sender-ok", c.reply())
 	require.Equal(t, "220 start-tls", c.reply())
-	pool := x509.NewCertPool()
-	pool.AddCert(cert.Leaf)
-	secure := tls.Client(c.conn, &tls.Config{RootCAs: pool, ServerName: "mbx1"})
-	require.NoError(t, secure.Handshake())
-	c.conn, c.r = secure, bufio.NewReader(secure)
+	c.secure(cert)
 	c.talk("MAIL FROM:<a@b>", "503 send-hello", "STARTTLS", "500 unrecognized",
 		"EHLO x", strings.Replace(hello, "250-X-EXPS GSSAPI NTLM|250-STARTTLS|250 X-ANONYMOUSTLS", "250 X-EXPS GSSAPI NTLM", 1), "QUIT", "221 quit")
+}
+
+// secure shakes hands with a server that shows a certificate.
+func (c *client) secure(cert tls.Certificate) {
+	c.t.Helper()
+	pool := x509.NewCertPool()
+	pool.AddCert(cert.Leaf)
+	t := tls.Client(c.conn, &tls.Config{RootCAs: pool, ServerName: "mbx1"})
+	require.NoError(c.t, t.Handshake())
+	c.conn, c.r = t, bufio.NewReader(t)
 }
 
 func selfSigned(t *testing.T) tls.Certificate {

@@ -36,6 +36,9 @@ type IPRange struct{ Low, High netip.Addr }
 func (r *IPRange) UnmarshalText(text []byte) error {
 	s := strings.TrimSpace(string(text))
 	if p, err := netip.ParsePrefix(s); err == nil {
+		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+		}
 		r.Low, r.High = p.Masked().Addr(), last(p)
 		return nil
 	}
@@ -45,7 +48,8 @@ func (r *IPRange) UnmarshalText(text []byte) error {
 	if r.High = r.Low; two {
 		r.High, err2 = netip.ParseAddr(strings.TrimSpace(high))
 	}
-	if err != nil || err2 != nil || r.Low.BitLen() != r.High.BitLen() || r.High.Less(r.Low) {
+	r.Low, r.High = r.Low.Unmap(), r.High.Unmap()
+	if err != nil || err2 != nil || r.Low.Zone() != "" || r.High.Zone() != "" || r.Low.BitLen() != r.High.BitLen() || r.High.Less(r.Low) {
 		return fmt.Errorf("%q is no address, network (10.0.0.0/8) or range (10.0.0.1-10.0.0.9)", s)
 	}
 	return nil

@@ -34,6 +34,12 @@ type SendConnector struct {
 	Retry           time.Duration `yaml:"message-retry-interval" doc:"wait before a message is tried again (Set-TransportService); 5m if left out"`
 }
 
+// ID is the name of the connector's queue.
+func (s *SendConnector) ID() string { return slug(s.Name) }
+
+// Unreachable is the queue of what no connector is for.
+const Unreachable = "unreachable"
+
 // TLSAuthLevel is what a send connector asks of a certificate.
 type TLSAuthLevel string
 
@@ -86,7 +92,10 @@ func (c checker) sendConnectors() {
 	names := map[string]bool{}
 	for i := range c.o.SendConnectors {
 		s := &c.o.SendConnectors[i]
-		c.unique(names, "send connector", s.Name, s.Pos)
+		c.unique(names, "send connector", s.ID(), s.Pos)
+		if id := s.ID(); id == "" || id == Unreachable {
+			c.f.Report(s.Places.At("name", s.Pos), "", "send connector %q: the name of its queue would be %q", s.Name, id)
+		}
 		if c.o.ServerNamed(s.Server) == nil {
 			c.f.Report(s.Places.At("server", s.Pos), "", "send connector %q: no server %q", s.Name, s.Server)
 		}

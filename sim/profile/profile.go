@@ -252,6 +252,7 @@ type SMTP struct {
 	// SendRetry is the wait before a message that was not taken is tried again,
 	// LastError what a queue tells of it: {reply} is filled in.
 	SendRetry     time.Duration
+	SendExpiry    time.Duration // age at which it is given up
 	LastError     string
 	Windows       string // build that NTLM tells of
 	MinTLSVersion string // "1.0" to "1.3"

@@ -61,6 +61,16 @@ type Item struct {
 	Read   bool // its owner has seen or heard it
 }
 
+// Age is how long ago the message was begun, 0 where its ID does not tell.
+func (i Item) Age() time.Duration {
+	at, _, _ := strings.Cut(i.ID, "-")
+	begun, err := time.Parse("20060102T150405.000000000Z", at)
+	if err != nil {
+		return 0
+	}
+	return time.Since(begun)
+}
+
 // Draft is a message being written. Either Commit or Abort ends it.
 type Draft struct {
 	s    *Store
@@ -276,11 +286,19 @@ func listed(dir, folder string) ([]Item, error) {
 
 // Remove takes a message out.
 func (s *Store) Remove(i Item) error {
+	if _, err := os.Stat(i.Path); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	// The journal knows it first: a crash in between removes the file when the
+	// store is opened again.
+	if err := s.journal.append(record{Paths: []string{s.below(i.Path)}, Gone: true}, nil); err != nil {
+		return err
+	}
+	_ = os.Remove(i.mark()) // there is none unless it was read
 	if err := os.Remove(i.Path); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	_ = os.Remove(i.mark()) // there is none unless it was read
-	return s.journal.append(record{Paths: []string{s.below(i.Path)}, Gone: true}, nil)
+	return nil
 }
 
 // SetAside gives a message's file another ending: it is none of the folder any

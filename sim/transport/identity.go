@@ -31,7 +31,7 @@ func (c *ReceiveConnector) arrival(p smtp.Peer) identity {
 	if owner := c.directTrust(p); owner != "" && c.fact.Allows(profile.ExchangeServers) {
 		return identity{user: owner, group: profile.ExchangeServers}
 	}
-	if s := c.conf.Org.ServerAt(p.Remote.Addr()); s != nil {
+	if s := c.conf.Org.ServerAt(p.Remote.Addr()); s != nil && c.fact.Allows(profile.ExchangeServers) {
 		return identity{user: s.Name, group: profile.ExchangeServers}
 	}
 	if c.fact.Has(profile.AuthExternalAuthoritative) {
@@ -113,7 +113,7 @@ func (s *session) Authenticate(verb, mechanism string) (gosasl.Server, error) {
 		if s.c.conf.Kerberos != nil {
 			return sasl.GSSAPI(s.c.conf.Kerberos, func(principal, realm string) error {
 				name, m := s.c.account(principal)
-				if m == nil && s.c.conf.Org.ServerPrincipal(principal) == nil {
+				if !strings.EqualFold(realm, s.c.conf.Org.Domain) || m == nil && s.c.conf.Org.ServerPrincipal(principal) == nil {
 					return fmt.Errorf("%w: %s@%s", sasl.ErrRefused, principal, realm)
 				}
 				return admit(name, m)
@@ -155,6 +155,9 @@ func (t *then) Next(response []byte) ([]byte, bool, error) {
 
 // user admits the owner of a mailbox.
 func (s *session) user(name string, m *org.Mailbox) error {
+	if m == nil {
+		return fmt.Errorf("%w: %s has no mailbox", sasl.ErrRefused, name)
+	}
 	if !s.c.fact.Allows(profile.ExchangeUsers) {
 		return fmt.Errorf("%s may not submit here: permission-groups has no ExchangeUsers", name)
 	}

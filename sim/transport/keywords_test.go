@@ -119,7 +119,7 @@ func TestKeywordsWithout(t *testing.T) {
 func TestServing(t *testing.T) {
 	o, p := load(t, "2016", `receive-connectors:
   - {name: Printers, server: EX1, usage: Internet, remote-ip-ranges: [10.1.0.0/16, 127.0.0.40-127.0.0.49]}
-  - {name: One, server: EX1, usage: Internet, remote-ip-ranges: [10.1.2.3]}
+  - {name: One, server: EX1, usage: Internet, remote-ip-ranges: ["::ffff:10.1.2.3"]}
   - {name: Elsewhere, server: EX1, port: 2526, usage: Internet, remote-ip-ranges: ["fd00::/8"]}
 `)
 	s := &o.Servers[0]

@@ -109,7 +109,7 @@ func open(item store.Item) (env envelope, data []byte, err error) {
 	return env, data, nil
 }
 
-func (p *Pickup) try(item store.Item) error {
+func (p *Pickup) try(item store.Item, _ []string) error {
 	env, data, err := open(item)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"slices"
@@ -18,9 +19,10 @@ type queue struct {
 	store  *store.Store
 	folder string
 	retry  time.Duration // wait before a message is tried again
+	expiry time.Duration // age at which it is given up, 0 for never
 	// try delivers a message. An error that is final is one for which there is no
 	// use in trying again; failed is told of each.
-	try    func(item store.Item) error
+	try    func(item store.Item, only []string) error
 	final  func(err error) bool
 	failed func(item store.Item, err error, final bool)
 
@@ -39,7 +41,8 @@ type queue struct {
 type job struct {
 	item  store.Item
 	due   time.Time
-	taken bool // by the other side: only its file is left to remove
+	taken bool     // by the other side: only its file is left to remove
+	only  []string // recipients that are left of it, nil for all
 }
 
 // senders bounds the connections at once.
@@ -151,8 +154,15 @@ func (q *queue) done() {
 func (q *queue) deliver(j *job) bool {
 	var err error
 	if !j.taken {
-		err = q.try(j.item)
+		err = q.try(j.item, j.only)
 		j.taken = err == nil
+	}
+	var some partly
+	if errors.As(err, &some) {
+		j.only = some.left
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return true // somebody has taken the file away
 	}
 	if j.taken {
 		err = q.store.Remove(j.item)
@@ -164,6 +174,9 @@ func (q *queue) deliver(j *job) bool {
 		return false
 	}
 	final := q.final(err)
+	if !final && q.expiry > 0 && j.item.Age() > q.expiry {
+		final, err = true, fmt.Errorf("550 4.4.7 QUEUE.Expired; message expired: %w", err)
+	}
 	q.failed(j.item, err, final)
 	return final && q.store.SetAside(j.item, ".bad") == nil
 }

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,7 +54,7 @@ func NewSender(conf SenderConfig) (*Sender, error) {
 		return nil, err
 	}
 	s := &Sender{conf: conf}
-	s.q = &queue{store: st, folder: "queue", retry: cmp.Or(conf.Connector.Retry, conf.Profile.SMTP.SendRetry), try: s.try, final: notAgain, failed: s.failed}
+	s.q = &queue{store: st, folder: "queue", retry: cmp.Or(conf.Connector.Retry, conf.Profile.SMTP.SendRetry), expiry: conf.Profile.SMTP.SendExpiry, try: s.try, final: notAgain, failed: s.failed}
 	return s, s.q.begin()
 }
 
@@ -80,17 +81,22 @@ type permanent struct{ error }
 
 func notAgain(err error) bool {
 	var final permanent
+	var broken *smtp.LineEndError
 	var refused *smtp.Refused
-	return errors.As(err, &final) || errors.Is(err, smtp.ErrBody) || errors.Is(err, smtp.ErrUTF8) || errors.As(err, &refused) && !refused.Temporary()
+	return errors.As(err, &final) || errors.As(err, &broken) || errors.Is(err, smtp.ErrBody) || errors.Is(err, smtp.ErrUTF8) ||
+		errors.As(err, &refused) && refused.Answer.Code >= 500 && slices.Contains([]string{"MAIL", "RCPT", "DATA"}, refused.Verb)
 }
 
 // try is one session with the next hop.
-func (s *Sender) try(item store.Item) error {
+func (s *Sender) try(item store.Item, only []string) error {
 	r, m, closer, err := outgoing(item)
 	if err != nil {
 		return err
 	}
 	defer closer.Close()
+	if only != nil {
+		r.To, m.To = only, only
+	}
 	c := s.conf.Connector
 	if !c.SmartHost.IsValid() {
 		return errNoRoute
@@ -102,25 +108,33 @@ func (s *Sender) try(item store.Item) error {
 	if err != nil {
 		return s.wrapped("421 4.2.1 Unable to connect", err)
 	}
-	keep := context.AfterFunc(s.q.ctx, func() { _ = nc.SetDeadline(time.Now().Add(lastWord)) })
+	keep := context.AfterFunc(s.q.ctx, func() { time.AfterFunc(lastWord, func() { _ = nc.Close() }) })
 	defer keep()
 	session := s.conf.Sessions.Next()
 	s.conf.Trace.Record(session, cause, connecting{c.Name, c.SmartHost.String(), nc.LocalAddr().String()}, nil)
-	defer func() { s.conf.Trace.Record(session, trace.Session{}, disconnected{s.conf.Connector.Name}, nil) }()
+	over := func(end func() error) {
+		_ = end()
+		s.conf.Trace.Record(session, trace.Session{}, disconnected{c.Name}, nil)
+	}
 	k := smtp.NewClient(nc, smtp.ClientConfig{
 		Hello: cmp.Or(c.FQDN, s.conf.Server.FQDN), ForceHELO: c.ForceHELO, Reply: cmp.Or(c.InactiveTimeout, 10*time.Minute), Session: session, Trace: s.conf.Trace,
 	})
-	defer func() { _ = k.Close() }()
 	if err := s.prepare(k); err != nil {
+		over(k.Close)
 		return s.wrapped("", err)
 	}
 	queued, refused, err := k.Send(m, smtp.Way{Pipelining: true, Chunking: true, Size: true})
 	if err != nil {
+		over(k.Close)
 		return s.wrapped("", err)
 	}
-	_ = k.Quit() // the message is taken: how the peer says goodbye matters no more
+	// The message is taken: its file goes before anybody waits for a goodbye.
+	s.q.wg.Go(func() { over(func() error { return k.Quit(goodbye) }) })
 	return s.outcome(session, r, m, queued, refused)
 }
+
+// goodbye is how long the answer to QUIT may take.
+const goodbye = 5 * time.Second
 
 // outcome records who has the message. Recipients that are refused for now are
 // tried again by themselves.
@@ -142,7 +156,16 @@ func (s *Sender) outcome(session trace.Session, r *relayed, m *smtp.Outgoing, qu
 	}
 	left := *r
 	left.To = again
-	return s.q.submitLater(left, m.Data())
+	if err := s.q.submitLater(left, m.Data()); err != nil {
+		return partly{again, err} // the others have it
+	}
+	return nil
+}
+
+// partly is an error of a message that some recipients have.
+type partly struct {
+	left []string // to be tried again
+	error
 }
 
 // outgoing opens a waiting file.
@@ -163,9 +186,12 @@ func outgoing(item store.Item) (r *relayed, m *smtp.Outgoing, closer io.Closer, 
 	begin, size := int64(len(head)), item.Size-int64(len(head))
 	m = &smtp.Outgoing{From: r.From, To: r.To, Size: size, Binary: r.Binary, UTF8: r.UTF8, Data: func() io.Reader { return io.NewSectionReader(f, begin, size) }}
 	if !m.Binary {
-		m.Eight, err = eightBit(m.Data())
+		if m.Eight, err = eightBit(m.Data()); err != nil {
+			_ = f.Close()
+			return nil, nil, nil, err
+		}
 	}
-	return r, m, f, err
+	return r, m, f, nil
 }
 
 // eightBit reports whether a text has octets beyond US-ASCII.

@@ -72,6 +72,9 @@ func (s *session) Mail(from string, o *gosmtp.MailOptions) error {
 	if s.c.fact.RequireTLS && s.peer.TLS == nil {
 		return refuse(replyStartTLSRequired)
 	}
+	if s.who.group == profile.Partners { // of an earlier sender
+		s.become(s.c.arrival(s.peer))
+	}
 	if err := s.domainSecurity(from); err != nil {
 		return err
 	}
@@ -102,7 +105,7 @@ type relay struct {
 // Accept-Any-Sender is itself, and who lacks
 // Accept-Authoritative-Domain-Sender is nobody of the organisation.
 func (s *session) maySendAs(from string) bool {
-	_, domain, _ := strings.Cut(from, "@")
+	domain := domainOf(from)
 	switch {
 	case from == "":
 		return true
@@ -117,7 +120,7 @@ func (s *session) maySendAs(from string) bool {
 // Rcpt takes mailboxes of the accepted domain. To others it relays for who has
 // the right to it.
 func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
-	_, domain, _ := strings.Cut(to, "@")
+	domain := domainOf(to)
 	if domain != "" && !strings.EqualFold(domain, s.c.conf.Org.Domain) {
 		return s.relayTo(to, domain)
 	}
@@ -144,8 +147,15 @@ func (s *session) relayTo(to, domain string) error {
 		i = len(s.relays)
 		s.relays = append(s.relays, relay{by: by})
 	}
-	s.relays[i].to = append(s.relays[i].to, to)
+	if !slices.Contains(s.relays[i].to, to) { // named twice, it gets one copy
+		s.relays[i].to = append(s.relays[i].to, to)
+	}
 	return nil
+}
+
+// domainOf is what stands behind the last @: a quoted local part may hold others.
+func domainOf(address string) string {
+	return address[strings.LastIndexByte(address, '@')+1:]
 }
 
 // Data stores the message; it is on disk when Data returns.

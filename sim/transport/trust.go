@@ -40,7 +40,7 @@ const replyCertificateRequired smtp.Reply = "certificate-required"
 // domainSecurity holds a sender of a domain that needs mutual TLS against what
 // the peer has shown.
 func (s *session) domainSecurity(from string) error {
-	_, domain, _ := strings.Cut(strings.ToLower(from), "@")
+	domain := strings.ToLower(domainOf(from))
 	c := s.c
 	if !c.fact.DomainSecure || !c.conf.Org.DomainSecurity.Receives(domain) {
 		return nil
