@@ -30,6 +30,7 @@ type journal struct {
 	written uint64 // records
 	synced  uint64 // of them
 	syncing bool
+	making  int   // messages whose files are not made yet
 	err     error // a sync that failed: nothing is acknowledged any more
 }
 
@@ -56,25 +57,58 @@ func newJournal(root string) *journal {
 // journalDir is the folder of the segments, which no mailbox can have.
 const journalDir = ".journal"
 
-// append writes a record with its message and returns when it is on disk.
-func (j *journal) append(r record, message io.Reader) error {
-	head, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
+// append writes a record without a message and returns when it is on disk.
+func (j *journal) append(r record) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.room(); err != nil {
 		return err
 	}
-	n, err := j.f.Write(fmt.Appendf(nil, "%d %08x\n%s\n", len(head), crc32.Checksum(head, castagnoli), head))
+	return j.write(r, nil)
+}
+
+// appendMessage writes a record with its message and returns when it is on disk.
+// The segment stays until made says that the files of the message are there.
+func (j *journal) appendMessage(r record, d *Draft) (made func(), err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.room(); err != nil {
+		return nil, err
+	}
+	j.making++
+	made = func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.making--
+		j.changed.Broadcast()
+	}
+	if err := j.write(r, d); err != nil {
+		j.making--
+		return nil, err
+	}
+	return made, nil
+}
+
+// write writes a record, and its message, and returns when it is on disk. j.mu is
+// held.
+func (j *journal) write(r record, d *Draft) error {
+	head, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	b := fmt.Appendf(nil, "%d %08x\n%s\n", len(head), crc32.Checksum(head, castagnoli), head)
+	n, err := j.f.Write(b)
 	j.size += int64(n)
-	if err == nil && message != nil {
-		var m int64
-		m, err = io.Copy(j.f, message)
-		j.size += m
-		if err == nil && m != r.Size {
-			err = io.ErrUnexpectedEOF
+	if err == nil && d != nil {
+		var message io.ReadCloser
+		if message, err = d.Reader(); err == nil {
+			var m int64
+			m, err = io.Copy(j.f, message)
+			j.size += m
+			_ = message.Close()
+			if err == nil && m != r.Size {
+				err = io.ErrUnexpectedEOF
+			}
 		}
 	}
 	if err != nil { // a record that is cut ends its segment: nothing behind it could be read
@@ -112,7 +146,7 @@ func (j *journal) sync(seq uint64) error {
 // room makes a segment with room; a full one goes when the files of all its
 // messages are on disk. j.mu is held.
 func (j *journal) room() error {
-	for j.syncing && j.size >= j.limit {
+	for (j.syncing || j.making > 0) && j.size >= j.limit {
 		j.changed.Wait()
 	}
 	switch {
@@ -154,7 +188,7 @@ func (j *journal) drop() error {
 func (j *journal) close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for j.syncing {
+	for j.syncing || j.making > 0 {
 		j.changed.Wait()
 	}
 	if j.f == nil || j.err != nil {

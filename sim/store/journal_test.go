@@ -104,7 +104,9 @@ func TestTornJournal(t *testing.T) {
 	}
 	evil := t.TempDir()
 	j := newJournal(evil)
-	require.NoError(t, j.append(record{Paths: []string{"../outside.eml"}, Size: 1, CRC: crc32.Checksum([]byte("x"), castagnoli)}, strings.NewReader("x")))
+	d := &Draft{mem: []byte("x"), size: 1}
+	_, err = j.appendMessage(record{Paths: []string{"../outside.eml"}, Size: 1, CRC: crc32.Checksum([]byte("x"), castagnoli)}, d)
+	require.NoError(t, err)
 	_, err = Open(evil)
 	require.ErrorContains(t, err, "no place in the store")
 }

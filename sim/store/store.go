@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -71,87 +70,11 @@ func (i Item) Age() time.Duration {
 	return time.Since(begun)
 }
 
-// Draft is a message being written. Either Commit or Abort ends it.
-type Draft struct {
-	s    *Store
-	f    *os.File
-	size int64
-	crc  uint32
-}
-
-// Create begins a message.
-func (s *Store) Create() (*Draft, error) {
-	f, err := os.OpenFile(filepath.Join(s.tmp(), newID()), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	return &Draft{s: s, f: f}, nil
-}
-
 // newID sorts by time and is unique.
 func newID() string {
 	var b [6]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return time.Now().UTC().Format("20060102T150405.000000000Z-") + hex.EncodeToString(b[:])
-}
-
-// Size is how many octets were written.
-func (d *Draft) Size() int64 { return d.size }
-
-// ID is the one that its items will have.
-func (d *Draft) ID() string { return filepath.Base(d.f.Name()) }
-
-// Write appends to the message.
-func (d *Draft) Write(b []byte) (int, error) {
-	n, err := d.f.Write(b)
-	d.size += int64(n)
-	d.crc = crc32.Update(d.crc, castagnoli, b[:n])
-	return n, err
-}
-
-// Reader reads what was written so far.
-func (d *Draft) Reader() (io.ReadCloser, error) { return os.Open(d.f.Name()) }
-
-// Abort throws the message away.
-func (d *Draft) Abort() {
-	_ = d.f.Close()
-	_ = os.Remove(d.f.Name())
-}
-
-// Commit puts the message, synced, into each folder.
-func (d *Draft) Commit(folders ...string) ([]Item, error) {
-	defer d.Abort() // the name in tmp goes in any case
-	if len(folders) == 0 {
-		return nil, nil
-	}
-	items := make([]Item, 0, len(folders))
-	r := record{Size: d.size, CRC: d.crc}
-	for _, folder := range folders {
-		item, err := d.link(folder)
-		if err != nil {
-			undo(items)
-			return nil, err
-		}
-		items = append(items, item)
-		r.Paths = append(r.Paths, d.s.below(item.Path))
-	}
-	message, err := d.Reader()
-	if err == nil {
-		err = d.s.journal.append(r, message)
-		_ = message.Close()
-	}
-	if err != nil {
-		undo(items)
-		return nil, err
-	}
-	return items, nil
-}
-
-// undo takes items away again: all or none.
-func undo(items []Item) {
-	for _, done := range items {
-		_ = os.Remove(done.Path)
-	}
 }
 
 // below is a path as the journal has it.
@@ -161,19 +84,6 @@ func (s *Store) below(path string) string {
 		panic(err) // items lie in the store
 	}
 	return p
-}
-
-func (d *Draft) link(folder string) (Item, error) {
-	dir, err := d.s.folder(folder)
-	if err != nil {
-		return Item{}, err
-	}
-	id := filepath.Base(d.f.Name())
-	path := filepath.Join(dir, id+".eml")
-	if err := os.Link(d.f.Name(), path); err != nil {
-		return Item{}, fmt.Errorf("store: %w", err)
-	}
-	return Item{Folder: folder, ID: id, Path: path, Size: d.size}, nil
 }
 
 // readMark is the end of the name of an empty file beside a message that was
@@ -291,7 +201,7 @@ func (s *Store) Remove(i Item) error {
 	}
 	// The journal knows it first: a crash in between removes the file when the
 	// store is opened again.
-	if err := s.journal.append(record{Paths: []string{s.below(i.Path)}, Gone: true}, nil); err != nil {
+	if err := s.journal.append(record{Paths: []string{s.below(i.Path)}, Gone: true}); err != nil {
 		return err
 	}
 	_ = os.Remove(i.mark()) // there is none unless it was read
@@ -307,5 +217,5 @@ func (s *Store) SetAside(i Item, ending string) error {
 	if err := os.Rename(i.Path, i.Path+ending); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	return s.journal.append(record{Paths: []string{s.below(i.Path)}, Gone: true}, nil)
+	return s.journal.append(record{Paths: []string{s.below(i.Path)}, Gone: true})
 }

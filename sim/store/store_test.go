@@ -46,7 +46,7 @@ func TestBroken(t *testing.T) {
 
 	d, err := s.Create()
 	require.NoError(t, err)
-	_, err = d.Write([]byte("half"))
+	_, err = d.Write(make([]byte, maxMemory+1))
 	require.NoError(t, err)
 	require.NoError(t, d.f.Close()) // the process dies here
 	_, err = Open(dir)

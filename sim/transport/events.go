@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/exsim/exsim/sim/org"
@@ -55,9 +56,13 @@ func (e receivedEvent) AppendTo(f *trace.Fields) {
 }
 
 // delivered describes a stored message.
-func delivered(item store.Item, m *org.Mailbox, from string) deliveredEvent {
+func delivered(item store.Item, m *org.Mailbox, from string, head *head) deliveredEvent {
 	e := deliveredEvent{item: item, mailbox: m, from: from}
-	if msg, err := voicemail.ReadFile(item.Path); err == nil {
+	read := func() (*voicemail.Message, error) { return voicemail.Read(bytes.NewReader(head.text())) }
+	if strings.HasPrefix(strings.ToLower(head.field("content-type")), "multipart/") { // it may have attachments
+		read = func() (*voicemail.Message, error) { return voicemail.ReadFile(item.Path) }
+	}
+	if msg, err := read(); err == nil {
 		e.subject, e.class, e.attachments = msg.Subject, msg.Class, msg.Attachments
 	}
 	return e

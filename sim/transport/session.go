@@ -209,7 +209,7 @@ func (s *session) Data(r io.Reader) error {
 	}
 	s.c.conf.Trace.Record(s.peer.Trace, noCause, receivedEvent{s.from, strings.Join(to, ";"), messageID, head.field("subject"), len(to), id, d.Size()}, nil)
 	for i, item := range items {
-		e := delivered(item, s.recipients[i], s.from)
+		e := delivered(item, s.recipients[i], s.from, head)
 		e.messageID, e.internalID = messageID, id
 		s.c.conf.Trace.Record(s.peer.Trace, s.c.conf.Causes.Of(s.peer.Remote), e, text[:min(len(text), maxShown)])
 		if s.c.conf.Changed != nil {

@@ -1,0 +1,152 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// Draft is a message being written. Either Commit or Abort ends it. It is in
+// memory until it grows large.
+type Draft struct {
+	s    *Store
+	id   string
+	mem  []byte
+	f    *os.File // what is too large for memory, nil before
+	size int64
+	crc  uint32
+}
+
+// maxMemory is what a draft holds in memory.
+const maxMemory = 256 << 10
+
+// drafts are used again.
+var drafts = sync.Pool{New: func() any { b := make([]byte, 0, 80<<10); return &b }}
+
+// Create begins a message.
+func (s *Store) Create() (*Draft, error) {
+	mem, _ := drafts.Get().(*[]byte)
+	return &Draft{s: s, id: newID(), mem: (*mem)[:0]}, nil
+}
+
+// Size is how many octets were written.
+func (d *Draft) Size() int64 { return d.size }
+
+// ID is the one that its items will have.
+func (d *Draft) ID() string { return d.id }
+
+// Write appends to the message.
+func (d *Draft) Write(b []byte) (n int, err error) {
+	switch {
+	case d.f == nil && len(d.mem)+len(b) <= maxMemory:
+		d.mem = append(d.mem, b...)
+		n = len(b)
+	case d.f == nil:
+		if err := d.spill(); err != nil {
+			return 0, err
+		}
+		fallthrough
+	default:
+		n, err = d.f.Write(b)
+	}
+	d.size += int64(n)
+	d.crc = crc32.Update(d.crc, castagnoli, b[:n])
+	return n, err
+}
+
+// spill moves what there is to a file.
+func (d *Draft) spill() error {
+	f, err := os.OpenFile(filepath.Join(d.s.tmp(), d.id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	d.f = f
+	_, err = f.Write(d.mem)
+	return err
+}
+
+// Reader reads what was written so far.
+func (d *Draft) Reader() (io.ReadCloser, error) {
+	if d.f == nil {
+		return io.NopCloser(bytes.NewReader(d.mem)), nil
+	}
+	return os.Open(d.f.Name())
+}
+
+// Abort throws the message away.
+func (d *Draft) Abort() {
+	if d.f != nil {
+		_ = d.f.Close()
+		_ = os.Remove(d.f.Name()) // it is gone where it was committed
+	}
+	if d.mem != nil {
+		mem := d.mem
+		d.mem = nil
+		if cap(mem) <= maxMemory {
+			drafts.Put(&mem)
+		}
+	}
+}
+
+// Commit puts the message into each folder: into the journal, synced, and then
+// into files.
+func (d *Draft) Commit(folders ...string) ([]Item, error) {
+	defer d.Abort()
+	if len(folders) == 0 {
+		return nil, nil
+	}
+	items := make([]Item, 0, len(folders))
+	r := record{Size: d.size, CRC: d.crc}
+	for _, folder := range folders {
+		dir, err := d.s.folder(folder)
+		if err != nil {
+			return nil, err
+		}
+		item := Item{Folder: folder, ID: d.id, Path: filepath.Join(dir, d.id+".eml"), Size: d.size}
+		items = append(items, item)
+		r.Paths = append(r.Paths, d.s.below(item.Path))
+	}
+	made, err := d.s.journal.appendMessage(r, d)
+	if err != nil {
+		return nil, err
+	}
+	err = d.files(items)
+	made()
+	if err != nil {
+		undo(items)
+		r.Size, r.CRC, r.Gone = 0, 0, true
+		return nil, errors.Join(err, d.s.journal.append(r))
+	}
+	return items, nil
+}
+
+// files makes the files of items: one, that has its name when it is whole, and
+// links to it.
+func (d *Draft) files(items []Item) error {
+	if d.f == nil {
+		if err := d.spill(); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(d.f.Name(), items[0].Path); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	for _, i := range items[1:] {
+		if err := os.Link(items[0].Path, i.Path); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+	}
+	return nil
+}
+
+// undo takes items away again: all or none.
+func undo(items []Item) {
+	for _, done := range items {
+		_ = os.Remove(done.Path)
+	}
+}
