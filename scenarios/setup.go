@@ -273,12 +273,12 @@ func (t *setupSheet) mailHost(name string, a Actor) {
 	t.title("MAIL HOST", name)
 	t.section("Addresses")
 	t.line("the host sends from", "%s", a.Address)
-	for i, at := range t.where(t.p.MailFront(), "tcp") {
-		title := "it sends to"
-		if i > 0 {
+	title := "it sends to"
+	for _, k := range t.plan {
+		if k.Row.ID == t.p.MailRow() {
+			t.line(title, "%s, by SMTP, without a log-on", port(&k))
 			title = "or"
 		}
-		t.line(title, "%s, by SMTP, without a log-on", at)
 	}
 	t.line("mail goes to", "the domain %s", t.s.Organisation.Domain)
 	t.section("TLS")

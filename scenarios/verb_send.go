@@ -99,6 +99,12 @@ func (m *sendMail) do(ctx context.Context, r *run, _ int) error {
 
 func (m *sendMail) instruction(*Scenario) string {
 	how := map[mailhost.Security]string{mailhost.Required: " with STARTTLS", mailhost.None: " without TLS"}[m.TLS]
+	if m.At != "" {
+		how += ", to the connector " + m.At
+	}
+	if m.User != "" {
+		how += ", logged on as " + m.User
+	}
 	return fmt.Sprintf("send a message from %s to %s, subject %s%s", m.Sender, m.To, m.Subject, how)
 }
 

@@ -158,7 +158,7 @@ func (r *run) connector(server, at string) (netip.AddrPort, string, error) {
 		return r.lab.MailFront()
 	}
 	for _, l := range r.x.Listeners() {
-		if (server == "" || l.Server.Name == server) && (at == l.Row.ID || at == "" && l.Row.Service == r.x.Profile().MailFront()) {
+		if (server == "" || l.Server.Name == server) && (at == l.Row.ID || at == "" && l.Row.ID == r.x.Profile().MailRow()) {
 			return l.Addr(), l.Server.FQDN, nil
 		}
 	}

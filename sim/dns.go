@@ -52,14 +52,14 @@ func (x *Exchange) zone() dns.Zone {
 	for _, s := range x.conf.Org.Servers {
 		z.Hosts[s.FQDN] = append(z.Hosts[s.FQDN], s.Public())
 	}
-	front, mail := x.profile.Front(), x.profile.MailFront()
+	front, mail := x.profile.Front(), x.profile.MailRow()
 	for _, l := range x.Listeners() {
 		switch {
 		case l.Row.Service == front && l.Row.Transport == "tls":
 			z.SRV["_sips._tcp"] = append(z.SRV["_sips._tcp"], dns.Target{Host: l.Server.FQDN, Port: l.Bound})
 		case l.Row.Service == front:
 			z.SRV["_sip._tcp"] = append(z.SRV["_sip._tcp"], dns.Target{Host: l.Server.FQDN, Port: l.Bound})
-		case l.Row.Service == mail && l.Row.Protocol == "smtp":
+		case l.Row.ID == mail:
 			z.MX = append(z.MX, l.Server.FQDN)
 		}
 	}

@@ -49,7 +49,7 @@ func whereToCall(cmd *cobra.Command, s *scenarios.Scenario) func(x *sim.Exchange
 			switch {
 			case l.Row.Service == front && s.Calls(l.Row.Transport):
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: the trunk goes to %s over %s\n", s.Name, at, strings.ToUpper(l.Row.Transport))
-			case l.Row.Protocol == "smtp" && l.Row.Service == x.Profile().MailFront() && s.Mails():
+			case l.Row.ID == x.Profile().MailRow() && s.Mails():
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: mail goes to %s\n", s.Name, at)
 			}
 		}

@@ -176,7 +176,7 @@ func (l *Lab) Fronts(name string) ([]netip.AddrPort, error) {
 // connector that takes mail from everybody.
 func (l *Lab) MailFront() (at netip.AddrPort, server string, err error) {
 	for _, k := range l.Exchange.Listeners() {
-		if k.Row.Service == l.Exchange.Profile().MailFront() && k.Row.Protocol == "smtp" {
+		if k.Row.ID == l.Exchange.Profile().MailRow() {
 			return k.Addr(), k.Server.FQDN, nil
 		}
 	}

@@ -328,3 +328,13 @@ func (p *Profile) MailFront() string {
 	}
 	return transport
 }
+
+// MailRow is the row of the connector that takes mail from everybody.
+func (p *Profile) MailRow() string {
+	for _, r := range p.Ports {
+		if r.Protocol == "smtp" && r.Service == p.MailFront() {
+			return r.ID
+		}
+	}
+	return ""
+}
