@@ -226,6 +226,7 @@ func (l *loader) places() []string {
 		for _, r := range p.Ports {
 			names = append(names, r.ID)
 		}
+		names = append(names, l.s.Organisation.ConnectorIDs(p)...)
 	}
 	return names
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,13 @@ func (l *loader) listener(at yamlfile.Pos, name string) (protocol string) {
 			return r.Protocol
 		}
 	}
+	more := l.s.Organisation.ConnectorIDs(p)
+	if slices.Contains(more, name) {
+		return "smtp"
+	}
+	rows = append(rows, more...)
+	slices.Sort(rows)
+	rows = slices.Compact(rows)
 	l.f.Report(at, cmp.Or(yamlfile.Suggest(name, rows), strings.Join(rows, ", ")), "no listener is named %q", name)
 	return ""
 }

@@ -1,8 +1,8 @@
 package scenarios
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/exsim/exsim/sim/lab"
 	"github.com/exsim/exsim/sim/mailhost"
+	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
@@ -118,7 +119,7 @@ func (n *line) wrong() string {
 }
 
 func (s *session) do(ctx context.Context, r *run, _ int) error {
-	to, name, err := s.where(r)
+	to, name, err := r.connector(s.Server, s.At)
 	if err != nil {
 		return err
 	}
@@ -146,19 +147,18 @@ func (s *session) do(ctx context.Context, r *run, _ int) error {
 	return nil
 }
 
-// where is the connector, and the name in its certificate.
-func (s *session) where(r *run) (at netip.AddrPort, server string, err error) {
-	return r.connector(s.Server, s.At)
-}
-
 // connector is a listener of a server, by default the one that takes mail from
 // everybody, and the name in its certificate.
 func (r *run) connector(server, at string) (netip.AddrPort, string, error) {
 	if server == "" && at == "" {
 		return r.lab.MailFront()
 	}
-	for _, l := range r.x.Listeners() {
-		if (server == "" || l.Server.Name == server) && (at == l.Row.ID || at == "" && l.Row.ID == r.x.Profile().MailRow()) {
+	for i := range r.s.Organisation.Servers {
+		name := r.s.Organisation.Servers[i].Name
+		if server != "" && name != server {
+			continue
+		}
+		if l := r.x.Listener(name, cmp.Or(at, r.x.Profile().MailRow())); l != nil {
 			return l.Addr(), l.Server.FQDN, nil
 		}
 	}
@@ -178,8 +178,7 @@ func (n *line) actions() []mailhost.Action {
 		return []mailhost.Action{octets([]byte(*n.Octets))}
 	case n.StartTLS != nil:
 		t := n.StartTLS
-		only := map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}[t.Version]
-		return []mailhost.Action{say(t.Verb), {Read: regexp.MustCompile("^220")}, {TLS: &mailhost.Handshake{Only: only, Verify: t.Verify}}}
+		return []mailhost.Action{say(t.Verb), {Read: regexp.MustCompile("^220")}, {TLS: &mailhost.Handshake{Only: profile.TLSVersion(t.Version), Verify: t.Verify}}}
 	case n.Login != nil:
 		return []mailhost.Action{{Login: &mailhost.Login{Verb: n.Login.Verb, Mechanism: n.Login.Mechanism, User: n.Login.User, Password: n.Login.Password}}}
 	case n.Message != nil:

@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"sip/sdp":      nil,
 	"smtp/sasl":    nil,
 	"sim/junit":    nil,
+	"sim/handed":   nil,
 
 	"sim/voicemail": nil,
 	"sim/cdr":       {"sim/trace"},
@@ -48,7 +49,7 @@ var mayImport = map[string][]string{
 	"rtp":  {"sim/trace"},
 
 	"sim/gateway":   {"sip", "sip/sdp", "rtp", "sim/trace"},
-	"sim/mailhost":  {"sim/trace"},
+	"sim/mailhost":  {"sim/trace", "sim/handed"},
 	"sim/middlebox": {"sim/faults"},
 	"sim/um":        {"sim/trace", "sim/profile", "sim/org", "sip", "sip/sdp", "rtp"},
 	"sim/transport": {"sim/trace", "sim/profile", "sim/org", "smtp", "smtp/sasl", "sim/store", "sim/voicemail"},
@@ -62,7 +63,7 @@ var mayImport = map[string][]string{
 	"sim/paths":           {"sim/profile", "sim/yamlfile"},
 	"sim/paths/rules":     {"sim/paths", "sim/profile"},
 	"sim/paths/record":    {"sim/paths"},
-	"sim/paths/ends":      {"sim/paths", "sim/paths/record", "sim/admit", "sim/profile", "sim/org", "sim/transport", "sim/um", "sip", "smtp"},
+	"sim/paths/ends":      {"sim/handed", "sim/paths", "sim/paths/record", "sim/admit", "sim/profile", "sim/org", "sim/transport", "sim/um", "sip", "smtp"},
 	"sim/paths/integrity": {"sim/paths/record"},
 	"sim/paths/truth":     {"sim/paths", "sim/paths/record", "sim/paths/integrity", "sim/junit"},
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/profile"
 )
 
 // certificate is what a server shows: the one that its authority's folder
@@ -56,7 +57,7 @@ func (x *Exchange) mutualTLS(cert tls.Certificate) admit.TLS {
 	expected := x.names()
 	return admit.TLS{
 		Policy: policy, Cert: cert, Legacy: o.Legacy, Expect: anyOf(expected), Expected: strings.Join(expected, ", "),
-		MinVersion: map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}[least],
+		MinVersion: profile.TLSVersion(least),
 	}
 }
 

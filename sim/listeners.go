@@ -30,6 +30,8 @@ type Listener struct {
 
 	ln   net.Listener
 	serv endpoint
+
+	connectors []string // IDs of the receive connectors at it
 }
 
 // endpoint is what answers on a listener.
@@ -37,6 +39,10 @@ type endpoint interface {
 	Serve(ln net.Listener) error
 	io.Closer
 }
+
+// Connectors are the IDs of the receive connectors that share it, none where it
+// is no listener of mail.
+func (l *Listener) Connectors() []string { return l.connectors }
 
 // Addr is the bound address.
 func (l *Listener) Addr() netip.AddrPort { return netip.AddrPortFrom(l.Server.Address, l.Bound) }
@@ -97,10 +103,11 @@ func (x *Exchange) address(serverName, row string) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// Listener finds a bound row of a server, nil if there is none.
-func (x *Exchange) Listener(serverName, row string) *Listener {
+// Listener finds a bound row of a server, or the one that a receive connector
+// shares with others, by its ID; nil if there is none.
+func (x *Exchange) Listener(serverName, id string) *Listener {
 	for _, l := range x.Listeners() {
-		if l.Server.Name == serverName && l.Row.ID == row {
+		if l.Server.Name == serverName && (l.Row.ID == id || slices.Contains(l.connectors, id)) {
 			return l
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/transport"
+	"github.com/exsim/exsim/sim/um"
+	"github.com/exsim/exsim/smtp"
 )
 
 // mailState is what befalls the transport of a server.
@@ -140,4 +143,74 @@ func (x *Exchange) closeSenders() error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// connectors makes the SMTP servers of the receive connectors at a listener.
+func (x *Exchange) connectors(l *Listener) (endpoint, error) {
+	cert, err := x.certificate(l.Server)
+	if err != nil {
+		return nil, err
+	}
+	all := x.conf.Org.ConnectorsOf(x.profile, l.Server, x.conf.Org.Rows(x.profile, l.Server))
+	servers := map[string]*smtp.Server{}
+	for i := range all {
+		if all[i].Port != l.Documented {
+			continue
+		}
+		l.connectors = append(l.connectors, all[i].ID)
+		servers[all[i].ID], err = transport.NewReceiveConnector(transport.Config{
+			Org: x.conf.Org, Profile: x.profile, Server: l.Server, Connector: all[i], Hostname: x.queueing(l.Server).FQDN,
+			Store: x.store, Kerberos: x.keytab, Service: l.Row.Service, State: x.mailState(l.Server), Discard: x.conf.DiscardMail, Trust: x.trust, Relay: x.relay, Changed: x.mailboxChanged, Cert: cert, Sessions: x.sessions, Causes: x.causes,
+			Trace: x.log.Source(l.Server.Name, all[i].ID), Trouble: trouble(x.faultsOf(l)),
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return smtp.Share(func(from netip.Addr) *smtp.Server {
+		if c := org.Serving(all, l.Documented, from); c != nil {
+			return servers[c.ID]
+		}
+		return nil
+	}, slices.Collect(maps.Values(servers))...), nil
+}
+
+// queueing is the server whose transport takes what comes to a server: itself,
+// or the first one behind a front end.
+func (x *Exchange) queueing(s *org.Server) *org.Server {
+	servers := x.serversOf("transport")
+	if slices.Contains(servers, s) {
+		return s
+	}
+	return servers[0]
+}
+
+// submit hands Unified Messaging's messages to a server's pickup.
+func (x *Exchange) submit(s *org.Server) func(um.Message) error {
+	return func(m um.Message) error {
+		p := x.pickups[s.Name]
+		if p == nil {
+			return errors.New("sim: no transport on " + s.Name)
+		}
+		return p.Submit(transport.Message{From: m.From, To: m.To, Data: m.Data, Call: m.Call})
+	}
+}
+
+// openPickups makes what carries Unified Messaging's messages to the Default
+// connector: of the same server, where it has one.
+func (x *Exchange) openPickups() error {
+	for _, s := range x.serversOf(um.UMWorker) {
+		to := x.queueing(s)
+		p, err := transport.NewPickup(transport.PickupConfig{
+			Dir:   filepath.Join(x.conf.Dir, s.Name, "UnifiedMessaging"),
+			Hello: s.FQDN, From: s.Address, To: x.Listener(to.Name, "default").Addr(), ServerName: to.FQDN,
+			TLS: &tls.Config{RootCAs: x.lab.Pool(), MinVersion: tls.VersionTLS12}, Dial: x.conf.Net.Dial,
+			Retry: cmp.Or(x.conf.Org.Limits.SubmitRetry, x.profile.UM.SubmitRetry), Causes: x.causes, Trace: x.log.Source(s.Name, um.UMWorker),
+		})
+		if err != nil {
+			return err
+		}
+		x.pickups[s.Name] = p
+	}
+	return nil
 }

@@ -229,12 +229,17 @@ func startBaresip(t *testing.T, baresip string, l *lab, stream []byte, transport
 	control := l.addr(30) + ":4444"
 	config := filepath.Join(dir, "config")
 	writeTemplate(t, config, "testdata/peers/baresip.tmpl", map[string]string{"Addr": l.addr(30), "Dir": dir, "Control": control, "More": more, "Port": baresipPort(l)})
-	account = fmt.Sprintf("<sip:7125550123@%s;transport=%s>;regint=0;audio_codecs=PCMU/8000/1;catchall=yes%s\n", l.addr(30), transport, account)
+	if !strings.Contains(account, "audio_codecs=") {
+		account += ";audio_codecs=PCMU/8000/1"
+	}
+	account = fmt.Sprintf("<sip:7125550123@%s;transport=%s>;regint=0;catchall=yes%s\n", l.addr(30), transport, account)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "accounts"), []byte(account), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "contacts"), nil, 0o600))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "rec"), 0o700))
 	runPeer(t, baresip, "-f", dir, "-v")
-	return dialControl(t, control)
+	ctl := dialControl(t, control)
+	ctl.dir = dir
+	return ctl
 }
 
 // baresipPort is where the gateway object at .30 is asked, if that is not where
@@ -346,6 +351,7 @@ func addDiversion(out io.Writer, in io.Reader) {
 
 // control is baresip's ctrl_tcp: JSON in netstrings.
 type control struct {
+	dir  string // of the baresip that it controls
 	t    *testing.T
 	conn net.Conn
 }
@@ -360,7 +366,7 @@ func dialControl(t *testing.T, addr string) *control {
 	}, 10*time.Second, 20*time.Millisecond, "baresip does not listen on %s", addr)
 	t.Cleanup(func() { conn.Close() })
 	go func() { _, _ = io.Copy(io.Discard, conn) }()
-	return &control{t, conn}
+	return &control{t: t, conn: conn}
 }
 
 func (c *control) send(command, params string) {

@@ -130,6 +130,30 @@ type failure struct{ what string }
 func (failure) EventName() string          { return "smtp.failed" }
 func (e failure) AppendTo(f *trace.Fields) { f.Text("why", e.what) }
 
+// asked is a command that went out.
+type asked struct{ verb string }
+
+func (asked) EventName() string          { return "smtp.asked" }
+func (e asked) AppendTo(f *trace.Fields) { f.Text("verb", e.verb) }
+
+// answered is what came back.
+type answered struct {
+	code int
+	verb string
+}
+
+func (answered) EventName() string { return "smtp.answered" }
+func (e answered) AppendTo(f *trace.Fields) {
+	f.Int("code", int64(e.code))
+	f.Text("verb", e.verb)
+}
+
+// poured is a message that went out.
+type poured struct{ octets int64 }
+
+func (poured) EventName() string          { return "smtp.poured" }
+func (e poured) AppendTo(f *trace.Fields) { f.Int("octets", e.octets) }
+
 // Events lists the events that this package records.
 func Events() []trace.EventType {
 	peer := trace.FieldType{Key: "peer", Means: "address and port of the other side"}

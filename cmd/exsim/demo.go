@@ -109,10 +109,15 @@ func banner(out io.Writer, x *sim.Exchange, unprivileged bool) {
 		if l.Bound != l.Documented {
 			moved = fmt.Sprintf("  (documented: %d)", l.Documented)
 		}
-		fmt.Fprintf(out, "  %-6s %-16s %s/%s  %s%s\n", l.Server.Name, l.Row.ID, l.Addr(), l.Row.Transport, l.Row.Listens, moved)
+		for _, id := range l.Connectors() {
+			if id != l.Row.ID {
+				moved += "  and " + id
+			}
+		}
+		fmt.Fprintf(out, "  %-6s %-23s %s/%s  %s%s\n", l.Server.Name, l.Row.ID, l.Addr(), l.Row.Transport, l.Row.Listens, moved)
 	}
 	if at := x.DNS(); at.IsValid() {
-		fmt.Fprintf(out, "  %-6s %-16s %s/udp and tcp  the names of the servers\n", "", "dns", at)
+		fmt.Fprintf(out, "  %-6s %-23s %s/udp and tcp  the names of the servers\n", "", "dns", at)
 	}
 	fmt.Fprintln(out)
 }

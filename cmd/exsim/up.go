@@ -174,7 +174,7 @@ func upText(cmd *cobra.Command, x *sim.Exchange, dir string) {
 	fmt.Fprintf(out, "mailboxes: %s\nseed: %d\nready; stop with Ctrl-C, type help for commands\n\n", dir, x.Seed())
 	for e := range x.Trace().Follow(context.Background()) {
 		if line := upLine(&e); line != "" {
-			fmt.Fprintf(out, "%9.3f  %-7s %-16s %s\n", e.At.Seconds(), e.Session, e.Listener, line)
+			fmt.Fprintf(out, "%9.3f  %-7s %-23s %s\n", e.At.Seconds(), e.Session, e.Listener, line)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -13,7 +14,38 @@ func upLine(e *trace.Event) string {
 	if line := callLine(e, wordsOf(e)); line != "" {
 		return line
 	}
+	if line := mailLine(e); line != "" {
+		return line
+	}
 	return serverLine(e, wordsOf(e))
+}
+
+// mailLine is about log-ons, refusals and what leaves again.
+func mailLine(e *trace.Event) string {
+	words := wordsOf(e)
+	switch e.Name {
+	case "smtp.authenticated":
+		return "logged on as " + words("user") + " by " + words("mechanism")
+	case "smtp.logon_failed":
+		return "a log-on by " + words("mechanism") + " failed: " + words("why")
+	case "smtp.refused":
+		return words("verb") + " was answered " + words("reply")
+	case "smtp.no_certificate":
+		return words("connector") + " offers no TLS: the server has no certificate for " + words("fqdn")
+	case "send.queued":
+		return "mail to " + words("recipient") + " waits for " + cmp.Or(words("connector"), "a send connector: none has its domain")
+	case "send.taken":
+		return "mail to " + words("recipient") + " has left by " + words("connector") + ": " + words("answer")
+	case "send.failed":
+		state := "waits at "
+		if e.Text("final") == "true" {
+			state = "is given up, and kept as .bad at "
+		}
+		return "mail to " + words("recipient") + " " + state + words("path") + ": " + words("why")
+	case "transport.state":
+		return words("what") + " is set " + words("state")
+	}
+	return ""
 }
 
 // wordsOf joins those of some fields that an event has.

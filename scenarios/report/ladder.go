@@ -128,26 +128,12 @@ func (l *ladder) take(e *trace.Event) {
 		}
 		text := sipText(e)
 		l.arrow(e, here, text, e.Name == "sip.received")
-	case "smtp.received", "smtp.sent", "smtp.content":
-		l.arrow(e, here, smtpText(e), e.Name != "smtp.sent")
-	case "smtp.asked", "smtp.answered", "smtp.poured":
-		l.arrow(e, here, smtpText(e), e.Name == "smtp.answered")
-	case "smtp.connected":
-		l.who(e)
-	case "send.connected":
-		l.peer(e, "next hop")
-	case "send.failed":
-		l.note(e, here, "waits")
-	case "smtp.tls":
-		l.note(e, here, e.Text("version"))
 	case "rtp.started":
 		l.arrow(e, here, "RTP begins", true)
 	case "rtp.digit":
 		l.arrow(e, here, "RTP event "+e.Text("digit"), e.Text("direction") == "received")
 	case "rtp.ended":
 		l.arrow(e, here, "RTP "+e.Text("packets")+" packets", e.Text("direction") == "received")
-	case "mail.delivered":
-		l.note(e, here, "stored")
 	case "admit.refused":
 		l.arrow(e, here, "refused at accept", true)
 	case "tls.established":
@@ -162,7 +148,28 @@ func (l *ladder) take(e *trace.Event) {
 	case "tls.warned":
 		l.note(e, here, "warned: "+e.Text("check"))
 	default:
+		l.mail(e, here)
 		l.unifiedMessaging(e, here)
+	}
+}
+
+// mail draws what a mail session says, on either side.
+func (l *ladder) mail(e *trace.Event, here string) {
+	switch e.Name {
+	case "smtp.received", "smtp.sent", "smtp.content":
+		l.arrow(e, here, smtpText(e), e.Name != "smtp.sent")
+	case "smtp.asked", "smtp.answered", "smtp.poured":
+		l.arrow(e, here, smtpText(e), e.Name == "smtp.answered")
+	case "smtp.connected":
+		l.who(e)
+	case "send.connected":
+		l.peer(e, "next hop")
+	case "send.failed":
+		l.note(e, here, "waits")
+	case "smtp.tls":
+		l.note(e, here, e.Text("version"))
+	case "mail.delivered":
+		l.note(e, here, "stored")
 	}
 }
 

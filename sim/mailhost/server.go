@@ -13,6 +13,7 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 
+	"github.com/exsim/exsim/sim/handed"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -61,7 +62,7 @@ func (h *Host) Listen(conf ServerConfig) {
 		s.MaxMessageBytes, s.MaxRecipients = 64<<20, 1000
 		s.EnableSMTPUTF8, s.EnableBINARYMIME, s.EnableDSN = true, true, true
 		s.ErrorLog = quiet{}
-		c := &choice{s: s, conns: newConns(conf.Listener.Addr())}
+		c := &choice{s: s, conns: handed.New(conf.Listener.Addr())}
 		r.wg.Go(func() { _ = s.Serve(c.conns) })
 		return c
 	}
@@ -86,7 +87,7 @@ func (r *receiver) accept() {
 		if r.h.has(OffersNoTLS) {
 			to = r.clear
 		}
-		to.conns.give(nc)
+		to.conns.Give(nc)
 	}
 }
 
@@ -104,40 +105,8 @@ func (h *Host) Close() error {
 // choice is a server that some connections are given to.
 type choice struct {
 	s     *gosmtp.Server
-	conns *conns
+	conns *handed.Listener
 }
-
-// conns is a listener whose connections come from another one.
-type conns struct {
-	addr net.Addr
-	ch   chan net.Conn
-	done chan struct{}
-	once sync.Once
-}
-
-func newConns(addr net.Addr) *conns {
-	return &conns{addr: addr, ch: make(chan net.Conn), done: make(chan struct{})}
-}
-
-func (c *conns) give(nc net.Conn) {
-	select {
-	case c.ch <- nc:
-	case <-c.done:
-		_ = nc.Close()
-	}
-}
-
-func (c *conns) Accept() (net.Conn, error) {
-	select {
-	case nc := <-c.ch:
-		return nc, nil
-	case <-c.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (c *conns) Close() error   { c.once.Do(func() { close(c.done) }); return nil }
-func (c *conns) Addr() net.Addr { return c.addr }
 
 type quiet struct{}
 

@@ -130,6 +130,18 @@ func (o *Organisation) ConnectorsOf(p *profile.Profile, s *Server, rows []profil
 	return list
 }
 
+// ConnectorIDs are the IDs of the receive connectors of all servers.
+func (o *Organisation) ConnectorIDs(p *profile.Profile) []string {
+	var list []string
+	for i := range o.Servers {
+		s := &o.Servers[i]
+		for _, c := range o.ConnectorsOf(p, s, o.Rows(p, s)) {
+			list = append(list, c.ID)
+		}
+	}
+	return list
+}
+
 // apply changes the connector of its name, or adds one.
 func (rc *ReceiveConnector) apply(p *profile.Profile, list []Connector) []Connector {
 	i := slices.IndexFunc(list, func(c Connector) bool { return strings.EqualFold(c.Name, rc.Name) })

@@ -182,5 +182,10 @@ func (c *Connector) String() string {
 
 // MinTLS is the oldest version of TLS that connectors take.
 func (s *SMTP) MinTLS() uint16 {
-	return map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}[s.MinTLSVersion]
+	return TLSVersion(s.MinTLSVersion)
+}
+
+// TLSVersion is a version by its number, "1.0" to "1.3"; 0 for any other text.
+func TLSVersion(number string) uint16 {
+	return map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}[number]
 }

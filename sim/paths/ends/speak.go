@@ -14,6 +14,7 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 
+	"github.com/exsim/exsim/sim/handed"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/paths/record"
 	"github.com/exsim/exsim/sim/transport"
@@ -38,8 +39,8 @@ func (in *inbox) behind(ep interface {
 	Serve(ln net.Listener) error
 	io.Closer
 }) {
-	h := newHanded(net.TCPAddrFromAddrPort(in.e.bound(in.flow.Listen, in.flow.Ports.First())))
-	in.serve = h.give
+	h := handed.New(net.TCPAddrFromAddrPort(in.e.bound(in.flow.Listen, in.flow.Ports.First())))
+	in.serve = h.Give
 	in.closers = append(in.closers, h, ep)
 	in.wg.Go(func() { _ = ep.Serve(h) })
 }
