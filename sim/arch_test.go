@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"smtp/sasl":    nil,
 	"sim/junit":    nil,
 	"sim/handed":   nil,
+	"sim/quick":    nil,
 
 	"sim/voicemail": nil,
 	"sim/cdr":       {"sim/trace"},
@@ -44,8 +45,8 @@ var mayImport = map[string][]string{
 	"sim/store":   {"sim/trace"},
 	"sim/faults":  {"sim/trace"},
 
-	"sip":  {"sim/trace", "sip/sdp"},
-	"smtp": {"sim/trace", "smtp/sasl"},
+	"sip":  {"sim/trace", "sim/quick", "sip/sdp"},
+	"smtp": {"sim/trace", "sim/quick", "smtp/sasl"},
 	"rtp":  {"sim/trace"},
 
 	"sim/gateway":   {"sip", "sip/sdp", "rtp", "sim/trace"},

@@ -72,7 +72,11 @@ type Net struct {
 
 func (n Net) filled() Net {
 	if n.Listen == nil {
-		n.Listen = func(at netip.AddrPort) (net.Listener, error) { return net.Listen("tcp", at.String()) }
+		// A peer that is gone is noticed by the protocols' own times.
+		conf := net.ListenConfig{KeepAlive: -1}
+		n.Listen = func(at netip.AddrPort) (net.Listener, error) {
+			return conf.Listen(context.Background(), "tcp", at.String())
+		}
 	}
 	if n.ListenPacket == nil {
 		n.ListenPacket = func(at netip.AddrPort) (net.PacketConn, error) {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/exsim/exsim/sim/quick"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -39,7 +40,7 @@ type conn struct {
 }
 
 func (e *Endpoint) newConn(nc net.Conn) *conn {
-	c := &conn{ep: e, nc: quick(nc), peer: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
+	c := &conn{ep: e, nc: quick.Conn(nc), peer: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
 	c.name, c.host = c.peer.String(), []byte(c.peer.Addr().String())
 	return c
 }

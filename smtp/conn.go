@@ -13,6 +13,7 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 
+	"github.com/exsim/exsim/sim/quick"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -66,6 +67,7 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
+	nc = quick.Conn(nc)
 	return &conn{s: s, nc: nc, raw: nc, remote: addrPort(nc.RemoteAddr()), why: "closed"}
 }
 

@@ -51,7 +51,11 @@ func (b *bench) mailRow(ctx context.Context) error {
 	} {
 		var ours, theirs, ratios []float64
 		for range b.reps {
-			args := []string{"up", "-c", file, "--quiet", "--low-port-offset", "10000", "--dir", filepath.Join(b.dir, "mail")}
+			dir, err := os.MkdirTemp(b.dir, "mail") // a new one each time: ext4 is slow where many files just went
+			if err != nil {
+				return err
+			}
+			args := []string{"up", "-c", file, "--quiet", "--low-port-offset", "10000", "--dir", dir}
 			if !row.stored {
 				args = append(args, "--discard-mail")
 			}
@@ -59,7 +63,6 @@ func (b *bench) mailRow(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("exsim: %w", err)
 			}
-			_ = os.RemoveAll(filepath.Join(b.dir, "mail"))
 			s, err := b.mailCost(ctx, "127.0.0.60:10026", row.size, row.count, row.reuse, exec.CommandContext(ctx, "smtp-sink", "-u", "nobody", "127.0.0.60:10026", "1000"))
 			if err != nil {
 				return fmt.Errorf("smtp-sink: %w", err)

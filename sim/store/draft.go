@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 )
 
@@ -20,6 +21,8 @@ type Draft struct {
 	f    *os.File // what is too large for memory, nil before
 	size int64
 	crc  uint32
+
+	named bool // the file has the name of an item
 }
 
 // maxMemory is what a draft holds in memory.
@@ -47,7 +50,7 @@ func (d *Draft) Write(b []byte) (n int, err error) {
 		d.mem = append(d.mem, b...)
 		n = len(b)
 	case d.f == nil:
-		if err := d.spill(); err != nil {
+		if err := d.spill(filepath.Join(d.s.tmp(), d.id)); err != nil {
 			return 0, err
 		}
 		fallthrough
@@ -60,8 +63,8 @@ func (d *Draft) Write(b []byte) (n int, err error) {
 }
 
 // spill moves what there is to a file.
-func (d *Draft) spill() error {
-	f, err := os.OpenFile(filepath.Join(d.s.tmp(), d.id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+func (d *Draft) spill(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
@@ -82,7 +85,9 @@ func (d *Draft) Reader() (io.ReadCloser, error) {
 func (d *Draft) Abort() {
 	if d.f != nil {
 		_ = d.f.Close()
-		_ = os.Remove(d.f.Name()) // it is gone where it was committed
+		if !d.named {
+			_ = os.Remove(d.f.Name())
+		}
 	}
 	if d.mem != nil {
 		mem := d.mem
@@ -125,17 +130,22 @@ func (d *Draft) Commit(folders ...string) ([]Item, error) {
 	return items, nil
 }
 
+// halfMade is the end of the name of a message's file before it is whole.
+const halfMade = ".part"
+
 // files makes the files of items: one, that has its name when it is whole, and
 // links to it.
 func (d *Draft) files(items []Item) error {
 	if d.f == nil {
-		if err := d.spill(); err != nil {
+		// In the folder that it stays in: a rename there is much cheaper.
+		if err := d.spill(strings.TrimSuffix(items[0].Path, ".eml") + halfMade); err != nil {
 			return err
 		}
 	}
 	if err := os.Rename(d.f.Name(), items[0].Path); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
+	d.named = true
 	for _, i := range items[1:] {
 		if err := os.Link(items[0].Path, i.Path); err != nil {
 			return fmt.Errorf("store: %w", err)

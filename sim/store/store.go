@@ -30,16 +30,24 @@ func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(s.tmp(), 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	leftovers, err := os.ReadDir(s.tmp())
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	for _, f := range leftovers {
-		if err := os.Remove(filepath.Join(s.tmp(), f.Name())); err != nil {
-			return nil, fmt.Errorf("store: %w", err)
-		}
+	if err := s.clear(); err != nil {
+		return nil, err
 	}
 	return s, s.journal.replay()
+}
+
+// clear removes half-written files.
+func (s *Store) clear() error {
+	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Dir(path) != s.tmp() && filepath.Ext(path) != halfMade {
+			return err
+		}
+		return os.Remove(path)
+	})
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
 }
 
 // Close puts the last messages on disk in files of their own. A store that is not

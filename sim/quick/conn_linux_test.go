@@ -1,4 +1,4 @@
-package sip
+package quick
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ func streamPair(t *testing.T) (ours, peer net.Conn) {
 	require.NoError(t, err)
 	nc, err := ln.Accept()
 	require.NoError(t, err)
-	ours = quick(nc)
+	ours = Conn(nc)
 	require.IsType(t, &stream{}, ours)
 	t.Cleanup(func() { _ = ours.Close(); _ = peer.Close() })
 	return ours, peer

@@ -1,4 +1,5 @@
-package sip
+// Package quick makes small reads and writes of a TCP connection cheap.
+package quick
 
 import (
 	"io"
@@ -27,8 +28,9 @@ type job struct {
 	try func(fd uintptr) (done bool)
 }
 
-// quick makes a TCP connection a stream; any other stays as it is.
-func quick(nc net.Conn) net.Conn {
+// Conn makes a TCP connection quick; any other stays as it is. One goroutine may
+// read and one write at a time.
+func Conn(nc net.Conn) net.Conn {
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
 		return nc
