@@ -6,6 +6,7 @@ LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 FUZZTIME ?= 10s
 SOAK ?= 10m
 RUNS ?= 100
+EXIM = /usr/local/lib/exsim-peers/exim
 
 .PHONY: build test race fuzz bench check fmt cover demo peers soak
 
@@ -55,9 +56,14 @@ peers:
 		sip-tester sipsak baresip linphone-cli swaks libnet-ssleay-perl libnet-dns-perl libio-socket-inet6-perl \
 		openssl tshark espeak-ng sox multimon-ng bind9-dnsutils stunnel4 libxml2-utils python3-jsonschema \
 		kamailio kamailio-tls-modules rtpengine-daemon \
-		gsasl krb5-kdc krb5-admin-server krb5-user curl msmtp postfix \
+		gsasl krb5-kdc krb5-admin-server krb5-user curl msmtp postfix dovecot-submissiond nodejs node-nodemailer \
+		libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0 \
 		nftables iproute2 conntrack procps nmap haproxy nginx-light libnginx-mod-stream mitmproxy; status=$$?; \
 	test -n "$$had" || rm -f /usr/sbin/policy-rc.d; exit $$status
+	@# Exim is unpacked beside Postfix: Debian installs one of them alone.
+	test -x $(EXIM)/usr/sbin/exim4 || { d=$$(mktemp -d) && chmod 755 $$d && cd $$d && apt-get download exim4-daemon-light && \
+		mkdir -p $(EXIM) && dpkg -x exim4-daemon-light_*.deb $(EXIM) && rm -r $$d; }
+	id Debian-exim > /dev/null 2>&1 || useradd -r -s /usr/sbin/nologin Debian-exim
 
 # What takes longer than a minute: 200 calls a second for SOAK with flat memory,
 # as many as go for a third of it, a million hostile messages, every entry of the

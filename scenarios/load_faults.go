@@ -131,7 +131,7 @@ func (l *loader) faultParty(f *PlantedFault, role string) {
 	mail := role == roleBox && l.s.Actors[l.s.Actors[f.Actor].Between].Role == roleMail
 	wrong := ""
 	switch {
-	case strings.HasPrefix(f.Do, "rtp-") && mail, f.Do == nat && mail:
+	case strings.HasPrefix(f.Do, "rtp-") && mail:
 		wrong = "no call passes through it"
 	case f.Keyword != "" && !mail:
 		wrong = "keyword: is of SMTP, and no mail host stands behind it"

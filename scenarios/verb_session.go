@@ -39,6 +39,7 @@ type line struct {
 	Closed   bool          `yaml:"closed" doc:"true waits until the connection is closed from the other side"`
 	Close    bool          `yaml:"close" doc:"true closes the connection"`
 	Reset    bool          `yaml:"reset" doc:"true resets the connection"`
+	Repeat   int           `yaml:"repeat" doc:"how often this is done, one time behind the other"`
 	Piece    int           `yaml:"piece" doc:"octets of say, octets, message or chunk in one segment; left out: all in one"`
 }
 
@@ -112,6 +113,9 @@ func (n *line) wrong() string {
 			return fmt.Sprintf("size %d", c.Size)
 		}
 	}
+	if n.Repeat < 0 || n.Repeat > 10000 {
+		return fmt.Sprintf("repeat %d: at most 10000", n.Repeat)
+	}
 	if n.Piece < 0 {
 		return fmt.Sprintf("piece %d", n.Piece)
 	}
@@ -136,8 +140,10 @@ func (s *session) do(ctx context.Context, r *run, _ int) error {
 			}
 			script[len(script)-1].TLS.Shows = &cert
 		}
-		for _, a := range script {
-			actions, lines = append(actions, a), append(lines, i+1)
+		for range max(1, s.Script[i].Repeat) {
+			for _, a := range script {
+				actions, lines = append(actions, a), append(lines, i+1)
+			}
 		}
 	}
 	done, err := r.lab.Mail[s.From].Play(ctx, to, name, actions)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"crypto/tls"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -23,6 +24,21 @@ func (x *Exchange) certificate(s *org.Server) (tls.Certificate, error) {
 	}
 	x.certs[s.Name] = c
 	return c, err
+}
+
+// mailCertificates are those that a server's connectors choose from: its own, and
+// those of the further names that it has.
+func (x *Exchange) mailCertificates(s *org.Server) ([]tls.Certificate, error) {
+	own, err := x.certificate(s)
+	certs := []tls.Certificate{own}
+	for _, name := range s.Certificates {
+		c, kept, kerr := x.lab.Kept(name)
+		if kerr == nil && !kept {
+			c, kerr = x.lab.Issue(admit.Request{Names: []string{name}, RSA: x.conf.Org.TLS.Legacy})
+		}
+		certs, err = append(certs, c), errors.Join(err, kerr)
+	}
+	return certs, err
 }
 
 // MutualTLS is how the organisation shakes hands, with a certificate of its

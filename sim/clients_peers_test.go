@@ -38,10 +38,17 @@ refused = s.sendmail("ada@contoso.lab", ["alan@contoso.lab"], open(%q, "rb").rea
 assert not refused, refused
 s.quit()
 `, host, port, ca, message), 0o600))
+	nodemailer := filepath.Join(dir, "send.js")
+	require.NoError(t, os.WriteFile(nodemailer, fmt.Appendf(nil, `const fs = require("fs"), message = fs.readFileSync(%q);
+const t = require("/usr/share/nodejs/nodemailer").createTransport({host: %q, port: %d, secure: false, requireTLS: true, pool: true,
+  tls: {ca: fs.readFileSync(%q), servername: "ex1.contoso.lab"}, auth: {type: "login", user: "ada", pass: "Engine-1843"}});
+t.sendMail({envelope: {from: "ada@contoso.lab", to: "alan@contoso.lab"}, raw: message}).then(r => { console.log(r.response); t.close(); }, e => { console.log(e); process.exit(1); });
+`, message, host, port, ca), 0o600))
 	for _, tt := range []struct {
 		name, needs string
 		run         []string
 	}{
+		{"nodemailer", "node", []string{"node", nodemailer}},
 		{"smtplib", "python3", []string{"python3", python}},
 		{"msmtp-login", "msmtp", msmtp("login")},
 		{"curl", "curl", []string{"curl", "-sS", "--url", fmt.Sprintf("smtp://ex1.contoso.lab:%d/client.contoso.lab", port), "--resolve", fmt.Sprintf("ex1.contoso.lab:%d:%s", port, host), "--ssl-reqd", "--cacert", ca,

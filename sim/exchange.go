@@ -93,7 +93,7 @@ func Start(conf Config) (*Exchange, error) {
 	x.rand = Chance(x.conf.Seed)
 	x.ctx, x.stop = context.WithCancel(context.Background())
 	x.probing, x.stopProbe = context.WithCancel(x.ctx)
-	for _, step := range []func() error{x.load, x.bind, x.openStore, x.openMedia, x.openNames, x.openGateways, x.openTrust, x.openSenders, x.build, x.openPickups} {
+	for _, step := range []func() error{x.load, x.bind, x.openStore, x.openMedia, x.openNames, x.openGateways, x.openTrust, x.openKerberos, x.openSenders, x.build, x.openPickups} {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, x.Close())
 		}
@@ -118,11 +118,6 @@ func (x *Exchange) load() error {
 	}
 	if x.prompts, err = um.LoadPrompts(x.conf.Org); err != nil {
 		return err
-	}
-	if name := x.conf.Org.Kerberos.Keytab; name != "" {
-		if x.keytab, err = sasl.LoadKeytab(name); err != nil {
-			return fmt.Errorf("sim: kerberos: %w; it is beside the organisation's file, or has a whole path", err)
-		}
 	}
 	if dir := x.conf.Org.TLS.Authority; dir != "" {
 		if x.lab, err = admit.OpenAuthority(dir); err == nil {

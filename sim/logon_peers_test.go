@@ -1,13 +1,19 @@
 package sim_test
 
 import (
+	"bufio"
+	"context"
+	"encoding/base64"
 	"fmt"
+	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -15,24 +21,30 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/exsim/exsim/sim/org"
+	"github.com/exsim/exsim/sim/trace"
+	smtpsasl "github.com/exsim/exsim/smtp/sasl"
 )
 
 // realm is a Kerberos realm with a KDC of MIT's.
 type realm struct {
 	dir string
 	env []string
+	kdc string // its address and port
+
+	stop func()
 }
 
 // startRealm makes a realm with a user's principal and service principals, whose
 // keys are in the keytab, and runs its KDC until the test ends.
 func startRealm(t *testing.T, at string, services ...string) *realm {
 	t.Helper()
-	kdc, util, admin := needPeer(t, "krb5kdc"), needPeer(t, "kdb5_util"), needPeer(t, "kadmin.local")
+	util, admin := needPeer(t, "kdb5_util"), needPeer(t, "kadmin.local")
 	r := &realm{dir: t.TempDir()}
 	free, err := net.Listen("tcp", at+":0")
 	require.NoError(t, err)
 	port := free.Addr().(*net.TCPAddr).Port
 	require.NoError(t, free.Close())
+	r.kdc = net.JoinHostPort(at, strconv.Itoa(port))
 	write := func(name, text string) string {
 		path := filepath.Join(r.dir, name)
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
@@ -70,22 +82,29 @@ CONTOSO.LAB = {
 		r.run(t, "", admin, "addprinc", "-randkey", s)
 		r.run(t, "", admin, "ktadd", "-k", r.keytab(), s)
 	}
-	c := exec.Command(kdc, "-n")
+	r.start(t)
+	return r
+}
+
+// start runs the KDC.
+func (r *realm) start(t *testing.T) {
+	t.Helper()
+	c := exec.Command(needPeer(t, "krb5kdc"), "-n")
 	c.Env = append(os.Environ(), r.env...)
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, c.Start())
-	t.Cleanup(func() {
+	r.stop = sync.OnceFunc(func() {
 		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
 		_ = c.Wait()
 	})
+	t.Cleanup(r.stop)
 	require.Eventually(t, func() bool {
-		nc, err := net.Dial("tcp", net.JoinHostPort(at, strconv.Itoa(port)))
+		nc, err := net.Dial("tcp", r.kdc)
 		if err == nil {
 			_ = nc.Close()
 		}
 		return err == nil
 	}, 20*time.Second, 20*time.Millisecond)
-	return r
 }
 
 func (r *realm) keytab() string { return filepath.Join(r.dir, "keytab") }
@@ -126,6 +145,91 @@ func TestGSSAPI(t *testing.T) {
 	out, err = logon("stranger.contoso.lab")
 	require.Error(t, err, out)
 	require.Contains(t, l.await("smtp.logon_failed", 10*time.Second).Text("why"), "the ticket is not good")
+}
+
+// A server of ours logs on to GNU SASL with a ticket of an MIT KDC, and takes its
+// proof; not with one for another service.
+func TestGSSAPIInitiator(t *testing.T) {
+	gsasl := needPeer(t, "gsasl")
+	r := startRealm(t, "127.0.185.9", "SMTPSVC/ex1.contoso.lab", "smtp/relay.contoso.lab", "smtp/other.contoso.lab")
+	keys, err := smtpsasl.LoadKeytab(r.keytab())
+	require.NoError(t, err)
+	i, err := keys.Initiator(r.kdc, "EX1$", "smtpsvc/EX1.contoso.lab")
+	require.NoError(t, err)
+	_, err = keys.Initiator(r.kdc, "EX2$")
+	require.ErrorContains(t, err, "no key of EX2$")
+	_, err = i.LogOn("smtp/nobody.contoso.lab")
+	require.ErrorContains(t, err, "no ticket of the KDC")
+	accepts := func(host, ticketFor string) bool {
+		logOn, err := i.LogOn(ticketFor)
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		c := exec.CommandContext(ctx, gsasl, "--server", "-m", "GSSAPI", "--service=smtp", "--hostname="+host, "--quiet")
+		c.Env = append(append(os.Environ(), r.env...), "KRB5_KTNAME=FILE:"+r.keytab())
+		in, err := c.StdinPipe()
+		require.NoError(t, err)
+		out, err := c.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, c.Start())
+		_, token, err := logOn.Start()
+		lines, letIn := bufio.NewScanner(out), false
+		for err == nil && lines.Scan() {
+			challenge := lines.Text()
+			if challenge == "GSSAPI" {
+				continue
+			}
+			if strings.HasPrefix(challenge, "Authzid:") { // it has let us in, and says whom
+				letIn = lines.Scan() && strings.Contains(lines.Text(), "SMTPSVC/ex1.contoso.lab@CONTOSO.LAB")
+				break
+			}
+			if challenge != "" { // nothing asks for the ticket
+				octets, derr := base64.StdEncoding.DecodeString(challenge)
+				require.NoError(t, derr, challenge)
+				token, err = logOn.Next(octets)
+			}
+			_, _ = io.WriteString(in, base64.StdEncoding.EncodeToString(token)+"\n")
+		}
+		_ = in.Close()
+		_ = c.Wait()
+		return letIn
+	}
+	require.True(t, accepts("relay.contoso.lab", "smtp/relay.contoso.lab"))
+	require.False(t, accepts("relay.contoso.lab", "SMTPSVC/ex1.contoso.lab"))
+}
+
+// Where there is a realm, UM submits with a ticket, and so does a send connector
+// whose next hop is an Exchange server; without its KDC what they have waits.
+func TestServersByKerberos(t *testing.T) {
+	swaks := needPeer(t, "swaks")
+	r := startRealm(t, "127.0.186.9", "SMTPSVC/mbx1.contoso.lab", "SMTPSVC/cas1.contoso.lab")
+	kerberos := func(o *org.Organisation) {
+		o.Kerberos.Keytab, o.Kerberos.KDC = r.keytab(), netip.MustParseAddrPort(r.kdc)
+		o.Limits.SubmitRetry = 300 * time.Millisecond
+	}
+	hub := startLab(t, "2013", 186, "", kerberos)
+	r.stop()
+	callBySIPp(t, hub, false)
+	require.Contains(t, hub.awaitWith("um.submit_failed", "why", "454 4.7.0 Temporary authentication failure").Text("why"), "no ticket of the KDC")
+	require.Zero(t, hub.count(func(e *trace.Event) bool { return e.Name == "mail.delivered" }))
+
+	branch := startLab(t, "2013", 187, "", kerberos, func(o *org.Organisation) {
+		o.Domain = "branch.lab" // contoso.lab is another organisation's
+		o.SendConnectors = []org.SendConnector{{Name: "Hub", Server: "MBX1", AddressSpaces: []string{"contoso.lab"}, SmartHost: hub.at("default"), SmartHostName: "mbx1.contoso.lab",
+			Auth: org.SendAuthExchangeServer, Retry: 300 * time.Millisecond}}
+	})
+	at := branch.at("client-frontend")
+	out, err := command(t, "", 60*time.Second, swaks, "--server", at.Addr().String(), "--port", strconv.Itoa(int(at.Port())), "--tls", "--auth", "LOGIN", "-au", "ada@contoso.lab", "-ap", "Engine-1843",
+		"--from", "ada@contoso.lab", "--to", "alan@contoso.lab", "--header", "Subject: by ticket")
+	require.NoError(t, err, out)
+	branch.awaitWith("send.failed", "why", "454 4.7.0 Temporary authentication failure")
+
+	r.start(t)
+	require.Equal(t, "voice-ca", hub.awaitWith("mail.delivered", "content_class", "voice-ca").Text("content_class"))
+	hub.awaitWith("mail.delivered", "subject", "by ticket")
+	require.GreaterOrEqual(t, hub.count(func(e *trace.Event) bool {
+		return e.Name == "smtp.authenticated" && e.Text("mechanism") == "GSSAPI" && e.Text("user") == `CONTOSO\MBX1$`
+	}), 2)
 }
 
 // curl and GNU SASL log on by NTLM, nmap reads what it tells of the server and

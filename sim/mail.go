@@ -19,6 +19,7 @@ import (
 	"github.com/exsim/exsim/sim/transport"
 	"github.com/exsim/exsim/sim/um"
 	"github.com/exsim/exsim/smtp"
+	"github.com/exsim/exsim/smtp/sasl"
 )
 
 // mailState is what befalls the transport of a server.
@@ -61,6 +62,32 @@ func (x *Exchange) SetPressure(server string, p transport.Pressure) error {
 	return nil
 }
 
+// openKerberos reads the keytab.
+func (x *Exchange) openKerberos() error {
+	k := x.conf.Org.Kerberos
+	if k.Keytab == "" {
+		return nil
+	}
+	var err error
+	if x.keytab, err = sasl.LoadKeytab(k.Keytab); err != nil {
+		return fmt.Errorf("sim: kerberos: %w; it is beside the organisation's file, or has a whole path", err)
+	}
+	return nil
+}
+
+// logOn is what a server gets Kerberos tickets by, nil without a KDC.
+func (x *Exchange) logOn(s *org.Server) (*sasl.Initiator, error) {
+	kdc := x.conf.Org.Kerberos.KDC
+	if !kdc.IsValid() || x.keytab == nil {
+		return nil, nil
+	}
+	i, err := x.keytab.Initiator(kdc.String(), s.Name+"$", "SMTPSVC/"+s.FQDN, "smtp/"+s.FQDN)
+	if err != nil {
+		return nil, fmt.Errorf("sim: kerberos: %s: %w", s.Name, err)
+	}
+	return i, nil
+}
+
 // openSenders puts the send connectors to work, and one for what no connector is
 // for: its queue waits.
 func (x *Exchange) openSenders() error {
@@ -72,13 +99,19 @@ func (x *Exchange) openSenders() error {
 	list := append(slices.Clone(x.conf.Org.SendConnectors), org.SendConnector{Server: servers[0].Name})
 	for _, c := range list {
 		server := x.conf.Org.ServerNamed(c.Server)
-		cert, err := x.certificate(server)
+		certs, err := x.mailCertificates(server)
 		if err != nil {
 			return err
 		}
+		var by *sasl.Initiator
+		if c.Auth == org.SendAuthExchangeServer {
+			if by, err = x.logOn(server); err != nil {
+				return err
+			}
+		}
 		x.senders[c.Name], err = transport.NewSender(transport.SenderConfig{
 			Connector: c, Profile: x.profile, Server: server, Dir: filepath.Join(x.conf.Dir, server.Name, "queue", cmp.Or(c.ID(), org.Unreachable)),
-			Cert: cert, Roots: x.lab.Pool(), Sessions: x.sessions, Dial: x.conf.Net.Dial, Trace: x.log.Source(server.Name, "send-connector"),
+			Certs: certs, Roots: x.lab.Pool(), LogOn: by, Sessions: x.sessions, Dial: x.conf.Net.Dial, Trace: x.log.Source(server.Name, "send-connector"),
 		})
 		if err != nil {
 			return err
@@ -147,7 +180,7 @@ func (x *Exchange) closeSenders() error {
 
 // connectors makes the SMTP servers of the receive connectors at a listener.
 func (x *Exchange) connectors(l *Listener) (endpoint, error) {
-	cert, err := x.certificate(l.Server)
+	certs, err := x.mailCertificates(l.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +193,7 @@ func (x *Exchange) connectors(l *Listener) (endpoint, error) {
 		l.connectors = append(l.connectors, all[i].ID)
 		servers[all[i].ID], err = transport.NewReceiveConnector(transport.Config{
 			Org: x.conf.Org, Profile: x.profile, Server: l.Server, Connector: all[i], Hostname: x.queueing(l.Server).FQDN,
-			Store: x.store, Kerberos: x.keytab, Service: l.Row.Service, State: x.mailState(l.Server), Discard: x.conf.DiscardMail, Trust: x.trust, Relay: x.relay, Changed: x.mailboxChanged, Cert: cert, Sessions: x.sessions, Causes: x.causes,
+			Store: x.store, Kerberos: x.keytab, Service: l.Row.Service, State: x.mailState(l.Server), Behind: x.mailState(x.queueing(l.Server)), Discard: x.conf.DiscardMail, Trust: x.trust, Relay: x.relay, Changed: x.mailboxChanged, Certs: certs, Sessions: x.sessions, Causes: x.causes,
 			Trace: x.log.Source(l.Server.Name, all[i].ID), Trouble: trouble(x.faultsOf(l)),
 		})
 		if err != nil {
@@ -201,10 +234,14 @@ func (x *Exchange) submit(s *org.Server) func(um.Message) error {
 func (x *Exchange) openPickups() error {
 	for _, s := range x.serversOf(um.UMWorker) {
 		to := x.queueing(s)
+		by, err := x.logOn(s)
+		if err != nil {
+			return err
+		}
 		p, err := transport.NewPickup(transport.PickupConfig{
 			Dir:   filepath.Join(x.conf.Dir, s.Name, "UnifiedMessaging"),
 			Hello: s.FQDN, From: s.Address, To: x.Listener(to.Name, "default").Addr(), ServerName: to.FQDN,
-			TLS: &tls.Config{RootCAs: x.lab.Pool(), MinVersion: tls.VersionTLS12}, Dial: x.conf.Net.Dial,
+			TLS: &tls.Config{RootCAs: x.lab.Pool(), MinVersion: tls.VersionTLS12}, Dial: x.conf.Net.Dial, LogOn: by,
 			Retry: cmp.Or(x.conf.Org.Limits.SubmitRetry, x.profile.UM.SubmitRetry), Causes: x.causes, Trace: x.log.Source(s.Name, um.UMWorker),
 		})
 		if err != nil {

@@ -148,23 +148,8 @@ func TestSIPpOneRedirect(t *testing.T) { testSIPp(t, "2007-rtm", 118, false, "um
 func TestSIPpLateOffer(t *testing.T) { testSIPp(t, "2013", 90, true, "call-router", "um-service") }
 
 func testSIPp(t *testing.T, version string, net int, late bool, redirects ...string) {
-	sipp := needPeer(t, "sipp")
 	l := startLab(t, version, net, "")
-	dir := t.TempDir()
-	speech, err := gateway.Speech(2 * time.Second)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "speech.ul"), speech, 0o600))
-	params := map[string]any{"Before": 1900, "Talk": 2300, "Speech": "speech.ul", "Digit": "", "Late": late}
-	by := "hang-up"
-	if os.Geteuid() == 0 { // SIPp plays captures through a raw socket
-		params["Digit"], by = "/usr/share/sip-tester/dtmf_2833_pound.pcap", "key"
-	}
-	writeTemplate(t, filepath.Join(dir, "gateway.xml"), "testdata/peers/gateway.xml.tmpl", params)
-	gw := l.addr(30)
-	out, err := command(t, dir, 30*time.Second, sipp, l.at(l.Profile().Front()).String(), "-t", "tn", "-max_socket", "1000",
-		"-sf", "gateway.xml", "-i", gw, "-mi", gw, "-mp", "16000", "-m", "1", "-nostdin", "-trace_err")
-	require.NoError(t, err, out)
-
+	speech, by := callBySIPp(t, l, late)
 	mailed := l.await("mail.delivered", 10*time.Second)
 	require.Equal(t, "voice-ca", mailed.Text("content_class"))
 	require.Equal(t, by, l.await("um.recorded", time.Second).Text("by"))
@@ -183,6 +168,27 @@ func testSIPp(t *testing.T, version string, net int, late bool, redirects ...str
 	got := recordingIn(t, mailed.Text("path"))
 	require.GreaterOrEqual(t, len(got), 8000, "at least a second is recorded")
 	require.True(t, bytes.HasSuffix(speech, got) || bytes.HasPrefix(speech, got), "%d octets recorded are not those of the %d sent", len(got), len(speech))
+}
+
+// callBySIPp leaves a message, and tells what was said and how the recording ends.
+func callBySIPp(t *testing.T, l *lab, late bool) (speech []byte, by string) {
+	t.Helper()
+	sipp := needPeer(t, "sipp")
+	dir := t.TempDir()
+	speech, err := gateway.Speech(2 * time.Second)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "speech.ul"), speech, 0o600))
+	params := map[string]any{"Before": 1900, "Talk": 2300, "Speech": "speech.ul", "Digit": "", "Late": late}
+	by = "hang-up"
+	if os.Geteuid() == 0 { // SIPp plays captures through a raw socket
+		params["Digit"], by = "/usr/share/sip-tester/dtmf_2833_pound.pcap", "key"
+	}
+	writeTemplate(t, filepath.Join(dir, "gateway.xml"), "testdata/peers/gateway.xml.tmpl", params)
+	gw := l.addr(30)
+	out, err := command(t, dir, 30*time.Second, sipp, l.at(l.Profile().Front()).String(), "-t", "tn", "-max_socket", "1000",
+		"-sf", "gateway.xml", "-i", gw, "-mi", gw, "-mp", "16000", "-m", "1", "-nostdin", "-trace_err")
+	require.NoError(t, err, out)
+	return speech, by
 }
 
 func writeTemplate(t *testing.T, to, from string, params any) {
@@ -410,7 +416,7 @@ func TestSwaks(t *testing.T) {
 		{"anonymous to the front end", "default-frontend", nil, 0, "Queued mail for delivery"},
 		{"with STARTTLS", "default-frontend", []string{"--tls", "--tls-verify", "--tls-ca-path", ca, "--tls-sni", "cas1.contoso.lab"}, 0, "Queued mail for delivery"},
 		{"pipelined", "default-frontend", []string{"--pipeline"}, 0, "Queued mail for delivery"},
-		{"unknown user", "default-frontend", []string{"--to", "nobody@contoso.lab"}, 24, "550 5.1.1 User unknown"},
+		{"unknown user", "default-frontend", []string{"--to", "nobody@contoso.lab"}, 26, "550 5.1.1 User unknown"},
 		{"relay", "default-frontend", []string{"--to", "x@fabrikam.lab"}, 24, "550 5.7.1 Unable to relay"},
 		{"anonymous to Default", "default", nil, 23, "530 5.7.1 Client was not authenticated"},
 		{"AUTH wrong", "client-frontend", []string{"--tls", "--auth", "LOGIN", "-au", "ada", "-ap", "secret-word"}, 28, "535 5.7.3 Authentication unsuccessful"},

@@ -32,6 +32,8 @@ func handler(verb string) func(c *conn, args string) error {
 		return (*conn).data
 	case "BDAT":
 		return (*conn).bdat
+	case "XEXCH50":
+		return (*conn).blob
 	case "RSET":
 		return (*conn).rset
 	case "NOOP":
@@ -253,7 +255,7 @@ func (c *conn) mailOptions(params []string) (gosmtp.MailOptions, Reply) {
 
 func (c *conn) rcptTo(args string) error {
 	if !c.mail {
-		c.fail(c.unlessHello(ReplyNeedMail))
+		c.fail(c.tooEarly())
 		return nil
 	}
 	to, params, name := parsePath(args, "TO:", false, c.maxPath())
@@ -309,13 +311,13 @@ func (c *conn) rcptOptions(params []string) (gosmtp.RcptOptions, Reply) {
 	return o, ""
 }
 
-// unlessHello is a refusal for a command too early; before EHLO that is the
-// first thing to say.
-func (c *conn) unlessHello(r Reply) Reply {
+// tooEarly is the refusal of a command that wants MAIL before it; before EHLO that
+// is the first thing to say.
+func (c *conn) tooEarly() Reply {
 	if c.hello == "" {
 		return ReplySendHello
 	}
-	return r
+	return ReplyNeedMail
 }
 
 // reset ends the transaction.

@@ -11,6 +11,7 @@ package smtp
 
 import (
 	"crypto/tls"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -44,6 +45,16 @@ type Queued interface {
 type Delayed interface {
 	Delay() (d time.Duration, why string)
 }
+
+// Announced is implemented by a session that is asked once more when the content
+// is announced, behind all recipients.
+type Announced interface{ Announced() error }
+
+// ErrDrop is the error of a session that closes its connection without a word.
+var ErrDrop = errors.New("dropped by a filter")
+
+// BlobTaker is implemented by a session that may take what XEXCH50 brings.
+type BlobTaker interface{ TakesBlob() bool }
 
 // SizeExempt is implemented by a session that the size limit may not bind.
 type SizeExempt interface{ SizeExempt() bool }
@@ -155,6 +166,9 @@ const (
 	ReplyTimeoutSession     Reply = "timeout-session"
 	ReplyTooManyErrors      Reply = "too-many-errors"
 	ReplyShutdown           Reply = "shutdown"
+	ReplyStartBlob          Reply = "start-exch50"
+	ReplyBlobOK             Reply = "exch50-ok"
+	ReplyBlobRefused        Reply = "exch50-refused"
 )
 
 // Required lists the replies that a Config must spell.
@@ -166,5 +180,6 @@ func Required() []Reply {
 		ReplySenderSpecified, ReplyBadSequence, ReplyUnknownMechanism, ReplyAuthUnavailable, ReplyTooManyRecipients,
 		ReplyAuthOK, ReplyAuthFailed, ReplyAuthCancelled, ReplyTooManyLogons, ReplyTooManyFromSource, ReplyBareLinefeed, ReplyUTF8Required,
 		ReplyTooBig, ReplyInsufficient, ReplyTimeoutInput, ReplyTimeoutSession, ReplyTooManyErrors, ReplyShutdown,
+		ReplyStartBlob, ReplyBlobOK, ReplyBlobRefused,
 	}
 }

@@ -17,7 +17,7 @@ import (
 func (c *conn) data(args string) error {
 	switch {
 	case !c.mail:
-		c.fail(c.unlessHello(ReplyNeedMail))
+		c.fail(c.tooEarly())
 		return nil
 	case c.rcpts == 0:
 		c.fail(ReplyNeedRcpt)
@@ -28,6 +28,9 @@ func (c *conn) data(args string) error {
 	case c.opts.Body == gosmtp.BodyBinaryMIME, c.chunks != nil:
 		c.fail(ReplyBadSequence)
 		return nil
+	}
+	if refused, err := c.announced(); refused || err != nil {
+		return err
 	}
 	c.reply(ReplyStartData)
 	c.grow(bigBuffer)
@@ -42,6 +45,55 @@ func (c *conn) data(args string) error {
 	}
 	c.received(r.octets)
 	c.outcome(err, r.octets, t)
+	return nil
+}
+
+// announced asks the session once more, behind all recipients.
+func (c *conn) announced() (refused bool, err error) {
+	back, ok := c.back.(Announced)
+	if !ok {
+		return false, nil
+	}
+	if err = back.Announced(); errors.Is(err, ErrDrop) {
+		c.why = err.Error()
+		return true, errQuit
+	}
+	if err != nil {
+		c.refuse(err)
+		return true, nil
+	}
+	return false, nil
+}
+
+// maxBlob bounds what XEXCH50 brings.
+const maxBlob = 1 << 20
+
+// blob takes the octets of XEXCH50 LENGTH COUNT, properties of a message in a
+// form of its own, from who may send them, and drops them.
+func (c *conn) blob(args string) error {
+	f := strings.Fields(args)
+	var size uint64
+	err := errors.New("two numbers")
+	if len(f) == 2 {
+		size, err = strconv.ParseUint(f[0], 10, 32)
+	}
+	back, ok := c.back.(BlobTaker)
+	switch {
+	case !c.offers("XEXCH50"):
+		c.fail(ReplyUnrecognized)
+	case !c.mail:
+		c.fail(c.tooEarly())
+	case err != nil || size > maxBlob:
+		c.fail(ReplyInvalidArguments)
+	case !ok || !back.TakesBlob():
+		c.fail(ReplyBlobRefused)
+	default:
+		c.reply(ReplyStartBlob)
+		if err := c.chunkTo(io.Discard, int64(size)); err != nil {
+			return err
+		}
+		c.reply(ReplyBlobOK)
+	}
 	return nil
 }
 
@@ -216,7 +268,7 @@ func (c *conn) bdat(args string) error {
 	case !c.offers("CHUNKING"):
 		refusal = ReplyUnrecognized
 	case !c.mail:
-		refusal = c.unlessHello(ReplyNeedMail)
+		refusal = c.tooEarly()
 	case c.rcpts == 0:
 		refusal = ReplyNeedRcpt
 	}
@@ -228,6 +280,9 @@ func (c *conn) bdat(args string) error {
 		return nil
 	}
 	if c.chunks == nil {
+		if refused, err := c.announced(); refused || err != nil {
+			return errors.Join(err, c.chunkTo(io.Discard, size))
+		}
 		c.chunks = newChunks(c.back, c.s.fault)
 	}
 	var to io.Writer = c.chunks

@@ -30,6 +30,8 @@ func mailLine(e *trace.Event) string {
 		return "a log-on by " + words("mechanism") + " failed: " + words("why")
 	case "smtp.refused":
 		return words("verb") + " was answered " + words("reply")
+	case "smtp.blocked":
+		return words("peer") + " was dropped behind its recipients: it is on the block list"
 	case "smtp.no_certificate":
 		return words("connector") + " offers no TLS: the server has no certificate for " + words("fqdn")
 	case "send.queued":

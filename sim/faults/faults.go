@@ -18,17 +18,19 @@ type Kind string
 
 // The kinds that befall messages of a stream: SIP messages, or lines of SMTP.
 const (
-	Delay     Kind = "delay"     // it and all behind it leave For later
-	Silence   Kind = "silence"   // it does not leave
-	Duplicate Kind = "duplicate" // it leaves twice
-	Rewrite   Kind = "rewrite"   // its Header, or its SDP line, has another Value
-	Strip     Kind = "strip"     // it has no Header; of EHLO's answer, no Keyword
-	Mask      Kind = "mask"      // X stands in place of a Keyword, and of parameters
-	Stars     Kind = "stars"     // the banner is starred
-	CRLF      Kind = "crlf"      // a line feed alone becomes a carriage return and a line feed
-	Answer    Kind = "answer"    // it does not leave: Value is answered in its place
-	Split     Kind = "split"     // it leaves in two pieces, cut at Octet, For apart
-	Cut       Kind = "cut"       // Octet octets of it leave, then the connection ends
+	Delay     Kind = "delay"         // it and all behind it leave For later
+	Silence   Kind = "silence"       // it does not leave
+	Duplicate Kind = "duplicate"     // it leaves twice
+	Rewrite   Kind = "rewrite"       // its Header, or its SDP line, has another Value
+	Strip     Kind = "strip"         // it has no Header; of EHLO's answer, no Keyword
+	Mask      Kind = "mask"          // X stands in place of a Keyword, and of parameters
+	Stars     Kind = "stars"         // the banner is starred
+	CRLF      Kind = "crlf"          // a line feed alone becomes a carriage return and a line feed
+	LongLine  Kind = "long-line"     // of more than Octet octets: it does not leave, and the connection ends
+	Large     Kind = "large-records" // of more than Octet octets: it does not leave, nor anything behind it
+	Answer    Kind = "answer"        // it does not leave: Value is answered in its place
+	Split     Kind = "split"         // it leaves in two pieces, cut at Octet, For apart
+	Cut       Kind = "cut"           // Octet octets of it leave, then the connection ends
 )
 
 // The kinds that befall datagrams.

@@ -238,6 +238,9 @@ func (c *Conn) leave(p piece) bool {
 
 var errCut = errors.New("faults: the connection was cut")
 
+// never is longer than any connection lasts.
+const never = 24 * time.Hour
+
 // maxHeld bounds what is held back until a message is complete; what is longer
 // passes as it is.
 const maxHeld = 256 << 10
@@ -370,8 +373,12 @@ func each(pieces []piece, do func(b []byte) []piece) (list []piece) {
 // concerns reports whether a message has what a fault is about.
 func (f *Fault) concerns(framing Framing, message []byte) bool {
 	switch {
+	case f.Do == Large:
+		return framing == Opaque && len(message) > f.Octet
 	case framing == Opaque:
 		return f.Do == Delay || f.Do == Split || f.Do == Cut
+	case f.Do == LongLine:
+		return framing == Lines && len(message) > f.Octet
 	case f.Keyword != "":
 		return framing == Lines && keyword(message, f.Keyword)
 	case f.Do == Stars:
@@ -408,5 +415,7 @@ var ofStream = map[Kind]func(f *Fault, framing Framing, message []byte) []piece{
 		at := min(f.Octet, len(m))
 		return []piece{{b: m[:at]}, {b: m[at:], after: f.For}}
 	},
-	Cut: func(f *Fault, _ Framing, m []byte) []piece { return []piece{{b: m[:min(f.Octet, len(m))], last: true}} },
+	LongLine: func(*Fault, Framing, []byte) []piece { return []piece{{last: true}} },
+	Large:    func(_ *Fault, _ Framing, m []byte) []piece { return []piece{{b: m, after: never}} },
+	Cut:      func(f *Fault, _ Framing, m []byte) []piece { return []piece{{b: m[:min(f.Octet, len(m))], last: true}} },
 }

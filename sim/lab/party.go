@@ -229,7 +229,7 @@ func (l *Lab) startMail(m *MailHost) error {
 	if err != nil {
 		return err
 	}
-	wrong, err := l.Exchange.Lab().Issue(admit.Request{Names: []string{"elsewhere.fabrikam.example"}})
+	wrong, err := l.Exchange.Lab().Issue(admit.Request{Names: []string{"mail.elsewhere.example"}})
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,8 @@ const (
 	RefusesRecipients Fault = "refuses-recipients"
 	// OffersNoTLS leaves STARTTLS out.
 	OffersNoTLS Fault = "offers-no-tls"
+	// ASCIIOnly leaves SMTPUTF8 out.
+	ASCIIOnly Fault = "ascii-only"
 	// Full has no room for messages: 452 at their end.
 	Full Fault = "full"
 	// DropsAtEnd closes the connection in place of the last answer.
@@ -46,7 +48,7 @@ type receiver struct {
 	ln net.Listener
 	wg sync.WaitGroup
 
-	secure, clear *choice
+	secure, clear, ascii *choice
 
 	mu    sync.Mutex
 	tried map[string]bool // recipients that were refused for now
@@ -55,24 +57,24 @@ type receiver struct {
 // Listen takes mail until Close.
 func (h *Host) Listen(conf ServerConfig) {
 	r := &receiver{h: h, ln: conf.Listener, tried: map[string]bool{}}
-	make := func(t *tls.Config) *choice {
+	make := func(t *tls.Config, utf8 bool) *choice {
 		s := gosmtp.NewServer(r)
 		s.Domain, s.TLSConfig = h.conf.Hello, t
 		s.ReadTimeout, s.WriteTimeout = time.Minute, time.Minute
 		s.MaxMessageBytes, s.MaxRecipients = 64<<20, 1000
-		s.EnableSMTPUTF8, s.EnableBINARYMIME, s.EnableDSN = true, true, true
+		s.EnableSMTPUTF8, s.EnableBINARYMIME, s.EnableDSN = utf8, true, true
 		s.ErrorLog = quiet{}
 		c := &choice{s: s, conns: handed.New(conf.Listener.Addr())}
 		r.wg.Go(func() { _ = s.Serve(c.conns) })
 		return c
 	}
-	r.secure = make(&tls.Config{MinVersion: tls.VersionTLS10, ClientAuth: tls.RequestClientCert, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	secured := &tls.Config{MinVersion: tls.VersionTLS10, ClientAuth: tls.RequestClientCert, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if h.has(WrongName) {
 			return &conf.Wrong, nil
 		}
 		return &conf.Certificate, nil
-	}})
-	r.clear = make(nil)
+	}}
+	r.secure, r.clear, r.ascii = make(secured, true), make(nil, true), make(secured, false)
 	h.receiver = r
 	r.wg.Go(r.accept)
 }
@@ -84,8 +86,11 @@ func (r *receiver) accept() {
 			return
 		}
 		to := r.secure
-		if r.h.has(OffersNoTLS) {
+		switch {
+		case r.h.has(OffersNoTLS):
 			to = r.clear
+		case r.h.has(ASCIIOnly):
+			to = r.ascii
 		}
 		to.conns.Give(nc)
 	}
@@ -97,7 +102,7 @@ func (h *Host) Close() error {
 	if r == nil {
 		return nil
 	}
-	err := errors.Join(r.ln.Close(), r.secure.s.Close(), r.clear.s.Close())
+	err := errors.Join(r.ln.Close(), r.secure.s.Close(), r.clear.s.Close(), r.ascii.s.Close())
 	r.wg.Wait()
 	return err
 }

@@ -87,6 +87,10 @@ func (p *Protocol) Take(e *trace.Event) []Line {
 		said = [][3]string{{informs, "", "TLS negotiation failed with error " + e.Text("why")}}
 	case "smtp.tarpit":
 		said = [][3]string{{informs, tarpit(e), ""}}
+	case "smtp.delayed_ack":
+		said = [][3]string{{informs, tarpit(e) + " due to 'DelayedAck'", e.Text("outcome")}}
+	case "smtp.blocked":
+		said = [][3]string{{informs, "", "the address is on the IP block list"}}
 	case "smtp.disconnected", "send.disconnected":
 		said = [][3]string{{disconnects, "", side(e.Text("why"))}}
 		delete(p.sessions, id)

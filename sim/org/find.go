@@ -180,6 +180,18 @@ func (o *Organisation) ServerAt(addr netip.Addr) *Server {
 	return nil
 }
 
+// Blocked reports whether an address is on the block list.
+func (o *Organisation) Blocked(a netip.Addr) bool {
+	return slices.ContainsFunc(o.IPBlockList, func(r IPRange) bool { return r.Contains(a) })
+}
+
+// SenderFiltered reports whether mail of a sender is refused.
+func (o *Organisation) SenderFiltered(from string) bool {
+	return slices.ContainsFunc(o.BlockedSenders, func(b string) bool {
+		return strings.EqualFold(b, from) || strings.EqualFold(b, from[strings.LastIndexByte(from, '@')+1:]) && from != ""
+	})
+}
+
 // NetBIOSDomain is the name of the domain in DOMAIN\name.
 func (o *Organisation) NetBIOSDomain() string {
 	label, _, _ := strings.Cut(o.Domain, ".")

@@ -40,6 +40,8 @@ type Organisation struct {
 	WorkerPorts    WorkerPorts    `yaml:"worker-ports" doc:"which of Microsoft's two readings holds for the workers' ports on a server that listens for TLS alone: documented (5065, 5067), or majority (5066, 5068)"`
 	Recycling      Recycling      `yaml:"recycling" doc:"when a worker process is replaced"`
 	DomainSecurity DomainSecurity `yaml:"domain-security" doc:"partners' domains that need mutual TLS (Set-TransportConfig)"`
+	IPBlockList    []IPRange      `yaml:"ip-block-list" doc:"addresses whose mail an Edge server drops behind the last recipient (Add-IPBlockListEntry)"`
+	BlockedSenders []string       `yaml:"blocked-senders" doc:"addresses and domains whose mail an Edge server refuses at MAIL (Set-SenderFilterConfig)"`
 	DirectTrust    []string       `yaml:"direct-trust" doc:"PEM files of certificates that are trusted behind X-ANONYMOUSTLS because they are there, as a subscription leaves them; those of the servers are"`
 	Kerberos       Kerberos       `yaml:"kerberos" doc:"what lets peers log on by GSSAPI"`
 	TLS            TLS            `yaml:"tls" doc:"which certificates are taken, where it differs from the profile"`
@@ -71,6 +73,7 @@ type Server struct {
 	Address       netip.Addr  `yaml:"address,required" doc:"that it binds"`
 	Advertise     netip.Addr  `yaml:"advertise" doc:"address that Contact and SDP carry, where peers see another one"`
 	Roles         []Role      `yaml:"roles,required" doc:"client-access and mailbox; in 2007 and 2010 unified-messaging, hub-transport, mailbox; edge-transport"`
+	Certificates  []string    `yaml:"certificates" doc:"names of further certificates that its connectors can show: the authority's folder keeps them, or they are made"`
 	UMStartupMode StartupMode `yaml:"um-startup-mode" doc:"of the UM service and its workers: TCP (if left out), TLS, Dual"`
 }
 
@@ -119,6 +122,12 @@ type TLS struct {
 type DomainSecurity struct {
 	Pos     yamlfile.Pos
 	Receive []string `yaml:"tls-receive-domain-secure-list" doc:"senders of these are refused unless their server shows a certificate with the domain's name, where the connector has domain-secure-enabled"`
+	Send    []string `yaml:"tls-send-domain-secure-list" doc:"to these a send connector with domain-secure-enabled sends by TLS alone, to a certificate with the domain's name"`
+}
+
+// Sends reports whether recipients in a domain need mutual TLS.
+func (d *DomainSecurity) Sends(domain string) bool {
+	return slices.ContainsFunc(d.Send, func(s string) bool { return strings.EqualFold(s, domain) })
 }
 
 // Receives reports whether senders of a domain need mutual TLS.
@@ -129,7 +138,8 @@ func (d *DomainSecurity) Receives(domain string) bool {
 // Kerberos is what the servers need of a realm.
 type Kerberos struct {
 	Pos    yamlfile.Pos
-	Keytab string `yaml:"keytab" doc:"file with the keys of SMTPSVC/FQDN or smtp/FQDN of the servers; left out: GSSAPI is offered and fails"`
+	Keytab string         `yaml:"keytab" doc:"file with the keys of SMTPSVC/FQDN or smtp/FQDN of the servers; left out: GSSAPI is offered and fails"`
+	KDC    netip.AddrPort `yaml:"kdc" doc:"ADDRESS:PORT of the realm's KDC: the servers log on to one another with its tickets, as SERVER$, SMTPSVC/FQDN or smtp/FQDN, whose key is in the keytab; left out: they know one another by their addresses"`
 }
 
 // Has reports whether the server holds a role.
@@ -191,7 +201,8 @@ type Limits struct {
 	RecordingIdleTimeout time.Duration `yaml:"recording-idle-timeout" fact:"um.recording-idle-timeout" doc:"silence that ends a recording, 2s to 10s"`
 	MaxCallsAllowed      int           `yaml:"max-calls-allowed" fact:"um.max-calls" doc:"of a server, 0 to 200"`
 	// SubmitRetry has no name of Exchange's.
-	SubmitRetry time.Duration `yaml:"submit-retry" fact:"um.submit-retry" doc:"until a message that transport did not take is handed to it again, at least 1s"`
+	MaxReceiveSize int64         `yaml:"max-receive-size" fact:"smtp.max-receive-size" doc:"octets of a message, whatever SIZE says (Set-TransportConfig)"`
+	SubmitRetry    time.Duration `yaml:"submit-retry" fact:"um.submit-retry" doc:"until a message that transport did not take is handed to it again, at least 1s"`
 }
 
 // Prompts are WAV files of 8 kHz mono (PCM16, mu-law or A-law) by the name of

@@ -26,6 +26,7 @@ type SendConnector struct {
 	RequireTLS      bool          `yaml:"require-tls" doc:"sends nothing in clear"`
 	TLSAuthLevel    TLSAuthLevel  `yaml:"tls-auth-level" enum:"EncryptionOnly,CertificateValidation,DomainValidation" doc:"what is asked of the next hop's certificate; left out: nothing"`
 	TLSDomain       string        `yaml:"tls-domain" doc:"name that DomainValidation wants in it; left out: smart-host-name"`
+	DomainSecure    bool          `yaml:"domain-secure-enabled" doc:"mutual TLS with the domains of domain-security, whose servers the next hop stands for"`
 	TLSCertificate  string        `yaml:"tls-certificate-name" doc:"<I>ISSUER<S>SUBJECT of the certificate that is shown; one that the server does not have keeps all mail in the queue"`
 	Auth            SendAuth      `yaml:"smart-host-auth-mechanism" enum:"None,BasicAuth,BasicAuthRequireTLS,ExchangeServer" doc:"how it logs on (None, if left out)"`
 	User            string        `yaml:"user" doc:"that logs on"`
@@ -112,9 +113,11 @@ func (c checker) sendConnectors() {
 		}{
 			{basic && (s.User == "" || s.Password == ""), "BasicAuth wants user and password"},
 			{!basic && (s.User != "" || s.Password != ""), "user and password go with BasicAuth"},
+			{s.Auth == SendAuthExchangeServer && c.o.Kerberos.KDC.IsValid() && s.SmartHostName == "", "ExchangeServer wants smart-host-name: a ticket is for a name"},
 			{s.RequireTLS && s.IgnoreSTARTTLS, "require-tls and ignore-starttls are opposites"},
 			{s.TLSAuthLevel == DomainValidation && s.TLSDomain == "" && s.SmartHostName == "", "DomainValidation wants tls-domain or smart-host-name"},
 			{s.TLSAuthLevel != "" && s.IgnoreSTARTTLS, "tls-auth-level asks for TLS, which ignore-starttls leaves out"},
+			{s.DomainSecure && s.IgnoreSTARTTLS, "domain-secure-enabled and ignore-starttls are opposites"},
 			{s.TLSCertificate != "" && !strings.HasPrefix(s.TLSCertificate, "<I>"), "tls-certificate-name is <I>ISSUER<S>SUBJECT"},
 		} {
 			if rule.broken {

@@ -29,6 +29,7 @@ type ConnectorSettings struct {
 	EnableAuthGSSAPI bool              `yaml:"enable-auth-gssapi" doc:"whether AUTH offers GSSAPI beside NTLM"`
 	RequireTLS       bool              `yaml:"require-tls" doc:"no mail in clear"`
 	DomainSecure     bool              `yaml:"domain-secure-enabled" doc:"mutual TLS for the domains of domain-security"`
+	TLSCertificate   string            `yaml:"tls-certificate-name" doc:"<I>ISSUER<S>SUBJECT of the certificate that is shown; left out: one with the connector's name"`
 	NoXAnonymousTLS  bool              `yaml:"suppress-x-anonymous-tls" doc:"whether X-ANONYMOUSTLS is left out"`
 
 	SizeEnabled        SizeEnabled `yaml:"size-enabled" enum:"Enabled,EnabledWithoutValue,Disabled" doc:"how SIZE is offered"`

@@ -262,6 +262,13 @@ type SMTP struct {
 	// BareAuth is AUTH without a mechanism, where ExternalAuthoritative leaves
 	// none.
 	BareAuth bool
+	// FrontEnds are the services that pass mail on and keep nothing. Where
+	// LateRecipients is true, they learn of a bad recipient at the end of a message.
+	FrontEnds      []string
+	LateRecipients bool
+	Filters        []string // services with anti-spam agents
+	MaxReceiveSize int64    // of a message, in octets, whatever a connector offers
+	Stamps         []string // header fields that transport adds, filled in
 }
 
 // Fact returns a fact by its key.

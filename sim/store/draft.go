@@ -100,13 +100,26 @@ func (d *Draft) Abort() {
 
 // Commit puts the message into each folder: into the journal, synced, and then
 // into files.
-func (d *Draft) Commit(folders ...string) ([]Item, error) {
+func (d *Draft) Commit(folders ...string) ([]Item, error) { return d.commit(nil, folders) }
+
+// Replace puts the message into the folder of an item, in its place: a crash
+// leaves the one or the other.
+func (d *Draft) Replace(old Item) (Item, error) {
+	items, err := d.commit([]string{d.s.below(old.Path)}, []string{old.Folder})
+	if err != nil {
+		return Item{}, err
+	}
+	_ = os.Remove(old.Path) // the journal knows that it is gone
+	return items[0], nil
+}
+
+func (d *Draft) commit(old, folders []string) ([]Item, error) {
 	defer d.Abort()
 	if len(folders) == 0 {
 		return nil, nil
 	}
 	items := make([]Item, 0, len(folders))
-	r := record{Size: d.size, CRC: d.crc}
+	r := record{Size: d.size, CRC: d.crc, Old: old}
 	for _, folder := range folders {
 		dir, err := d.s.folder(folder)
 		if err != nil {
@@ -122,6 +135,9 @@ func (d *Draft) Commit(folders ...string) ([]Item, error) {
 	}
 	err = d.files(items)
 	made()
+	if err != nil && len(old) > 0 {
+		return nil, err // what it takes the place of is gone: the journal makes it when the store is opened
+	}
 	if err != nil {
 		undo(items)
 		r.Size, r.CRC, r.Gone = 0, 0, true

@@ -41,6 +41,7 @@ type record struct {
 	Size  int64    // of the message, which follows
 	CRC   uint32   // of it
 	Gone  bool     // the paths are no messages any more
+	Old   []string // paths that are no messages any more, because this one is
 }
 
 // segmentSize is what a segment holds before the next one is begun.
@@ -265,6 +266,12 @@ func scan(name string, alive map[string]place) error {
 				return fmt.Errorf("store: %s names %q, which is no place in the store", name, p)
 			}
 			alive[p] = place{name, offset, rec}
+		}
+		for _, p := range rec.Old {
+			if !filepath.IsLocal(p) {
+				return fmt.Errorf("store: %s names %q, which is no place in the store", name, p)
+			}
+			alive[p] = place{record: record{Gone: true}}
 		}
 		offset += rec.Size
 	}

@@ -157,3 +157,26 @@ func FuzzJournal(f *testing.F) {
 		_, _ = Open(dir)
 	})
 }
+
+// What takes the place of another is there alone, also where a crash has kept
+// the other's file.
+func TestReplaced(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir)
+	require.NoError(t, err)
+	items, err := s.Deliver(strings.NewReader("for two"), "queue")
+	require.NoError(t, err)
+	d, err := s.Create()
+	require.NoError(t, err)
+	_, err = d.Write([]byte("for one"))
+	require.NoError(t, err)
+	now, err := d.Replace(items[0])
+	require.NoError(t, err)
+	require.Equal(t, map[string]int{"for one": 1}, contents(t, s, "queue"))
+
+	require.NoError(t, os.WriteFile(items[0].Path, []byte("for two"), 0o600)) // the machine dies here
+	require.NoError(t, os.Remove(now.Path))
+	s, err = Open(dir)
+	require.NoError(t, err)
+	require.Equal(t, map[string]int{"for one": 1}, contents(t, s, "queue"))
+}

@@ -31,13 +31,14 @@ type Config struct {
 	Discard  bool   // acknowledges, and throws away
 	Service  string // of the port table, that the connector belongs to
 	State    *State // of the server
+	Behind   *State // of the server behind a front end
 	Trust    *Trust
 	// Relay finds the send connector of a domain; nil has none for any.
 	Relay   func(domain string) *Sender
 	Changed func(mailbox string) // is told of what was stored; it must not wait
 	// Kerberos are the keys of the server, nil for none: GSSAPI fails then.
 	Kerberos *sasl.Keytab
-	Cert     tls.Certificate // without a chain none can be used: no TLS is offered
+	Certs    []tls.Certificate // of the server; without one that fits no TLS is offered
 	Sessions *smtp.Sessions
 	Causes   *Causes
 	Trace    *trace.Source
@@ -48,6 +49,7 @@ type Config struct {
 type ReceiveConnector struct {
 	conf  Config
 	fact  profile.ConnectorSettings
+	cert  []tls.Certificate // that is shown: one, or none
 	ids   *counter
 	rates *rates
 
@@ -57,7 +59,10 @@ type ReceiveConnector struct {
 // NewReceiveConnector makes the server of a connector.
 func NewReceiveConnector(conf Config) (*smtp.Server, error) {
 	c := &ReceiveConnector{conf: conf, fact: conf.Connector.ConnectorSettings, ids: &counter{}, rates: newRates(&conf.Connector.ConnectorSettings)}
-	if c.certificates() == 0 && c.fact.Has(profile.AuthTLS) {
+	if cert, ok := certificateFor(conf.Certs, c.fact.TLSCertificate, c.fact.FQDN, time.Now()); ok {
+		c.cert = []tls.Certificate{cert}
+	}
+	if len(c.cert) == 0 && c.fact.Has(profile.AuthTLS) {
 		conf.Trace.Record(trace.Session{}, trace.Session{}, noCertificate{conf.Connector.Name, c.fqdn()}, nil)
 	}
 	p, f := &conf.Profile.SMTP, &c.fact
@@ -94,24 +99,13 @@ func NewReceiveConnector(conf Config) (*smtp.Server, error) {
 
 // tls is how the connector shakes hands, nil without a certificate.
 func (c *ReceiveConnector) tls(ask tls.ClientAuthType) *tls.Config {
-	if c.certificates() == 0 {
+	if len(c.cert) == 0 {
 		return nil
 	}
 	if c.fact.DomainSecure {
 		ask = tls.RequestClientCert
 	}
-	return &tls.Config{Certificates: []tls.Certificate{c.conf.Cert}, MinVersion: c.conf.Profile.SMTP.MinTLS(), ClientAuth: ask}
-}
-
-// certificates counts those that the connector can use: the server's own, if it
-// has the connector's name
-// (https://techcommunity.microsoft.com, "TLS Certificates in Exchange Hybrid").
-func (c *ReceiveConnector) certificates() int {
-	cert := c.conf.Cert
-	if c.fact.FQDN != "" && (cert.Leaf == nil || cert.Leaf.VerifyHostname(c.fact.FQDN) != nil) {
-		return 0
-	}
-	return len(cert.Certificate)
+	return &tls.Config{Certificates: c.cert, MinVersion: c.conf.Profile.SMTP.MinTLS(), ClientAuth: ask}
 }
 
 // fqdn is the name that the connector says.
@@ -135,7 +129,7 @@ func (c *ReceiveConnector) banner(now time.Time) string {
 
 // keywords computes the lines of EHLO from the connector's settings.
 func (c *ReceiveConnector) keywords(secured string) []string {
-	return Keywords(c.conf.Profile, &c.conf.Connector, Security{Verb: secured, Certificate: c.certificates() > 0})
+	return Keywords(c.conf.Profile, &c.conf.Connector, Security{Verb: secured, Certificate: len(c.cert) > 0})
 }
 
 // Session begins a session.

@@ -124,6 +124,10 @@ func Events() []trace.EventType {
 			{Key: "path", Means: "where it waits; empty where others have it"}}},
 		{Name: "smtp.domain_security", Means: "a sender of a domain that needs mutual TLS was held against what its server showed", Fields: []trace.FieldType{
 			{Key: "domain", Means: "of the sender"}, {Key: "why", Means: "what is wrong; empty if nothing"}}},
+		{Name: "smtp.blocked", Means: "a connection was dropped behind its recipients: the address is on the block list", Fields: []trace.FieldType{
+			{Key: "peer", Means: "the address"}}},
+		{Name: "smtp.delayed_ack", Means: "an answer to a message was held back until the next hop had it", Fields: []trace.FieldType{
+			{Key: "interval", Means: "for how long"}, {Key: "outcome", Means: "Delivered, or Expired where it was given anyway"}}},
 		{Name: "smtp.no_certificate", Means: "a connector has a name for which the server has no certificate: it offers no TLS", Fields: []trace.FieldType{
 			{Key: "connector", Means: "its name"}, {Key: "fqdn", Means: "the name that it says"}}},
 		{Name: "transport.state", Means: "a server's transport was set so", Fields: []trace.FieldType{

@@ -107,6 +107,14 @@ func (h *head) pass(has func(profile.Right) bool) {
 	h.fields = kept
 }
 
+// leave drops what stays in the organisation: the header firewall on the way
+// out.
+func (h *head) leave() {
+	h.pass(func(r profile.Right) bool {
+		return r != profile.RightOrganizationHeaders && r != profile.RightForestHeaders
+	})
+}
+
 // text is the section with its empty line.
 func (h *head) text() []byte {
 	return append(bytes.Join(h.fields, nil), h.end...)

@@ -25,13 +25,14 @@ type identity struct {
 }
 
 // arrival is who a peer is before it has logged on: a server of the
-// organisation by its address, everybody at an externally secured connector,
+// organisation by its address, where there is no KDC by which it could log on,
+// everybody at an externally secured connector,
 // else nobody in particular.
 func (c *ReceiveConnector) arrival(p smtp.Peer) identity {
 	if owner := c.directTrust(p); owner != "" && c.fact.Allows(profile.ExchangeServers) {
 		return identity{user: owner, group: profile.ExchangeServers}
 	}
-	if s := c.conf.Org.ServerAt(p.Remote.Addr()); s != nil && c.fact.Allows(profile.ExchangeServers) {
+	if s := c.conf.Org.ServerAt(p.Remote.Addr()); s != nil && !c.conf.Org.Kerberos.KDC.IsValid() && c.fact.Allows(profile.ExchangeServers) {
 		return identity{user: s.Name, group: profile.ExchangeServers}
 	}
 	if c.fact.Has(profile.AuthExternalAuthoritative) {

@@ -5,18 +5,17 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"time"
-
-	gosmtp "github.com/emersion/go-smtp"
 
 	"github.com/exsim/exsim/sim/store"
 	"github.com/exsim/exsim/sim/trace"
+	"github.com/exsim/exsim/smtp"
+	"github.com/exsim/exsim/smtp/sasl"
 )
 
 // Message is what Unified Messaging hands over.
@@ -37,15 +36,18 @@ type PickupConfig struct {
 	To         netip.AddrPort
 	ServerName string
 	TLS        *tls.Config
-	Dial       func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
+	// LogOn gets Kerberos tickets; without it the receive connector knows us by
+	// our address.
+	LogOn *sasl.Initiator
+	Dial  func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
 	// Retry is the wait before a message is tried again.
 	Retry  time.Duration
 	Causes *Causes
 	Trace  *trace.Source
 }
 
-// Pickup submits messages by SMTP with STARTTLS, as an ordinary client
-// (go-smtp): two independent implementations talk. A message that is not taken
+// Pickup submits messages by SMTP with STARTTLS, and Kerberos where there is a
+// realm. A message that is not taken
 // stays on disk and is tried again; one that is refused for good is kept aside
 // as .bad.
 type Pickup struct {
@@ -68,24 +70,20 @@ func NewPickup(conf PickupConfig) (*Pickup, error) {
 		return nil, err
 	}
 	p := &Pickup{conf: conf}
-	p.q = &queue{store: st, folder: "voicemail", retry: conf.Retry, try: p.try, final: refusedForGood, failed: p.failed}
+	p.q = &queue{store: st, folder: "voicemail", retry: conf.Retry, try: p.try, final: notAgain, failed: p.failed}
 	return p, p.q.begin()
 }
 
 // Submit takes a message over: it is on disk when Submit returns, and on its
 // way.
 func (p *Pickup) Submit(m Message) error {
-	return p.q.submit(envelope{m.From, m.To, m.Call.String()}, bytes.NewReader(m.Data))
+	_, err := p.q.submit(envelope{m.From, m.To, m.Call.String()}, bytes.NewReader(m.Data))
+	return err
 }
 
 // Close lets what is on its way arrive, for a while, and stops trying; what
 // waits then is submitted by the next run.
 func (p *Pickup) Close() error { return p.q.close() }
-
-func refusedForGood(err error) bool {
-	var refused *gosmtp.SMTPError
-	return errors.As(err, &refused) && refused.Code >= 500
-}
 
 // failed records a try that did not succeed.
 func (p *Pickup) failed(item store.Item, err error, final bool) {
@@ -93,7 +91,7 @@ func (p *Pickup) failed(item store.Item, err error, final bool) {
 	if env, _, e := open(item); e == nil {
 		call, _ = trace.ParseSession(env.Call)
 	}
-	p.conf.Trace.Record(call, trace.Session{}, submitFailed{reason(err), final, item.Path}, nil)
+	p.conf.Trace.Record(call, trace.Session{}, submitFailed{err.Error(), final, item.Path}, nil)
 }
 
 // open reads a waiting file.
@@ -145,50 +143,50 @@ func (p *Pickup) dial(call trace.Session) (net.Conn, error) {
 func (p *Pickup) send(conn net.Conn, env envelope, data []byte) error {
 	keep := context.AfterFunc(p.q.ctx, func() { _ = conn.Close() })
 	defer keep()
+	defer func() { _ = conn.Close() }()
+	k := smtp.NewClient(conn, smtp.ClientConfig{Hello: p.conf.Hello, Reply: lastWord})
+	if err := k.Greet(); err != nil {
+		return err
+	}
 	tlsConf := p.conf.TLS.Clone()
 	tlsConf.ServerName = p.conf.ServerName
-	c, err := gosmtp.NewClientStartTLS(conn, tlsConf)
-	if err != nil {
-		_ = conn.Close()
+	if err := k.StartTLS("STARTTLS", tlsConf); err != nil {
 		return err
 	}
-	defer func() { _ = c.Close() }()
-	if err := c.Hello(p.conf.Hello); err != nil {
-		return err
+	if p.conf.LogOn != nil {
+		if err := logOnAsServer(k, p.conf.LogOn, p.conf.ServerName); err != nil {
+			return err
+		}
 	}
-	if err := c.Mail(env.From, &gosmtp.MailOptions{Size: int64(len(data))}); err != nil {
-		return err
+	m := &smtp.Outgoing{From: env.From, To: []string{env.To}, Size: int64(len(data)), Data: func() io.Reader {
+		return &lastOctets{r: bytes.NewReader(data), before: func() error {
+			if !keep() {
+				return p.q.ctx.Err() // broken off before the end of the message
+			}
+			return nil
+		}}
+	}}
+	_, refused, err := k.Send(m, smtp.Way{Pipelining: true, Chunking: true, Size: true})
+	if err == nil {
+		err = refused[env.To]
 	}
-	if err := c.Rcpt(env.To, nil); err != nil {
-		return err
+	if err == nil {
+		_ = k.Quit(goodbye) // the message is taken: how the peer says goodbye matters no more
 	}
-	w, err := c.Data()
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write(data); err != nil {
-		return err
-	}
-	if !keep() {
-		return p.q.ctx.Err() // broken off before the end of the message
-	}
-	_ = conn.SetDeadline(time.Now().Add(lastWord))
-	if err := w.Close(); err != nil {
-		return err
-	}
-	_ = c.Quit() // the message is taken: how the peer says goodbye matters no more
-	return nil
+	return err
 }
 
-// reason is why a message was not taken: the reply, where there is one.
-func reason(err error) string {
-	var reply *gosmtp.SMTPError
-	if !errors.As(err, &reply) {
-		return err.Error()
+// lastOctets asks before it gives the last octets of a message away.
+type lastOctets struct {
+	r      *bytes.Reader
+	before func() error
+}
+
+func (l *lastOctets) Read(b []byte) (int, error) {
+	if n := l.r.Len(); n > 0 && n <= len(b) {
+		if err := l.before(); err != nil {
+			return 0, err
+		}
 	}
-	text := strconv.Itoa(reply.Code)
-	if reply.EnhancedCode != (gosmtp.EnhancedCode{}) && reply.EnhancedCode != gosmtp.NoEnhancedCode {
-		text += fmt.Sprintf(" %d.%d.%d", reply.EnhancedCode[0], reply.EnhancedCode[1], reply.EnhancedCode[2])
-	}
-	return text + " " + reply.Message
+	return l.r.Read(b)
 }

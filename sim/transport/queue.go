@@ -43,6 +43,7 @@ type job struct {
 	due   time.Time
 	taken bool     // by the other side: only its file is left to remove
 	only  []string // recipients that are left of it, nil for all
+	over  chan struct{}
 }
 
 // senders bounds the connections at once.
@@ -57,7 +58,7 @@ func (q *queue) begin() error {
 	q.more, q.idle = make(chan struct{}), make(chan struct{})
 	q.ctx, q.stop = context.WithCancel(context.Background())
 	for _, item := range left {
-		q.jobs = append(q.jobs, &job{item: item})
+		q.jobs = append(q.jobs, &job{item: item, over: make(chan struct{})})
 	}
 	for range senders {
 		q.wg.Go(q.sender)
@@ -66,35 +67,52 @@ func (q *queue) begin() error {
 }
 
 // submit takes a message over: it is on disk when submit returns, and on its
-// way.
-func (q *queue) submit(head any, data io.Reader) error { return q.submitAt(head, data, time.Time{}) }
+// way. The channel is closed when that is over.
 
-// submitLater is submit, and the first try is only due behind the wait.
-func (q *queue) submitLater(head any, data io.Reader) error {
-	return q.submitAt(head, data, time.Now().Add(q.retry))
+func (q *queue) submit(head any, data io.Reader) (over <-chan struct{}, err error) {
+	d, err := q.draft(head, data)
+	if err != nil {
+		return nil, err
+	}
+	items, err := d.Commit(q.folder)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{item: items[0], over: make(chan struct{})}
+	q.put(j)
+	return j.over, nil
 }
 
-func (q *queue) submitAt(head any, data io.Reader, due time.Time) error {
-	first, err := json.Marshal(head)
+// replace puts what is left of a message in its place; it is due behind the wait.
+func (q *queue) replace(old store.Item, head any, data io.Reader) error {
+	d, err := q.draft(head, data)
 	if err != nil {
 		return err
 	}
+	item, err := d.Replace(old)
+	if err == nil {
+		q.put(&job{item: item, due: time.Now().Add(q.retry), over: make(chan struct{})})
+	}
+	return err
+}
+
+func (q *queue) draft(head any, data io.Reader) (*store.Draft, error) {
+	first, err := json.Marshal(head)
+	if err != nil {
+		return nil, err
+	}
 	d, err := q.store.Create()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err = d.Write(append(first, '\n')); err == nil {
 		_, err = io.Copy(d, data)
 	}
 	if err != nil {
 		d.Abort()
-		return err
+		return nil, err
 	}
-	items, err := d.Commit(q.folder)
-	if err == nil {
-		q.put(&job{item: items[0], due: due})
-	}
-	return err
+	return d, nil
 }
 
 func (q *queue) put(j *job) {
@@ -133,7 +151,9 @@ func (q *queue) next() *job {
 // sender delivers one job after another.
 func (q *queue) sender() {
 	for j := q.next(); j != nil && q.ctx.Err() == nil; j = q.next() {
-		if !q.deliver(j) {
+		if q.deliver(j) {
+			close(j.over)
+		} else {
 			j.due = time.Now().Add(q.retry)
 			q.put(j)
 		}

@@ -24,6 +24,7 @@ import (
 	"github.com/exsim/exsim/sim/store"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/smtp"
+	"github.com/exsim/exsim/smtp/sasl"
 )
 
 // SenderConfig describes a Sender.
@@ -33,8 +34,9 @@ type SenderConfig struct {
 	Server    *org.Server
 	// Dir is the folder in which messages wait.
 	Dir      string
-	Cert     tls.Certificate // that is shown
-	Roots    *x509.CertPool  // whose certificates are good
+	Certs    []tls.Certificate // of the server
+	Roots    *x509.CertPool    // whose certificates are good
+	LogOn    *sasl.Initiator   // that gets Kerberos tickets, nil without a realm
 	Sessions *smtp.Sessions
 	Dial     func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
 	Trace    *trace.Source
@@ -68,10 +70,14 @@ type relayed struct {
 	To           []string
 	Binary, UTF8 bool
 	Cause        string
+	Secure       string // the domain that domain security is for
 }
 
-// Relay takes a message over: it is on disk when Relay returns.
-func (s *Sender) relay(r relayed, data io.Reader) error { return s.q.submit(r, data) }
+// relay takes a message over: it is on disk when relay returns. The channel is
+// closed when the next hop has it, or never will.
+func (s *Sender) relay(r relayed, data io.Reader) (taken <-chan struct{}, err error) {
+	return s.q.submit(r, data)
+}
 
 // errNoRoute keeps what no connector is for.
 var errNoRoute = errors.New("no send connector has this address space")
@@ -119,7 +125,7 @@ func (s *Sender) try(item store.Item, only []string) error {
 	k := smtp.NewClient(nc, smtp.ClientConfig{
 		Hello: cmp.Or(c.FQDN, s.conf.Server.FQDN), ForceHELO: c.ForceHELO, Reply: cmp.Or(c.InactiveTimeout, 10*time.Minute), Session: session, Trace: s.conf.Trace,
 	})
-	if err := s.prepare(k); err != nil {
+	if err := s.prepare(k, r.Secure); err != nil {
 		over(k.Close)
 		return s.wrapped("", err)
 	}
@@ -130,7 +136,7 @@ func (s *Sender) try(item store.Item, only []string) error {
 	}
 	// The message is taken: its file goes before anybody waits for a goodbye.
 	s.q.wg.Go(func() { over(func() error { return k.Quit(goodbye) }) })
-	return s.outcome(session, r, m, queued, refused)
+	return s.outcome(item, session, r, m, queued, refused)
 }
 
 // goodbye is how long the answer to QUIT may take.
@@ -138,7 +144,7 @@ const goodbye = 5 * time.Second
 
 // outcome records who has the message. Recipients that are refused for now are
 // tried again by themselves.
-func (s *Sender) outcome(session trace.Session, r *relayed, m *smtp.Outgoing, queued smtp.Answer, refused map[string]error) error {
+func (s *Sender) outcome(item store.Item, session trace.Session, r *relayed, m *smtp.Outgoing, queued smtp.Answer, refused map[string]error) error {
 	var again []string
 	for _, to := range r.To {
 		err := refused[to]
@@ -156,7 +162,7 @@ func (s *Sender) outcome(session trace.Session, r *relayed, m *smtp.Outgoing, qu
 	}
 	left := *r
 	left.To = again
-	if err := s.q.submitLater(left, m.Data()); err != nil {
+	if err := s.q.replace(item, left, m.Data()); err != nil {
 		return partly{again, err} // the others have it
 	}
 	return nil
@@ -213,60 +219,50 @@ func eightBit(r io.Reader) (bool, error) {
 	}
 }
 
-// prepare greets, begins TLS and logs on, as the connector says.
-func (s *Sender) prepare(k *smtp.Client) error {
+// prepare greets, begins TLS and logs on, as the connector says, or as domain
+// security does for a domain; "" where that is for none.
+func (s *Sender) prepare(k *smtp.Client, domain string) error {
 	c := &s.conf.Connector
 	if err := k.Greet(); err != nil {
 		return err
 	}
 	_, offered := k.Offers("STARTTLS")
-	wanted := c.RequireTLS || c.TLSAuthLevel != ""
+	wanted := c.RequireTLS || c.TLSAuthLevel != "" || domain != ""
 	secure := offered && !c.IgnoreSTARTTLS
+	cert, has := certificateFor(s.conf.Certs, c.TLSCertificate, "", time.Now())
 	switch {
 	case wanted && !offered:
 		return errors.New("451 5.7.3 STARTTLS is required to send mail")
-	case secure && !s.hasCertificate():
+	case secure && !has:
 		return errors.New("421 4.4.1 Connection timed out: TLS negotiation failed with error NoCredentials")
 	case secure:
-		if err := k.StartTLS("STARTTLS", s.tls()); err != nil {
+		if err := k.StartTLS("STARTTLS", s.tls(cert, domain)); err != nil {
 			return fmt.Errorf("454 4.7.5 Certificate validation failure or no agreement: %w", err)
 		}
 	}
 	return s.logOn(k, secure)
 }
 
-// hasCertificate reports whether the server has the certificate that the
-// connector names.
-func (s *Sender) hasCertificate() bool {
-	name := s.conf.Connector.TLSCertificate
-	if name == "" {
-		return true
-	}
-	leaf := s.conf.Cert.Leaf
-	return leaf != nil && strings.EqualFold(name, "<I>"+leaf.Issuer.String()+"<S>"+leaf.Subject.String())
-}
-
 // tls is how the connector shakes hands. Without a level, the next hop's
-// certificate is not looked at: TLS is opportunistic.
-func (s *Sender) tls() *tls.Config {
+// certificate is not looked at: TLS is opportunistic. For a domain of domain
+// security it has to name that domain.
+func (s *Sender) tls(cert tls.Certificate, domain string) *tls.Config {
 	c := &s.conf.Connector
 	name := cmp.Or(c.TLSDomain, c.SmartHostName)
 	return &tls.Config{
-		ServerName: name, Certificates: []tls.Certificate{s.conf.Cert}, MinVersion: s.conf.Profile.SMTP.MinTLS(),
+		ServerName: name, Certificates: []tls.Certificate{cert}, MinVersion: s.conf.Profile.SMTP.MinTLS(),
 		InsecureSkipVerify: true, // the connector's own check follows
 		VerifyConnection: func(state tls.ConnectionState) error {
-			if c.TLSAuthLevel == "" || c.TLSAuthLevel == org.EncryptionOnly {
+			chain := state.PeerCertificates
+			switch {
+			case domain != "":
+				return namesDomain(chain, s.conf.Roots, domain)
+			case c.TLSAuthLevel == "" || c.TLSAuthLevel == org.EncryptionOnly:
 				return nil
+			case c.TLSAuthLevel == org.DomainValidation:
+				return verifyChain(chain, x509.VerifyOptions{Roots: s.conf.Roots, DNSName: name})
 			}
-			o := x509.VerifyOptions{Roots: s.conf.Roots, Intermediates: x509.NewCertPool()}
-			for _, more := range state.PeerCertificates[1:] {
-				o.Intermediates.AddCert(more)
-			}
-			if c.TLSAuthLevel == org.DomainValidation {
-				o.DNSName = name
-			}
-			_, err := state.PeerCertificates[0].Verify(o)
-			return err
+			return verifyChain(chain, x509.VerifyOptions{Roots: s.conf.Roots})
 		},
 	}
 }
@@ -283,9 +279,22 @@ func (s *Sender) logOn(k *smtp.Client, secure bool) error {
 		}
 		return k.Auth("AUTH", gosasl.NewLoginClient(c.User, c.Password))
 	case org.SendAuthExchangeServer:
-		return errors.New("451 5.7.3 Cannot achieve Exchange Server authentication")
+		return logOnAsServer(k, s.conf.LogOn, c.SmartHostName)
 	}
 	return nil
+}
+
+// logOnAsServer logs on as one Exchange server does to another: by Kerberos, and
+// both prove themselves.
+func logOnAsServer(k *smtp.Client, by *sasl.Initiator, host string) error {
+	if by == nil || !k.HasMechanism("X-EXPS", "GSSAPI") {
+		return errors.New("451 5.7.3 Cannot achieve Exchange Server authentication")
+	}
+	logOn, err := by.LogOn("SMTPSVC/" + host)
+	if err != nil {
+		return fmt.Errorf("454 4.7.0 Temporary authentication failure: %w", err)
+	}
+	return k.Auth("X-EXPS", logOn)
 }
 
 // wrapped is a failure as a queue's LastError tells it.

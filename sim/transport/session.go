@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/subtle"
 	"fmt"
 	"io"
@@ -29,6 +31,7 @@ const (
 	replyRateExceeded     smtp.Reply = "rate-exceeded"
 	replyHeaderTooBig     smtp.Reply = "header-too-big"
 	replyHopCount         smtp.Reply = "hop-count"
+	replySenderDenied     smtp.Reply = "sender-denied"
 )
 
 // session is one peer's dealings with the connector.
@@ -44,6 +47,7 @@ type session struct {
 	utf8       bool
 	binary     bool
 	recipients []*org.Mailbox
+	strangers  bool    // a recipient is nobody: a front end learns it later
 	relays     []relay // what leaves again
 	queued     map[string]string
 }
@@ -54,6 +58,8 @@ var (
 	_ smtp.Authenticator = (*session)(nil)
 	_ smtp.SizeExempt    = (*session)(nil)
 	_ smtp.Delayed       = (*session)(nil)
+	_ smtp.Announced     = (*session)(nil)
+	_ smtp.BlobTaker     = (*session)(nil)
 )
 
 var noCause trace.Session
@@ -85,20 +91,24 @@ func (s *session) Mail(from string, o *gosmtp.MailOptions) error {
 		return refuse(replyNotThisSender)
 	case s.c.conf.State.isInactive(s.c.conf.Service):
 		return refuse(replyNotActive)
+	case s.filtered() && s.c.conf.Org.SenderFiltered(from):
+		return &smtp.Refusal{Reply: replySenderDenied, Close: true}
 	case s.pressed(false):
 		return refuse(replyInsufficient)
 	case !s.c.rates.take(s.peer.Remote.Addr(), s.who.user, time.Now()):
 		return refuse(replyRateExceeded)
 	}
-	s.from, s.recipients, s.relays, s.queued = from, nil, nil, nil
+	s.from, s.recipients, s.relays, s.strangers, s.queued = from, nil, nil, false, nil
 	s.utf8, s.binary = o != nil && o.UTF8, o != nil && o.Body == gosmtp.BodyBinaryMIME
 	return nil
 }
 
-// relay is what leaves by one send connector.
+// relay is what leaves by one send connector: for a domain of domain security by
+// itself.
 type relay struct {
-	by *Sender
-	to []string
+	by     *Sender
+	secure string
+	to     []string
 }
 
 // maySendAs holds a sender against the rights of the session: a user without
@@ -126,6 +136,9 @@ func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	}
 	m := s.c.conf.Org.MailboxAt(to)
 	if m == nil {
+		if s.strangers = s.c.late(); s.strangers {
+			return nil
+		}
 		return refuse(replyUserUnknown)
 	}
 	if !slices.Contains(s.recipients, m) { // named twice, it gets one copy
@@ -141,11 +154,14 @@ func (s *session) relayTo(to, domain string) error {
 	if s.c.conf.Relay == nil {
 		return nil
 	}
-	by := s.c.conf.Relay(domain)
-	i := slices.IndexFunc(s.relays, func(r relay) bool { return r.by == by })
+	by, secure := s.c.conf.Relay(domain), ""
+	if by.conf.Connector.DomainSecure && s.c.conf.Org.DomainSecurity.Sends(domain) {
+		secure = strings.ToLower(domain)
+	}
+	i := slices.IndexFunc(s.relays, func(r relay) bool { return r.by == by && r.secure == secure })
 	if i < 0 {
 		i = len(s.relays)
-		s.relays = append(s.relays, relay{by: by})
+		s.relays = append(s.relays, relay{by: by, secure: secure})
 	}
 	if !slices.Contains(s.relays[i].to, to) { // named twice, it gets one copy
 		s.relays[i].to = append(s.relays[i].to, to)
@@ -169,6 +185,9 @@ func (s *session) Data(r io.Reader) error {
 	case s.c.fact.MaxHopCount > 0 && head.hops() > s.c.fact.MaxHopCount:
 		return refuse(replyHopCount)
 	}
+	if err := s.behind(); err != nil {
+		return err
+	}
 	if s.pressed(true) {
 		return refuse(replyInsufficient)
 	}
@@ -183,14 +202,21 @@ func (s *session) Data(r io.Reader) error {
 	}
 	id := s.c.ids.next()
 	head.pass(s.has)
-	text := append([]byte(s.received()), head.text()...)
-	for _, part := range []io.Reader{strings.NewReader(string(text)), strings.NewReader(string(head.rest)), r} {
+	received := s.received()
+	text := []byte(received + s.stamps() + string(head.text()))
+	for _, part := range []io.Reader{bytes.NewReader(text), bytes.NewReader(head.rest), r} {
 		if _, err = io.Copy(d, part); err != nil {
 			d.Abort()
 			return err
 		}
 	}
-	if err := s.leave(d); err != nil {
+	if s.tooBig(d.Size()) {
+		d.Abort()
+		return refuse(smtp.ReplyTooBig)
+	}
+	head.leave()
+	taken, err := s.leave(d, append([]byte(received), head.text()...), int64(len(text)))
+	if err != nil {
 		d.Abort()
 		return err
 	}
@@ -216,7 +242,15 @@ func (s *session) Data(r io.Reader) error {
 			s.c.conf.Changed(item.Folder)
 		}
 	}
+	s.awaitDelivery(taken)
 	return nil
+}
+
+// tooBig reports whether the organisation takes no message of a size, whatever
+// the connector offers.
+func (s *session) tooBig(size int64) bool {
+	most := cmp.Or(s.c.conf.Org.Limits.MaxReceiveSize, s.c.conf.Profile.SMTP.MaxReceiveSize)
+	return most > 0 && size > most && !s.SizeExempt()
 }
 
 // discarded acknowledges a message that nobody gets.
@@ -230,23 +264,29 @@ func (s *session) discarded(head *head, rest int64) {
 	s.c.conf.Trace.Record(s.peer.Trace, noCause, receivedEvent{s.from, "", messageID, head.field("subject"), 0, id, rest}, nil)
 }
 
-// leave hands the message to the send connectors; it is on their disk then.
-func (s *session) leave(d *store.Draft) error {
+// leave hands the message to the send connectors, with another header section in
+// place of one of so many octets; it is on their disk then. Each channel is
+// closed when the next hop has it.
+func (s *session) leave(d *store.Draft, head []byte, instead int64) (taken []<-chan struct{}, err error) {
 	for _, r := range s.relays {
 		data, err := d.Reader()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		err = r.by.relay(relayed{From: s.from, To: r.to, Binary: s.binary, UTF8: s.utf8, Cause: s.peer.Trace.String()}, data)
+		if _, err := io.CopyN(io.Discard, data, instead); err != nil {
+			return nil, err
+		}
+		done, err := r.by.relay(relayed{From: s.from, To: r.to, Binary: s.binary, UTF8: s.utf8, Cause: s.peer.Trace.String(), Secure: r.secure}, io.MultiReader(bytes.NewReader(head), data))
 		_ = data.Close()
 		if err != nil {
-			return err
+			return nil, err
 		}
+		taken = append(taken, done)
 		for _, to := range r.to {
 			s.c.conf.Trace.Record(s.peer.Trace, noCause, relayQueued{r.by.conf.Connector.Name, to}, nil)
 		}
 	}
-	return nil
+	return taken, nil
 }
 
 // maxShown bounds what an event shows of a header section.
@@ -279,7 +319,7 @@ func (s *session) SizeExempt() bool { return s.has(profile.RightBypassSize) }
 func (s *session) Queued() map[string]string { return s.queued }
 
 // Reset forgets the transaction.
-func (s *session) Reset() { s.recipients, s.relays = nil, nil }
+func (s *session) Reset() { s.recipients, s.relays, s.strangers = nil, nil, false }
 
 // Logout ends the session.
 func (s *session) Logout() error { return nil }

@@ -70,15 +70,25 @@ func (c *ReceiveConnector) verified(p smtp.Peer, domain string) error {
 	case len(p.TLS.PeerCertificates) == 0:
 		return errNoCertificate
 	}
-	leaf := p.TLS.PeerCertificates[0]
-	o := x509.VerifyOptions{Roots: c.conf.Trust.Roots, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
-	for _, more := range p.TLS.PeerCertificates[1:] {
+	return namesDomain(p.TLS.PeerCertificates, c.conf.Trust.Roots, domain)
+}
+
+// verifyChain holds a peer's certificates against options without intermediates.
+func verifyChain(chain []*x509.Certificate, o x509.VerifyOptions) error {
+	o.Intermediates = x509.NewCertPool()
+	for _, more := range chain[1:] {
 		o.Intermediates.AddCert(more)
 	}
-	if _, err := leaf.Verify(o); err != nil {
+	_, err := chain[0].Verify(o)
+	return err
+}
+
+// namesDomain reports whether a peer's certificate is good and names a domain.
+func namesDomain(chain []*x509.Certificate, roots *x509.CertPool, domain string) error {
+	if err := verifyChain(chain, x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
 		return err
 	}
-	for _, n := range leaf.DNSNames {
+	for _, n := range chain[0].DNSNames {
 		n = strings.ToLower(n)
 		if n == domain || strings.HasSuffix(n, "."+domain) {
 			return nil

@@ -185,17 +185,7 @@ const noLayer = 1
 
 // layers is what we offer, wrapped.
 func (k *kerberos) layers() ([]byte, error) {
-	const acceptor = 1
-	t := gssapi.WrapToken{Flags: acceptor, Payload: []byte{noLayer, 0, 0, 0}}
-	e, err := crypto.GetEtype(k.key.KeyType)
-	if err != nil {
-		return nil, err
-	}
-	t.EC = uint16(e.GetHMACBitLength() / 8)
-	if err := t.SetCheckSum(k.key, keyusage.GSSAPI_ACCEPTOR_SEAL); err != nil {
-		return nil, err
-	}
-	return t.Marshal()
+	return wrapped(k.key, sentByAcceptor, 0, keyusage.GSSAPI_ACCEPTOR_SEAL)
 }
 
 // chosen is what the client has chosen of it.
