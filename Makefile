@@ -66,8 +66,8 @@ peers:
 	id Debian-exim > /dev/null 2>&1 || useradd -r -s /usr/sbin/nologin Debian-exim
 
 # What takes longer than a minute: 200 calls a second for SOAK with flat memory,
-# as many as go for a third of it, a million hostile messages, every entry of the
+# as many as go for a third of it, a million hostile messages and as many sessions of mail, a gigabyte without end, every entry of the
 # catalogue of data paths through a firewall, and the suite of scenarios RUNS times under load and the race detector without a false alarm.
 soak:
-	EXSIM_SOAK=$(SOAK) $(GO) test -timeout 60m -run 'TestSoak|TestHostileMessages|TestPathsEachRow' -v ./cmd/... ./sim
+	EXSIM_SOAK=$(SOAK) $(GO) test -timeout 60m -run 'TestSoak|TestHostile|TestEndless|TestPathsEachRow' -v ./cmd/... ./sim
 	EXSIM_RUNS=$(RUNS) $(GO) test -race -timeout 120m -run TestSoakScenarios -v ./scenarios

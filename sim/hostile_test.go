@@ -87,6 +87,7 @@ func (h *hostile) spoil(parts []part) {
 			"host":   h.pick("", "[::1]:9", "256.256.256.256:70000", "a..b", "-", "127.0.0.1:-1", long),
 			"param":  h.pick(";", ";;;", ";=", ";tag", ";tag=\"", ";a=b=c", "; lr ;lr", ";rport;rport=1", long),
 			"name":   h.pick("", ":", "Via", "v: ", "X y: ", " From: ", "\r\n", "L : ", long+": "),
+			"path":   h.pick("", "<", ">", "<>", "<a@", "<@x,@y:a@b>", "a@b", `<"a\"@b"@c>`, `<"@b>`, "<a b@c>", "<@>", "<a@[127.0.0.1]>", "<é@x>", "<"+long+"@x>", long),
 			"number": h.pick("", "-1", "0", "4294967296", "18446744073709551616", "1e9", "0x10", "65535", " 7", long),
 			"quoted": h.pick(`"`, `"\"`, `""""`, `"a\`, `\`, long),
 			"end":    h.pick("", "\n", "\r", "\r\n\r\n", "\r\n ", "\n\n"),

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
 
@@ -39,6 +40,12 @@ func (c *conn) data(args string) error {
 	var err error
 	if t == nil || t.Reply == "" {
 		err = c.back.Data(r)
+	}
+	var refusal *Refusal
+	if errors.As(err, &refusal) && refusal.Close && !errors.Is(r.err, io.ErrUnexpectedEOF) {
+		c.received(r.octets)
+		c.outcome(err, r.octets, t)
+		return c.turnAway()
 	}
 	if _, derr := io.Copy(io.Discard, r); derr != nil && !errors.Is(derr, errTooBig) && !errors.Is(derr, errBareLinefeed) {
 		return derr // the connection broke inside the message
@@ -96,6 +103,26 @@ func (c *conn) blob(args string) error {
 	}
 	return nil
 }
+
+// turnAway ends a session within a message: the answer leaves, and what the peer
+// still sends is read for a while, so that the answer is not lost with it.
+func (c *conn) turnAway() error {
+	c.why = "refused"
+	if err := c.flush(); err != nil {
+		return err
+	}
+	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	_ = c.nc.SetReadDeadline(time.Now().Add(lingering))
+	_, _ = io.CopyN(io.Discard, c.nc, maxLingering)
+	return errQuit
+}
+
+const (
+	lingering    = 2 * time.Second
+	maxLingering = 4 << 20
+)
 
 func (c *conn) received(octets int64) {
 	c.s.conf.Trace.Record(c.session, trace.Session{}, content{octets, c.verb}, nil)

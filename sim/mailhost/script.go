@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,11 +66,11 @@ func (h *Host) Play(ctx context.Context, to netip.AddrPort, server string, actio
 			if ctx.Err() != nil {
 				err = fmt.Errorf("nothing came: %w", ctx.Err())
 			}
-			h.src.Record(trace.Session{}, trace.Session{}, played{to.String(), i, err.Error()}, nil)
+			h.src.Record(trace.Session{}, trace.Session{}, played{to.String(), i, strings.Join(p.said, " "), err.Error()}, nil)
 			return i, err
 		}
 	}
-	h.src.Record(trace.Session{}, trace.Session{}, played{to.String(), len(actions), ""}, nil)
+	h.src.Record(trace.Session{}, trace.Session{}, played{to.String(), len(actions), strings.Join(p.said, " "), ""}, nil)
 	return len(actions), nil
 }
 
@@ -80,6 +81,7 @@ type play struct {
 	nc     net.Conn
 	r      *bufio.Reader
 	server string
+	said   []string // verbs
 }
 
 func (p *play) over(nc net.Conn) { p.nc, p.r = nc, bufio.NewReader(nc) }
@@ -115,7 +117,21 @@ func (p *play) do(a *Action) error {
 	return nil
 }
 
+// verbs are the commands that a session is known by afterwards.
+var verbs = []string{"EHLO", "HELO", "STARTTLS", "X-ANONYMOUSTLS", "AUTH", "X-EXPS", "MAIL", "RCPT", "DATA", "BDAT", "XEXCH50", "RSET", "NOOP", "VRFY", "QUIT"}
+
+// note remembers the verbs that were said, each once.
+func (p *play) note(b []byte) {
+	for line := range bytes.Lines(b[:min(len(b), 64<<10)]) {
+		verb, _, _ := strings.Cut(strings.TrimRight(string(line[:min(len(line), 20)]), "\r\n"), " ")
+		if slices.Contains(verbs, verb) && !slices.Contains(p.said, verb) {
+			p.said = append(p.said, verb)
+		}
+	}
+}
+
 func (p *play) send(b []byte, piece int) error {
+	p.note(b)
 	if piece <= 0 {
 		piece = len(b)
 	}
@@ -258,6 +274,7 @@ func pause(ctx context.Context, d time.Duration) error {
 type played struct {
 	server  string
 	actions int
+	said    string
 	why     string
 }
 
@@ -265,5 +282,6 @@ func (played) EventName() string { return "mailhost.played" }
 func (e played) AppendTo(f *trace.Fields) {
 	f.Text("server", e.server)
 	f.Int("actions", int64(e.actions))
+	f.Text("said", e.said)
 	f.Text("why", e.why)
 }

@@ -97,6 +97,9 @@ func (e submitFailed) AppendTo(f *trace.Fields) {
 func Events() []trace.EventType {
 	connector := trace.FieldType{Key: "connector", Means: "name of the send connector"}
 	recipient := trace.FieldType{Key: "recipient", Means: "who it is for"}
+	from := trace.FieldType{Key: "from", Means: "envelope sender"}
+	subject := trace.FieldType{Key: "subject", Means: "as it stands there"}
+	id := trace.FieldType{Key: "message_id", Means: "Message-ID, or the one that it was given"}
 	return []trace.EventType{
 		{Name: "mail.delivered", Means: "a message is in a mailbox, on disk; its header section is in raw", Fields: []trace.FieldType{
 			{Key: "mailbox", Means: "SMTP address of the mailbox"}, {Key: "extension", Means: "its extension"},
@@ -118,10 +121,10 @@ func Events() []trace.EventType {
 			connector, {Key: "to", Means: "address and port of the next hop"}, {Key: "local", Means: "from where"}}},
 		{Name: "send.disconnected", Means: "this connection is over", Fields: []trace.FieldType{connector}},
 		{Name: "send.taken", Means: "the next hop has taken a message for a recipient", Fields: []trace.FieldType{
-			connector, recipient, {Key: "answer", Means: "of the next hop"}}},
+			connector, recipient, {Key: "answer", Means: "of the next hop"}, from, subject, id}},
 		{Name: "send.failed", Means: "a message was not taken; it stays on disk", Fields: []trace.FieldType{
 			connector, recipient, {Key: "why", Means: "what a queue's LastError says"}, {Key: "final", Means: "true if it will not be tried again"},
-			{Key: "path", Means: "where it waits; empty where others have it"}}},
+			{Key: "path", Means: "where it waits; empty where others have it"}, from, subject, id}},
 		{Name: "smtp.domain_security", Means: "a sender of a domain that needs mutual TLS was held against what its server showed", Fields: []trace.FieldType{
 			{Key: "domain", Means: "of the sender"}, {Key: "why", Means: "what is wrong; empty if nothing"}}},
 		{Name: "smtp.blocked", Means: "a connection was dropped behind its recipients: the address is on the block list", Fields: []trace.FieldType{

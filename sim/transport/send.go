@@ -71,6 +71,8 @@ type relayed struct {
 	Binary, UTF8 bool
 	Cause        string
 	Secure       string // the domain that domain security is for
+	MessageID    string
+	Subject      string
 }
 
 // relay takes a message over: it is on disk when relay returns. The channel is
@@ -149,10 +151,10 @@ func (s *Sender) outcome(item store.Item, session trace.Session, r *relayed, m *
 	for _, to := range r.To {
 		err := refused[to]
 		if err == nil {
-			s.conf.Trace.Record(session, trace.Session{}, relayedEvent{s.conf.Connector.Name, to, queued.String()}, nil)
+			s.conf.Trace.Record(session, trace.Session{}, relayedEvent{s.conf.Connector.Name, to, queued.String(), r}, nil)
 			continue
 		}
-		s.conf.Trace.Record(session, trace.Session{}, relayFailed{s.conf.Connector.Name, to, err.Error(), notAgain(err), ""}, nil)
+		s.conf.Trace.Record(session, trace.Session{}, relayFailed{s.conf.Connector.Name, to, err.Error(), notAgain(err), "", r}, nil)
 		if !notAgain(err) {
 			again = append(again, to)
 		}
@@ -322,12 +324,13 @@ func (l lastError) Unwrap() error { return l.err }
 
 // failed records a try that did not succeed.
 func (s *Sender) failed(item store.Item, err error, final bool) {
-	to := ""
-	if r, _, closer, e := outgoing(item); e == nil {
-		to = strings.Join(r.To, ", ")
+	r, _, closer, oerr := outgoing(item)
+	if oerr != nil {
+		r = &relayed{}
+	} else {
 		_ = closer.Close()
 	}
-	s.conf.Trace.Record(trace.Session{}, trace.Session{}, relayFailed{s.conf.Connector.Name, to, err.Error(), final, item.Path}, nil)
+	s.conf.Trace.Record(trace.Session{}, trace.Session{}, relayFailed{s.conf.Connector.Name, strings.Join(r.To, ", "), err.Error(), final, item.Path, r}, nil)
 }
 
 // connecting is a session of a send connector.
@@ -347,19 +350,31 @@ func (disconnected) EventName() string          { return "send.disconnected" }
 func (e disconnected) AppendTo(f *trace.Fields) { f.Text("connector", e.connector) }
 
 // relayedEvent is a message that the next hop has taken for a recipient.
-type relayedEvent struct{ connector, recipient, answer string }
+type relayedEvent struct {
+	connector, recipient, answer string
+	r                            *relayed
+}
 
 func (relayedEvent) EventName() string { return "send.taken" }
 func (e relayedEvent) AppendTo(f *trace.Fields) {
 	f.Text("connector", e.connector)
 	f.Text("recipient", e.recipient)
 	f.Text("answer", e.answer)
+	e.r.appendTo(f)
+}
+
+// appendTo tells which message it is.
+func (r *relayed) appendTo(f *trace.Fields) {
+	f.Text("from", r.From)
+	f.Text("subject", r.Subject)
+	f.Text("message_id", r.MessageID)
 }
 
 type relayFailed struct {
 	connector, recipient, why string
 	final                     bool
 	path                      string
+	r                         *relayed
 }
 
 func (relayFailed) EventName() string { return "send.failed" }
@@ -369,6 +384,7 @@ func (e relayFailed) AppendTo(f *trace.Fields) {
 	f.Text("why", e.why)
 	f.Bool("final", e.final)
 	f.Text("path", e.path)
+	e.r.appendTo(f)
 }
 
 // relayQueued is a message that waits for its send connector.

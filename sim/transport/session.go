@@ -214,8 +214,13 @@ func (s *session) Data(r io.Reader) error {
 		d.Abort()
 		return refuse(smtp.ReplyTooBig)
 	}
+	messageID := head.messageID()
+	if messageID == "" {
+		messageID = fmt.Sprintf("<%s@%s>", d.ID(), s.c.conf.Hostname)
+	}
+	envelope := relayed{From: s.from, Binary: s.binary, UTF8: s.utf8, Cause: s.peer.Trace.String(), MessageID: messageID, Subject: head.field("subject")}
 	head.leave()
-	taken, err := s.leave(d, append([]byte(received), head.text()...), int64(len(text)))
+	taken, err := s.leave(envelope, d, append([]byte(received), head.text()...), int64(len(text)))
 	if err != nil {
 		d.Abort()
 		return err
@@ -223,10 +228,6 @@ func (s *session) Data(r io.Reader) error {
 	items, err := d.Commit(s.folders()...)
 	if err != nil {
 		return err
-	}
-	messageID := head.messageID()
-	if messageID == "" {
-		messageID = fmt.Sprintf("<%s@%s>", d.ID(), s.c.conf.Hostname)
 	}
 	s.queued = map[string]string{"message-id": messageID, "id": strconv.FormatInt(id, 10), "hostname": s.c.conf.Hostname}
 	to := s.folders()
@@ -267,7 +268,7 @@ func (s *session) discarded(head *head, rest int64) {
 // leave hands the message to the send connectors, with another header section in
 // place of one of so many octets; it is on their disk then. Each channel is
 // closed when the next hop has it.
-func (s *session) leave(d *store.Draft, head []byte, instead int64) (taken []<-chan struct{}, err error) {
+func (s *session) leave(envelope relayed, d *store.Draft, head []byte, instead int64) (taken []<-chan struct{}, err error) {
 	for _, r := range s.relays {
 		data, err := d.Reader()
 		if err != nil {
@@ -276,7 +277,8 @@ func (s *session) leave(d *store.Draft, head []byte, instead int64) (taken []<-c
 		if _, err := io.CopyN(io.Discard, data, instead); err != nil {
 			return nil, err
 		}
-		done, err := r.by.relay(relayed{From: s.from, To: r.to, Binary: s.binary, UTF8: s.utf8, Cause: s.peer.Trace.String(), Secure: r.secure}, io.MultiReader(bytes.NewReader(head), data))
+		envelope.To, envelope.Secure = r.to, r.secure
+		done, err := r.by.relay(envelope, io.MultiReader(bytes.NewReader(head), data))
 		_ = data.Close()
 		if err != nil {
 			return nil, err
