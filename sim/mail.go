@@ -184,7 +184,7 @@ func (x *Exchange) connectors(l *Listener) (endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := x.conf.Org.ConnectorsOf(x.profile, l.Server, x.conf.Org.Rows(x.profile, l.Server))
+	all := x.conf.Org.ConnectorsOf(x.profile, l.Server)
 	servers := map[string]*smtp.Server{}
 	for i := range all {
 		if all[i].Port != l.Documented {

@@ -31,6 +31,7 @@ func (o *Organisation) Validate(f *yamlfile.File) error {
 	c.mailboxes()
 	c.connectors()
 	c.sendConnectors()
+	c.mailSettings()
 	c.attendants()
 	c.security()
 	c.redirect()

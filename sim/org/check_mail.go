@@ -34,6 +34,32 @@ func (c checker) connectors() {
 	}
 }
 
+// mailSettings checks what concerns all connectors.
+func (c checker) mailSettings() {
+	if k := c.o.Kerberos; k.KDC.IsValid() && k.Keytab == "" {
+		c.f.Report(k.Pos, "keytab: servers.keytab", "kerberos: a KDC gives tickets to who has a key, and there is no keytab")
+	}
+	if c.o.Limits.MaxReceiveSize < 0 {
+		c.f.Report(c.o.Limits.Pos, "octets", "limits: max-receive-size %d", c.o.Limits.MaxReceiveSize)
+	}
+	edge := slices.ContainsFunc(c.o.Servers, func(s Server) bool { return s.Has(EdgeTransport) })
+	if (len(c.o.IPBlockList) > 0 || len(c.o.BlockedSenders) > 0) && !edge {
+		c.f.Report(c.o.Pos, "a server with the role edge-transport", "ip-block-list and blocked-senders are of Edge servers, and there is none")
+	}
+	for _, b := range c.o.BlockedSenders {
+		if domain := b[strings.LastIndexByte(b, '@')+1:]; !hostName.MatchString(domain) {
+			c.f.Report(c.o.Pos, "spam.example, or bob@spam.example", "blocked-senders: %q is no domain and no address", b)
+		}
+	}
+	for i := range c.o.Servers {
+		for _, name := range c.o.Servers[i].Certificates {
+			if !hostName.MatchString(strings.TrimPrefix(name, "*.")) {
+				c.f.Report(c.o.Servers[i].Pos, "mail.contoso.lab", "server %q: certificates: %q is no host name", c.o.Servers[i].Name, name)
+			}
+		}
+	}
+}
+
 // words checks mechanisms, groups and rights.
 func (c checker) words(rc *ReceiveConnector) {
 	for _, m := range rc.AuthMechanism {
@@ -71,7 +97,7 @@ func texts[T ~string](list []T) []string {
 
 // connectorsOf checks what the connectors of a server are together.
 func (c checker) connectorsOf(s *Server) {
-	list := c.o.ConnectorsOf(c.p, s, c.o.Rows(c.p, s))
+	list := c.o.ConnectorsOf(c.p, s)
 	for i := range list {
 		a := &list[i]
 		at := s.Pos

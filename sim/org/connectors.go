@@ -19,7 +19,7 @@ type ReceiveConnector struct {
 	Name   string          `yaml:"name,required" doc:"of a new connector; or of one of the server's own, such as Default Frontend CAS1, of which only the settings that stand here differ"`
 	Server string          `yaml:"server,required" doc:"name of the server"`
 	Usage  Usage           `yaml:"usage" enum:"Client,Custom,Internal,Internet,Partner" doc:"of a new connector: gives it mechanisms and groups (Custom, if left out: Tls, and no group)"`
-	Port   uint16          `yaml:"port" doc:"that a new connector listens on, beside others there: 25 if left out"`
+	Port   uint16          `yaml:"port" doc:"that it listens on, beside others there; left out: 25 of a new connector, and Setup's of the others"`
 	Ranges []IPRange       `yaml:"remote-ip-ranges" doc:"who is served by it: addresses, networks (CIDR), LOW-HIGH; everybody if left out. Of several connectors at one port, the one with the narrowest range takes a connection"`
 	Rights []profile.Right `yaml:"anonymous-rights" doc:"extended rights of ANONYMOUS LOGON here: ms-Exch-SMTP-Accept-Any-Recipient makes it a relay"`
 
@@ -112,11 +112,11 @@ type Connector struct {
 	profile.ConnectorSettings
 }
 
-// ConnectorsOf are the receive connectors of a server that listens on rows of
-// the port table: what Setup makes, as it was changed, and what was added.
-func (o *Organisation) ConnectorsOf(p *profile.Profile, s *Server, rows []profile.Port) []Connector {
+// ConnectorsOf are the receive connectors of a server: what Setup makes, as it was
+// changed, and what was added.
+func (o *Organisation) ConnectorsOf(p *profile.Profile, s *Server) []Connector {
 	var list []Connector
-	for _, r := range rows {
+	for _, r := range o.setupRows(p, s) {
 		if f, ok := p.Connectors[r.ID]; ok && r.Protocol == "smtp" {
 			name := strings.ReplaceAll(f.Name, "{server}", s.Name)
 			list = append(list, Connector{ID: r.ID, Name: name, Port: r.Port, Ranges: everywhere, Tail: f.Tail, ConnectorSettings: f.ConnectorSettings})
@@ -135,7 +135,7 @@ func (o *Organisation) ConnectorIDs(p *profile.Profile) []string {
 	var list []string
 	for i := range o.Servers {
 		s := &o.Servers[i]
-		for _, c := range o.ConnectorsOf(p, s, o.Rows(p, s)) {
+		for _, c := range o.ConnectorsOf(p, s) {
 			list = append(list, c.ID)
 		}
 	}
@@ -150,6 +150,9 @@ func (rc *ReceiveConnector) apply(p *profile.Profile, list []Connector) []Connec
 		list = append(list, rc.fresh(p))
 	}
 	c := &list[i]
+	if rc.Port != 0 {
+		c.Port = rc.Port
+	}
 	yamlfile.Overlay(&c.ConnectorSettings, &rc.ConnectorSettings, rc.Places)
 	if rc.Ranges != nil {
 		c.Ranges = rc.Ranges
@@ -165,9 +168,6 @@ func (rc *ReceiveConnector) fresh(p *profile.Profile) Connector {
 		usage = p.Usages[string(rc.Usage)]
 	}
 	c := Connector{ID: slug(rc.Name), Name: rc.Name, Port: 25, Ranges: everywhere, Tail: f.Tail, ConnectorSettings: f.ConnectorSettings}
-	if rc.Port != 0 {
-		c.Port = rc.Port
-	}
 	c.AuthMechanism, c.PermissionGroups = usage.AuthMechanism, usage.PermissionGroups
 	return c
 }

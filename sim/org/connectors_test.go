@@ -1,9 +1,11 @@
 package org
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
+	"github.com/exsim/exsim/sim/profile"
 	"github.com/stretchr/testify/require"
 )
 
@@ -32,4 +34,33 @@ func TestConnectorMistakes(t *testing.T) {
 		require.ErrorContains(t, err, want, settings)
 		require.Regexp(t, `org.yaml:\d+:\d+: `, err.Error())
 	}
+}
+
+// A connector of Setup's moves to another port, with a listener of its own, or
+// beside another connector.
+func TestMovedConnectors(t *testing.T) {
+	_, good, err := Default("2016")
+	require.NoError(t, err)
+	p, err := profile.Load("2016")
+	require.NoError(t, err)
+	rows := func(settings string) (ids []string, ports []uint16, o *Organisation) {
+		o, err := Load("org.yaml", append(good[:len(good):len(good)], "receive-connectors: [{name: Client Frontend EX1, server: EX1, "+settings+"}]\n"...))
+		require.NoError(t, err)
+		for _, r := range o.Rows(p, &o.Servers[0]) {
+			if r.Service == "front-end-transport" {
+				ids, ports = append(ids, r.ID), append(ports, r.Port)
+			}
+		}
+		return ids, ports, o
+	}
+	ids, ports, _ := rows("port: 2587")
+	require.Equal(t, []string{"default-frontend", "client-frontend", "outbound-proxy-frontend"}, ids)
+	require.Equal(t, []uint16{25, 2587, 717}, ports)
+	ids, ports, o := rows("port: 25, remote-ip-ranges: [10.0.0.0/8]")
+	require.Equal(t, []string{"default-frontend", "outbound-proxy-frontend"}, ids)
+	require.Equal(t, []uint16{25, 717}, ports)
+	list := o.ConnectorsOf(p, &o.Servers[0])
+	require.Equal(t, "client-frontend", Serving(list, 25, netip.MustParseAddr("10.1.1.1")).ID)
+	require.Equal(t, "default-frontend", Serving(list, 25, netip.MustParseAddr("192.0.2.1")).ID)
+	require.Nil(t, Serving(list, 587, netip.MustParseAddr("10.1.1.1")))
 }

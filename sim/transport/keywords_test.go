@@ -28,7 +28,7 @@ func connectorOf(t *testing.T, o *org.Organisation, p *profile.Profile, id strin
 	t.Helper()
 	for i := range o.Servers {
 		s := &o.Servers[i]
-		for _, c := range o.ConnectorsOf(p, s, o.Rows(p, s)) {
+		for _, c := range o.ConnectorsOf(p, s) {
 			if c.ID == id {
 				return &c
 			}
@@ -123,7 +123,7 @@ func TestServing(t *testing.T) {
   - {name: Elsewhere, server: EX1, port: 2526, usage: Internet, remote-ip-ranges: ["fd00::/8"]}
 `)
 	s := &o.Servers[0]
-	list := o.ConnectorsOf(p, s, o.Rows(p, s))
+	list := o.ConnectorsOf(p, s)
 	for from, want := range map[string]string{
 		"10.1.2.3": "one", "10.1.2.4": "printers", "127.0.0.45": "printers", "127.0.0.50": "default-frontend", "fd00::1": "default-frontend", "::ffff:10.1.2.3": "one",
 	} {

@@ -96,6 +96,23 @@ func (q *queue) replace(old store.Item, head any, data io.Reader) error {
 	return err
 }
 
+// aside keeps a message that is refused for good for some; it is none of the
+// queue any more.
+func (q *queue) aside(head any, data io.Reader) (path string, err error) {
+	d, err := q.draft(head, data)
+	if err != nil {
+		return "", err
+	}
+	items, err := d.Commit(q.folder)
+	if err != nil {
+		return "", err
+	}
+	return items[0].Path + badMail, q.store.SetAside(items[0], badMail)
+}
+
+// badMail is the end of the name of what is given up.
+const badMail = ".bad"
+
 func (q *queue) draft(head any, data io.Reader) (*store.Draft, error) {
 	first, err := json.Marshal(head)
 	if err != nil {
@@ -198,7 +215,7 @@ func (q *queue) deliver(j *job) bool {
 		final, err = true, fmt.Errorf("550 4.4.7 QUEUE.Expired; message expired: %w", err)
 	}
 	q.failed(j.item, err, final)
-	return final && q.store.SetAside(j.item, ".bad") == nil
+	return final && q.store.SetAside(j.item, badMail) == nil
 }
 
 // settle waits until nothing is on its way any more: each message is taken, or

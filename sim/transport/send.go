@@ -147,16 +147,29 @@ const goodbye = 5 * time.Second
 // outcome records who has the message. Recipients that are refused for now are
 // tried again by themselves.
 func (s *Sender) outcome(item store.Item, session trace.Session, r *relayed, m *smtp.Outgoing, queued smtp.Answer, refused map[string]error) error {
-	var again []string
+	var again, lost []string
 	for _, to := range r.To {
 		err := refused[to]
 		if err == nil {
 			s.conf.Trace.Record(session, trace.Session{}, relayedEvent{s.conf.Connector.Name, to, queued.String(), r}, nil)
 			continue
 		}
-		s.conf.Trace.Record(session, trace.Session{}, relayFailed{s.conf.Connector.Name, to, err.Error(), notAgain(err), "", r}, nil)
 		if !notAgain(err) {
 			again = append(again, to)
+			s.conf.Trace.Record(session, trace.Session{}, relayFailed{s.conf.Connector.Name, to, err.Error(), false, "", r}, nil)
+			continue
+		}
+		lost = append(lost, to)
+	}
+	if len(lost) > 0 {
+		kept := *r
+		kept.To = lost
+		path, err := s.q.aside(kept, m.Data())
+		if err != nil {
+			return partly{append(lost, again...), err}
+		}
+		for _, to := range lost {
+			s.conf.Trace.Record(session, trace.Session{}, relayFailed{s.conf.Connector.Name, to, refused[to].Error(), true, path, r}, nil)
 		}
 	}
 	if len(again) == 0 {
