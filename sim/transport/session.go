@@ -1,13 +1,8 @@
 package transport
 
 import (
-	"bytes"
-	"cmp"
 	"crypto/subtle"
-	"fmt"
-	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,7 +11,6 @@ import (
 
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
-	"github.com/exsim/exsim/sim/store"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/smtp"
 )
@@ -172,146 +166,6 @@ func (s *session) relayTo(to, domain string) error {
 // domainOf is what stands behind the last @: a quoted local part may hold others.
 func domainOf(address string) string {
 	return address[strings.LastIndexByte(address, '@')+1:]
-}
-
-// Data stores the message; it is on disk when Data returns.
-func (s *session) Data(r io.Reader) error {
-	head, err := readHead(r, s.c.fact.MaxHeaderSize)
-	switch {
-	case err != nil:
-		return err
-	case head.tooBig:
-		return &smtp.Refusal{Reply: replyHeaderTooBig, Close: true}
-	case s.c.fact.MaxHopCount > 0 && head.hops() > s.c.fact.MaxHopCount:
-		return refuse(replyHopCount)
-	}
-	if err := s.behind(); err != nil {
-		return err
-	}
-	if s.pressed(true) {
-		return refuse(replyInsufficient)
-	}
-	if s.c.conf.Discard {
-		n, err := io.Copy(io.Discard, r)
-		s.discarded(head, n)
-		return err
-	}
-	d, err := s.c.conf.Store.Create()
-	if err != nil {
-		return err
-	}
-	id := s.c.ids.next()
-	head.pass(s.has)
-	received := s.received()
-	text := []byte(received + s.stamps() + string(head.text()))
-	for _, part := range []io.Reader{bytes.NewReader(text), bytes.NewReader(head.rest), r} {
-		if _, err = io.Copy(d, part); err != nil {
-			d.Abort()
-			return err
-		}
-	}
-	if s.tooBig(d.Size()) {
-		d.Abort()
-		return refuse(smtp.ReplyTooBig)
-	}
-	messageID := head.messageID()
-	if messageID == "" {
-		messageID = fmt.Sprintf("<%s@%s>", d.ID(), s.c.conf.Hostname)
-	}
-	envelope := relayed{From: s.from, Binary: s.binary, UTF8: s.utf8, Cause: s.peer.Trace.String(), MessageID: messageID, Subject: head.field("subject")}
-	head.leave()
-	taken, err := s.leave(envelope, d, append([]byte(received), head.text()...), int64(len(text)))
-	if err != nil {
-		d.Abort()
-		return err
-	}
-	items, err := d.Commit(s.folders()...)
-	if err != nil {
-		return err
-	}
-	s.queued = map[string]string{"message-id": messageID, "id": strconv.FormatInt(id, 10), "hostname": s.c.conf.Hostname}
-	to := s.folders()
-	for _, r := range s.relays {
-		to = append(to, r.to...)
-	}
-	s.c.conf.Trace.Record(s.peer.Trace, noCause, receivedEvent{s.from, strings.Join(to, ";"), messageID, head.field("subject"), len(to), id, d.Size()}, nil)
-	for i, item := range items {
-		e := delivered(item, s.recipients[i], s.from, head)
-		e.messageID, e.internalID = messageID, id
-		s.c.conf.Trace.Record(s.peer.Trace, s.c.conf.Causes.Of(s.peer.Remote), e, text[:min(len(text), maxShown)])
-		if s.c.conf.Changed != nil {
-			s.c.conf.Changed(item.Folder)
-		}
-	}
-	s.awaitDelivery(taken)
-	return nil
-}
-
-// tooBig reports whether the organisation takes no message of a size, whatever
-// the connector offers.
-func (s *session) tooBig(size int64) bool {
-	most := cmp.Or(s.c.conf.Org.Limits.MaxReceiveSize, s.c.conf.Profile.SMTP.MaxReceiveSize)
-	return most > 0 && size > most && !s.SizeExempt()
-}
-
-// discarded acknowledges a message that nobody gets.
-func (s *session) discarded(head *head, rest int64) {
-	messageID := head.messageID()
-	if messageID == "" {
-		messageID = fmt.Sprintf("<%d@%s>", time.Now().UnixNano(), s.c.conf.Hostname)
-	}
-	id := s.c.ids.next()
-	s.queued = map[string]string{"message-id": messageID, "id": strconv.FormatInt(id, 10), "hostname": s.c.conf.Hostname}
-	s.c.conf.Trace.Record(s.peer.Trace, noCause, receivedEvent{s.from, "", messageID, head.field("subject"), 0, id, rest}, nil)
-}
-
-// leave hands the message to the send connectors, with another header section in
-// place of one of so many octets; it is on their disk then. Each channel is
-// closed when the next hop has it.
-func (s *session) leave(envelope relayed, d *store.Draft, head []byte, instead int64) (taken []<-chan struct{}, err error) {
-	for _, r := range s.relays {
-		data, err := d.Reader()
-		if err != nil {
-			return nil, err
-		}
-		if _, err := io.CopyN(io.Discard, data, instead); err != nil {
-			return nil, err
-		}
-		envelope.To, envelope.Secure = r.to, r.secure
-		done, err := r.by.relay(envelope, io.MultiReader(bytes.NewReader(head), data))
-		_ = data.Close()
-		if err != nil {
-			return nil, err
-		}
-		taken = append(taken, done)
-		for _, to := range r.to {
-			s.c.conf.Trace.Record(s.peer.Trace, noCause, relayQueued{r.by.conf.Connector.Name, to}, nil)
-		}
-	}
-	return taken, nil
-}
-
-// maxShown bounds what an event shows of a header section.
-const maxShown = 64 << 10
-
-func (s *session) folders() []string {
-	names := make([]string, len(s.recipients))
-	for i, m := range s.recipients {
-		names[i] = m.Address
-	}
-	return names
-}
-
-// received is the trace header of RFC 5321 §4.4.
-func (s *session) received() string {
-	tls := ""
-	if s.peer.TLS != nil {
-		tls = " (TLS)"
-	}
-	return "Received: " + strings.NewReplacer(
-		"{helo}", s.peer.Hello, "{ip}", s.peer.Remote.Addr().String(), "{fqdn}", s.c.conf.Server.FQDN,
-		"{local}", s.peer.Local.Addr().String(), "{tls}", tls, "{date}", time.Now().Format(time.RFC1123Z),
-	).Replace(s.c.conf.Profile.SMTP.Received) + "\r\n"
 }
 
 // SizeExempt is the right Bypass-Message-Size-Limit.

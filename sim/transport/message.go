@@ -1,0 +1,191 @@
+package transport
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/exsim/exsim/sim/store"
+	"github.com/exsim/exsim/smtp"
+)
+
+// message is one that comes in.
+type message struct {
+	head     *head
+	draft    *store.Draft
+	received string // our trace header
+	text     []byte // the header section as it is stored
+	id       int64
+	name     string // Message-ID, or the one that it is given
+}
+
+// Data stores the message; it is on disk when Data returns.
+func (s *session) Data(r io.Reader) error {
+	head, err := readHead(r, s.c.fact.MaxHeaderSize)
+	if err == nil {
+		err = s.judge(head)
+	}
+	if err != nil {
+		return err
+	}
+	m := &message{head: head, id: s.c.ids.next()}
+	if s.c.conf.Discard {
+		n, err := io.Copy(io.Discard, r)
+		s.acknowledge(m, fmt.Sprint(time.Now().UnixNano()), nil, n)
+		return err
+	}
+	if err := s.write(m, r); err != nil {
+		return err
+	}
+	taken, err := s.leave(m)
+	if err != nil {
+		m.draft.Abort()
+		return err
+	}
+	if err := s.deliver(m); err != nil {
+		return err
+	}
+	s.awaitDelivery(taken)
+	return nil
+}
+
+// judge is what can be said against a message by its header section, and by what
+// befalls the server.
+func (s *session) judge(head *head) error {
+	switch {
+	case head.tooBig:
+		return &smtp.Refusal{Reply: replyHeaderTooBig, Close: true}
+	case s.c.fact.MaxHopCount > 0 && head.hops() > s.c.fact.MaxHopCount:
+		return refuse(replyHopCount)
+	}
+	if err := s.behind(); err != nil {
+		return err
+	}
+	if s.pressed(true) {
+		return refuse(replyInsufficient)
+	}
+	return nil
+}
+
+// write drafts the message with our fields before what came.
+func (s *session) write(m *message, r io.Reader) error {
+	d, err := s.c.conf.Store.Create()
+	if err != nil {
+		return err
+	}
+	m.draft, m.received = d, s.received()
+	m.head.pass(s.has)
+	m.text = []byte(m.received + s.stamps() + string(m.head.text()))
+	for _, part := range []io.Reader{bytes.NewReader(m.text), bytes.NewReader(m.head.rest), r} {
+		if _, err = io.Copy(d, part); err != nil {
+			break
+		}
+	}
+	if err == nil && s.tooBig(d.Size()) {
+		err = refuse(smtp.ReplyTooBig)
+	}
+	if err != nil {
+		d.Abort()
+	}
+	return err
+}
+
+// tooBig reports whether the organisation takes no message of a size, whatever
+// the connector offers.
+func (s *session) tooBig(size int64) bool {
+	most := cmp.Or(s.c.conf.Org.Limits.MaxReceiveSize, s.c.conf.Profile.SMTP.MaxReceiveSize)
+	return most > 0 && size > most && !s.SizeExempt()
+}
+
+// leave hands the message to the send connectors, without what stays in the
+// organisation; it is on their disk then. Each channel is closed when the next hop
+// has it.
+func (s *session) leave(m *message) (taken []<-chan struct{}, err error) {
+	if len(s.relays) == 0 {
+		return nil, nil
+	}
+	m.head.leave()
+	outside := append([]byte(m.received), m.head.text()...)
+	envelope := relayed{From: s.from, Binary: s.binary, UTF8: s.utf8, Cause: s.peer.Trace.String(), MessageID: s.messageID(m, m.draft.ID()), Subject: m.head.field("subject")}
+	for _, r := range s.relays {
+		data, err := m.draft.Reader()
+		if err != nil {
+			return nil, err
+		}
+		if _, err := io.CopyN(io.Discard, data, int64(len(m.text))); err != nil {
+			return nil, err
+		}
+		envelope.To, envelope.Secure = r.to, r.secure
+		done, err := r.by.relay(envelope, io.MultiReader(bytes.NewReader(outside), data))
+		_ = data.Close()
+		if err != nil {
+			return nil, err
+		}
+		taken = append(taken, done)
+		for _, to := range r.to {
+			s.c.conf.Trace.Record(s.peer.Trace, noCause, relayQueued{r.by.conf.Connector.Name, to}, nil)
+		}
+	}
+	return taken, nil
+}
+
+// deliver puts the message into mailboxes, and makes the reply.
+func (s *session) deliver(m *message) error {
+	items, err := m.draft.Commit(s.folders()...)
+	if err != nil {
+		return err
+	}
+	to := s.folders()
+	for _, r := range s.relays {
+		to = append(to, r.to...)
+	}
+	s.acknowledge(m, m.draft.ID(), to, m.draft.Size())
+	for i, item := range items {
+		e := delivered(item, s.recipients[i], s.from, m.head)
+		e.messageID, e.internalID = m.name, m.id
+		s.c.conf.Trace.Record(s.peer.Trace, s.c.conf.Causes.Of(s.peer.Remote), e, m.text[:min(len(m.text), maxShown)])
+		if s.c.conf.Changed != nil {
+			s.c.conf.Changed(item.Folder)
+		}
+	}
+	return nil
+}
+
+// acknowledge makes the values of the reply, and records for whom the message is.
+func (s *session) acknowledge(m *message, unique string, to []string, size int64) {
+	m.name = s.messageID(m, unique)
+	s.queued = map[string]string{"message-id": m.name, "id": strconv.FormatInt(m.id, 10), "hostname": s.c.conf.Hostname}
+	s.c.conf.Trace.Record(s.peer.Trace, noCause, receivedEvent{s.from, strings.Join(to, ";"), m.name, m.head.field("subject"), len(to), m.id, size}, nil)
+}
+
+// messageID is a message's own, or one that is made of what is unique.
+func (s *session) messageID(m *message, unique string) string {
+	return cmp.Or(m.head.messageID(), "<"+unique+"@"+s.c.conf.Hostname+">")
+}
+
+// maxShown bounds what an event shows of a header section.
+const maxShown = 64 << 10
+
+func (s *session) folders() []string {
+	names := make([]string, len(s.recipients))
+	for i, m := range s.recipients {
+		names[i] = m.Address
+	}
+	return names
+}
+
+// received is the trace header of RFC 5321 §4.4.
+func (s *session) received() string {
+	tls := ""
+	if s.peer.TLS != nil {
+		tls = " (TLS)"
+	}
+	return "Received: " + strings.NewReplacer(
+		"{helo}", s.peer.Hello, "{ip}", s.peer.Remote.Addr().String(), "{fqdn}", s.c.conf.Server.FQDN,
+		"{local}", s.peer.Local.Addr().String(), "{tls}", tls, "{date}", time.Now().Format(time.RFC1123Z),
+	).Replace(s.c.conf.Profile.SMTP.Received) + "\r\n"
+}
