@@ -90,3 +90,25 @@ func TestPartlyRefused(t *testing.T) {
 	}, 5*time.Second, 20*time.Millisecond)
 	require.Equal(t, 2, l.count(func(e *trace.Event) bool { return e.Name == "send.failed" }))
 }
+
+// Closing does not wait for an acknowledgement that is held back.
+func TestCloseWithinDelayedAck(t *testing.T) {
+	l := startLab(t, "2016", 196, "", func(o *org.Organisation) {
+		o.ReceiveConnectors = connectors("name: Relay, server: EX1, usage: Internet, remote-ip-ranges: [127.0.0.1], anonymous-rights: [ms-Exch-SMTP-Accept-Any-Recipient], max-acknowledgement-delay: 10m")
+		o.SendConnectors = []org.SendConnector{{Name: "Out", Server: "EX1", AddressSpaces: []string{"*"}, SmartHost: netip.MustParseAddrPort("127.0.196.60:9")}}
+	})
+	nc, err := net.Dial("tcp", l.at("default-frontend").String())
+	require.NoError(t, err)
+	defer nc.Close()
+	_, err = io.WriteString(nc, "EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<x@y.example>\r\nDATA\r\nSubject: x\r\n\r\n.\r\n")
+	require.NoError(t, err)
+	l.await("send.failed", 10*time.Second)
+	closed := make(chan error)
+	go func() { closed <- l.Close() }()
+	select {
+	case err := <-closed:
+		require.NoError(t, err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("it waits for the next hop")
+	}
+}

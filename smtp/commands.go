@@ -115,7 +115,7 @@ func (c *conn) greet(name string, esmtp bool) bool {
 	c.reset()
 	c.logout()
 	back, err := c.s.conf.Backend.Session(Peer{
-		Remote: c.remote, Local: addrPort(c.nc.LocalAddr()), Hello: name, TLS: c.tls, Secured: c.secured, Trace: c.session,
+		Remote: c.remote, Local: addrPort(c.nc.LocalAddr()), Hello: name, TLS: c.tls, Secured: c.secured, Trace: c.session, Closing: c.s.closing,
 	})
 	if err != nil {
 		c.refuse(err)

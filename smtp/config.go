@@ -27,6 +27,7 @@ type Peer struct {
 	TLS           *tls.ConnectionState // nil in clear
 	Secured       string               // the verb that TLS began with, "" in clear
 	Trace         trace.Session
+	Closing       <-chan struct{} // closed when the server ends
 }
 
 // Backend makes the session behind a connection, at each EHLO or HELO.

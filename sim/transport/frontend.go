@@ -101,6 +101,8 @@ func (s *session) awaitDelivery(taken []<-chan struct{}) {
 		case <-done:
 		case <-timer.C:
 			outcome = "Expired"
+		case <-s.peer.Closing:
+			outcome = "Expired"
 		}
 		if outcome == "Expired" {
 			break
