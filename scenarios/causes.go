@@ -24,6 +24,8 @@ type Cause struct {
 	Lacks   []Matcher `yaml:"lacks" doc:"events that it does not hold"`
 	Behind  []Matcher `yaml:"lacks-behind" doc:"events that it does not hold behind the first of has"`
 	Altered bool      `yaml:"altered" doc:"a message of the call came otherwise than it left, between a simulated gateway and the organisation: {altered} says how"`
+	Heard   string    `yaml:"heard" enum:"altered" doc:"what the mail host heard last was said by no receive connector"`
+	Source  string    `yaml:"source" enum:"changed" doc:"no connection came from the mail host's address"`
 	Calls   string    `yaml:"calls" default:"any" enum:"any,direct,to-device" doc:"which calls it explains: direct ones go to the organisation, others to a device"`
 	Side    string    `yaml:"side,required" enum:"device,network,bench,unknown" doc:"where it lies"`
 	Text    string    `yaml:"cause,required" doc:"what is wrong"`
@@ -176,7 +178,7 @@ func (j *judge) explain(v *Verdict, call string, about []topic) {
 				continue
 			}
 		}
-		if first, ok := j.fits(&c, session); ok {
+		if first, ok := j.fits(&c, session); ok && j.onTheWay(&c, first) {
 			text := strings.ReplaceAll(fillIn(c.Text, first), "{altered}", altered)
 			v.CauseID, v.Side, v.Cause, v.Next, v.Ref = c.ID, c.Side, text, fillIn(c.Next, first), c.Ref
 			return
@@ -207,6 +209,23 @@ func (j *judge) fits(c *Cause, session trace.Session) (first *trace.Event, ok bo
 		}
 	}
 	return first, first != nil
+}
+
+// onTheWay holds what a mail host heard, and where it stands, against what left
+// and came at the organisation, where a cause asks for that.
+func (j *judge) onTheWay(c *Cause, first *trace.Event) bool {
+	host, _ := netip.ParseAddrPort(first.Text("local"))
+	for i := range j.events {
+		switch e := &j.events[i]; {
+		case c.Heard != "" && e.Name == "smtp.sent" && first.Text("heard") == strings.ReplaceAll(strings.TrimRight(string(e.Raw), "\r\n"), "\r\n", "\n"):
+			return false
+		case c.Source != "" && e.Name == "smtp.connected":
+			if peer, err := netip.ParseAddrPort(e.Text("peer")); err == nil && peer.Addr() == host.Addr() {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // shows finds an event of a call, or of no call at all, from a number on.

@@ -130,6 +130,7 @@ var faultKinds = []faultKind{
 	{name: string(mailhost.BadHello), by: mailHost, usage: "greets with a name that is no domain"},
 	{name: string(mailhost.OtherDomain), by: mailHost, usage: "sends to the recipient's name in another domain"},
 	{name: string(mailhost.UnknownRecipient), by: mailHost, usage: "sends to a name that nobody has"},
+	{name: string(mailhost.WrongPassword), by: mailHost, usage: "logs on with a wrong password"},
 	{name: string(mailhost.Oversize), by: mailHost, usage: "declares a message of 1 GB"},
 	{name: string(mailhost.Impatient), by: mailHost, usage: "waits two seconds for an answer, and gives the message up"},
 	{name: string(mailhost.Greylists), by: mailHost, usage: "refuses the first try of each recipient for now (451), where mail is sent to it"},

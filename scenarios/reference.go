@@ -28,6 +28,10 @@ func Reference() string {
 	for _, v := range verbs {
 		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", v.name, v.usage)
 		settings(&b, reflect.TypeOf(v.make()).Elem())
+		for _, part := range verbParts[v.name] {
+			fmt.Fprintf(&b, "\n%s:\n\n", part.name)
+			settings(&b, part.model)
+		}
 	}
 	b.WriteString("\n## Raw messages\n\n")
 	settings(&b, reflect.TypeFor[raw]())
@@ -72,6 +76,19 @@ func (k *faultKind) takes() string {
 	return strings.Join(list, ", ")
 }
 
+// verbParts are the tables of what is in a verb's settings.
+var verbParts = map[string][]struct {
+	name  string
+	model reflect.Type
+}{
+	"session": {
+		{"An entry of `script` is one of these, with `repeat` or `piece` beside it", reflect.TypeFor[line]()},
+		{"Of `starttls`", reflect.TypeFor[startTLS]()},
+		{"Of `login`", reflect.TypeFor[login]()},
+		{"Of `message` and `chunk`", reflect.TypeFor[content]()},
+	},
+}
+
 var organisationParts = []struct {
 	name  string
 	model reflect.Type
@@ -91,6 +108,10 @@ var organisationParts = []struct {
 	{"auto-attendants", reflect.TypeFor[org.Attendant]()},
 	{"keys of an auto attendant", reflect.TypeFor[org.Key]()},
 	{"mailbox-policies", reflect.TypeFor[org.Policy]()},
+	{"receive-connectors", reflect.TypeFor[org.ReceiveConnector]()},
+	{"send-connectors", reflect.TypeFor[org.SendConnector]()},
+	{"domain-security", reflect.TypeFor[org.DomainSecurity]()},
+	{"kerberos", reflect.TypeFor[org.Kerberos]()},
 }
 
 // settings prints a table of a model's keys.

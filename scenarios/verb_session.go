@@ -130,7 +130,7 @@ func (s *session) do(ctx context.Context, r *run, _ int) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Within)
 	defer cancel()
 	var actions []mailhost.Action
-	var lines []int // of the script, by action
+	var lines []int // of the file, by action
 	for i := range s.Script {
 		script := s.Script[i].actions()
 		if t := s.Script[i].StartTLS; t != nil && t.Shows != "" {
@@ -142,13 +142,13 @@ func (s *session) do(ctx context.Context, r *run, _ int) error {
 		}
 		for range max(1, s.Script[i].Repeat) {
 			for _, a := range script {
-				actions, lines = append(actions, a), append(lines, i+1)
+				actions, lines = append(actions, a), append(lines, s.Script[i].Pos.Line)
 			}
 		}
 	}
 	done, err := r.lab.Mail[s.From].Play(ctx, to, name, actions)
 	if err != nil {
-		return fmt.Errorf("line %d of the script: %w", lines[min(done, max(0, len(lines)-1))], err)
+		return fmt.Errorf("line %d of the file: %w", lines[min(done, max(0, len(lines)-1))], err)
 	}
 	return nil
 }

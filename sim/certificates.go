@@ -15,15 +15,7 @@ import (
 // certificate is what a server shows: the one that its authority's folder
 // keeps under the server's name, or a new one.
 func (x *Exchange) certificate(s *org.Server) (tls.Certificate, error) {
-	if c, ok := x.certs[s.Name]; ok {
-		return c, nil
-	}
-	c, kept, err := x.lab.Kept(s.FQDN)
-	if err == nil && !kept {
-		c, err = x.lab.Issue(admit.Request{Names: []string{s.FQDN, s.Name}, Addrs: []netip.Addr{s.Address}, RSA: x.conf.Org.TLS.Legacy})
-	}
-	x.certs[s.Name] = c
-	return c, err
+	return x.named(s.Name, s.FQDN, admit.Request{Names: []string{s.FQDN, s.Name}, Addrs: []netip.Addr{s.Address}, RSA: x.conf.Org.TLS.Legacy})
 }
 
 // mailCertificates are those that a server's connectors choose from: its own, and
@@ -32,13 +24,24 @@ func (x *Exchange) mailCertificates(s *org.Server) ([]tls.Certificate, error) {
 	own, err := x.certificate(s)
 	certs := []tls.Certificate{own}
 	for _, name := range s.Certificates {
-		c, kept, kerr := x.lab.Kept(name)
-		if kerr == nil && !kept {
-			c, kerr = x.lab.Issue(admit.Request{Names: []string{name}, RSA: x.conf.Org.TLS.Legacy})
-		}
-		certs, err = append(certs, c), errors.Join(err, kerr)
+		c, cerr := x.named(s.Name+"/"+name, name, admit.Request{Names: []string{name}, RSA: x.conf.Org.TLS.Legacy})
+		certs, err = append(certs, c), errors.Join(err, cerr)
 	}
 	return certs, err
+}
+
+// named is a certificate that the authority's folder keeps under a name, or a new
+// one: each time the same.
+func (x *Exchange) named(key, name string, r admit.Request) (tls.Certificate, error) {
+	if c, ok := x.certs[key]; ok {
+		return c, nil
+	}
+	c, kept, err := x.lab.Kept(name)
+	if err == nil && !kept {
+		c, err = x.lab.Issue(r)
+	}
+	x.certs[key] = c
+	return c, err
 }
 
 // MutualTLS is how the organisation shakes hands, with a certificate of its

@@ -5,6 +5,8 @@ package sim
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -51,13 +53,35 @@ type Ports struct {
 }
 
 func (p Ports) bound(documented uint16) uint16 {
-	switch {
-	case p.Free:
+	if p.Free {
 		return 0
-	case documented < 1024:
-		return documented + p.Low + p.Offset
 	}
-	return documented + p.Offset
+	return uint16(p.moved(documented)) //nolint:gosec // Start refuses what is beyond
+}
+
+func (p Ports) moved(documented uint16) int {
+	moved := int(documented) + int(p.Offset)
+	if documented < 1024 {
+		moved += int(p.Low)
+	}
+	return moved
+}
+
+// ConfigError is what a file or a flag says wrong, and only a start finds out.
+type ConfigError struct{ Err error }
+
+// Error tells it.
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap returns it.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// fits reports a port that would be moved beyond the last one.
+func (p Ports) fits(documented uint16) error {
+	if moved := p.moved(documented); !p.Free && moved > math.MaxUint16 {
+		return &ConfigError{fmt.Errorf("sim: port %d would be bound as %d, beyond %d: take a smaller offset; that for low ports and that for all add up", documented, moved, math.MaxUint16)}
+	}
+	return nil
 }
 
 // Net is the only door to sockets.

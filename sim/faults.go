@@ -112,6 +112,7 @@ func (x *Exchange) StopServer(server string) error {
 		return fmt.Errorf("sim: no server is named %q", server)
 	}
 	x.setDown(server, true)
+	x.mailState(x.conf.Org.ServerNamed(server)).SetDown(true)
 	var errs []error
 	for _, l := range x.Listeners() {
 		if l.Server.Name == server {
@@ -124,6 +125,7 @@ func (x *Exchange) StopServer(server string) error {
 // StartServer starts the services of a server again that was stopped.
 func (x *Exchange) StartServer(server string) error {
 	x.setDown(server, false)
+	x.mailState(x.conf.Org.ServerNamed(server)).SetDown(false)
 	var errs []error
 	for _, l := range x.Listeners() {
 		if l.Server.Name == server {

@@ -74,6 +74,9 @@ func (x *Exchange) open(s *org.Server, which func(r profile.Port) bool) ([]*List
 		if !which(row) {
 			continue
 		}
+		if err := x.conf.Ports.fits(row.Port); err != nil {
+			return nil, errors.Join(err, closeAll(list))
+		}
 		port := x.conf.Ports.bound(row.Port)
 		ln, err := x.conf.Net.Listen(netip.AddrPortFrom(s.Address, port))
 		if err != nil {

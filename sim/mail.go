@@ -70,7 +70,7 @@ func (x *Exchange) openKerberos() error {
 	}
 	var err error
 	if x.keytab, err = sasl.LoadKeytab(k.Keytab); err != nil {
-		return fmt.Errorf("sim: kerberos: %w; it is beside the organisation's file, or has a whole path", err)
+		return &ConfigError{fmt.Errorf("sim: kerberos: %w; it is beside the organisation's file, or has a whole path", err)}
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func (x *Exchange) logOn(s *org.Server) (*sasl.Initiator, error) {
 	}
 	i, err := x.keytab.Initiator(kdc.String(), s.Name+"$", "SMTPSVC/"+s.FQDN, "smtp/"+s.FQDN)
 	if err != nil {
-		return nil, fmt.Errorf("sim: kerberos: %s: %w", s.Name, err)
+		return nil, &ConfigError{fmt.Errorf("sim: kerberos: %s: %w", s.Name, err)}
 	}
 	return i, nil
 }
@@ -134,24 +134,26 @@ func (x *Exchange) openTrust() error {
 	x.trust = &transport.Trust{Direct: map[[sha256.Size]byte]string{}, Roots: x.lab.Pool()}
 	for i := range x.conf.Org.Servers {
 		s := &x.conf.Org.Servers[i]
-		cert, err := x.certificate(s)
+		certs, err := x.mailCertificates(s)
 		if err != nil {
 			return err
 		}
-		x.trust.Direct[transport.Thumbprint(cert.Leaf)] = s.Name
+		for _, c := range certs {
+			x.trust.Direct[transport.Thumbprint(c.Leaf)] = s.Name
+		}
 	}
 	for _, name := range x.conf.Org.DirectTrust {
 		b, err := os.ReadFile(name)
 		if err != nil {
-			return fmt.Errorf("sim: direct-trust: %w", err)
+			return &ConfigError{fmt.Errorf("sim: direct-trust: %w", err)}
 		}
 		block, _ := pem.Decode(b)
 		if block == nil {
-			return fmt.Errorf("sim: direct-trust: %s has no certificate in PEM", name)
+			return &ConfigError{fmt.Errorf("sim: direct-trust: %s has no certificate in PEM", name)}
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return fmt.Errorf("sim: direct-trust: %s: %w", name, err)
+			return &ConfigError{fmt.Errorf("sim: direct-trust: %s: %w", name, err)}
 		}
 		x.trust.Direct[transport.Thumbprint(cert)] = cert.Subject.CommonName
 	}
@@ -212,7 +214,7 @@ func (x *Exchange) connectors(l *Listener) (endpoint, error) {
 // or the first one behind a front end.
 func (x *Exchange) queueing(s *org.Server) *org.Server {
 	servers := x.serversOf("transport")
-	if slices.Contains(servers, s) {
+	if len(servers) == 0 || slices.Contains(servers, s) {
 		return s
 	}
 	return servers[0]

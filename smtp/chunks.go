@@ -34,8 +34,12 @@ func (c *conn) bdat(args string) error {
 		return nil
 	}
 	if c.chunks == nil {
-		if refused, err := c.announced(); refused || err != nil {
-			return errors.Join(err, c.chunkTo(io.Discard, size))
+		refused, err := c.announced()
+		if err != nil {
+			return err
+		}
+		if refused {
+			return c.chunkTo(io.Discard, size)
 		}
 		c.chunks = newChunks(c.back, c.s.fault)
 	}
@@ -49,6 +53,12 @@ func (c *conn) bdat(args string) error {
 		return err
 	}
 	c.received(size)
+	if err := c.chunks.early(); !last && turnsAway(err) {
+		octets := c.chunks.octets
+		c.chunks = nil
+		c.outcome(err, octets, nil)
+		return c.turnAway()
+	}
 	if !last {
 		if c.s.conf.TarpitChunks {
 			c.delay(c.s.conf.Tarpit, ReplyChunk)
@@ -133,6 +143,17 @@ func (k *chunks) Write(b []byte) (int, error) { return k.w.Write(b) }
 func (k *chunks) end() error {
 	_ = k.w.Close()
 	return <-k.result
+}
+
+// early is the judgement, where the back end has not waited for the end.
+func (k *chunks) early() error {
+	select {
+	case err := <-k.result:
+		k.result <- err
+		return err
+	default:
+		return nil
+	}
 }
 
 // abort tells the back end that the message will not be complete.

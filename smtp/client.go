@@ -125,6 +125,12 @@ func (c *Client) StartTLS(verb string, conf *tls.Config) error {
 	return c.Hello()
 }
 
+// Mutual is a mechanism in which the server proves itself, too.
+type Mutual interface {
+	// Proven is nil once it has: a server that takes everybody is not believed.
+	Proven() error
+}
+
 // Auth logs on by a verb of AUTH's form.
 func (c *Client) Auth(verb string, mechanism gosasl.Client) error {
 	name, response, err := mechanism.Start()
@@ -145,6 +151,9 @@ func (c *Client) Auth(verb string, mechanism gosasl.Client) error {
 		case err != nil:
 			return err
 		case a.Code == 235:
+			if m, ok := mechanism.(Mutual); ok {
+				return m.Proven()
+			}
 			return nil
 		case a.Code != 334:
 			return &Refused{verb, a}

@@ -130,3 +130,25 @@ func TestClientHostile(t *testing.T) {
 		require.NoError(t, errors.Join(c.Close()))
 	}
 }
+
+// unproven is a mechanism whose server has proven nothing.
+type unproven struct{}
+
+func (unproven) Start() (string, []byte, error) { return "GSSAPI", []byte("ticket"), nil }
+func (unproven) Next([]byte) ([]byte, error)    { return nil, nil }
+func (unproven) Proven() error                  { return errors.New("the server has not proven itself") }
+
+// A server that takes everybody is not believed where it has to prove itself.
+func TestMutualLogOn(t *testing.T) {
+	near, far := net.Pipe()
+	c := NewClient(near, ClientConfig{Hello: "hub", Reply: 10 * time.Second})
+	defer c.Close()
+	go func() {
+		r := bufio.NewReader(far)
+		line, _ := r.ReadString('\n')
+		if strings.HasPrefix(line, "X-EXPS GSSAPI ") {
+			_, _ = io.WriteString(far, "235 come in\r\n")
+		}
+	}()
+	require.ErrorContains(t, c.Auth("X-EXPS", unproven{}), "has not proven itself")
+}

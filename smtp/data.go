@@ -39,8 +39,7 @@ func (c *conn) data(args string) error {
 	if t == nil || t.Reply == "" {
 		err = c.back.Data(r)
 	}
-	var refusal *Refusal
-	if errors.As(err, &refusal) && refusal.Close && !errors.Is(r.err, io.ErrUnexpectedEOF) {
+	if turnsAway(err) && !errors.Is(r.err, io.ErrUnexpectedEOF) {
 		c.received(r.octets)
 		c.outcome(err, r.octets, t)
 		return c.turnAway()
@@ -68,6 +67,12 @@ func (c *conn) announced() (refused bool, err error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// turnsAway reports whether an error of the back end ends the session at once.
+func turnsAway(err error) bool {
+	var refusal *Refusal
+	return errors.As(err, &refusal) && refusal.Close
 }
 
 // turnAway ends a session within a message: the answer leaves, and what the peer

@@ -92,6 +92,9 @@ func (o *mailOptions) list(cmd *cobra.Command, mailbox string) error {
 	if err != nil {
 		return err
 	}
+	if len(items) == 0 && mailbox != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "exsim: %s has no such messages; a mailbox is named by its address, and without one all are listed\n", mailbox)
+	}
 	number := map[string]int{}
 	var rows [][]string
 	for _, i := range items {

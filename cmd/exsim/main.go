@@ -53,7 +53,8 @@ func bench(err error) error { return &failure{exitBench, err} }
 // not do.
 func startFailure(err error) error {
 	var files yamlfile.Errors
-	if errors.As(err, &files) || errors.Is(err, os.ErrNotExist) {
+	var config *sim.ConfigError
+	if errors.As(err, &files) || errors.As(err, &config) || errors.Is(err, os.ErrNotExist) {
 		return input(err)
 	}
 	return bench(err)

@@ -33,7 +33,7 @@ func mailLine(e *trace.Event) string {
 	case "smtp.blocked":
 		return words("peer") + " was dropped behind its recipients: it is on the block list"
 	case "smtp.no_certificate":
-		return words("connector") + " offers no TLS: the server has no certificate for " + words("fqdn")
+		return words("connector") + " offers no TLS: the server has no certificate for " + words("wanted") + "; certificates: of the server adds one"
 	case "send.queued":
 		return "mail to " + words("recipient") + " waits for " + cmp.Or(words("connector"), "a send connector: none has its domain")
 	case "send.taken":

@@ -208,6 +208,13 @@ func (s *Set) note(k *strike, raw []byte) {
 	s.src.Record(trace.Session{}, trace.Session{}, struck{cmp.Or(k.As, k.Do), k.n, k.Of}, raw)
 }
 
+// Struck records a fault that a party does by itself.
+func (s *Set) Struck(do Kind, of string) {
+	if s != nil {
+		s.src.Record(trace.Session{}, trace.Session{}, struck{do, 1, of}, nil)
+	}
+}
+
 type struck struct {
 	do Kind
 	n  int

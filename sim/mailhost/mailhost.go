@@ -38,6 +38,8 @@ const (
 	OtherDomain Fault = "other-domain"
 	// UnknownRecipient sends to a name that nobody has.
 	UnknownRecipient Fault = "unknown-recipient"
+	// WrongPassword logs on with another password.
+	WrongPassword Fault = "wrong-password"
 	// Oversize declares a message of 1 GB.
 	Oversize Fault = "oversize"
 	// Impatient waits two seconds for an answer, and gives the message up.
@@ -170,7 +172,7 @@ func (h *Host) try(ctx context.Context, m Message, d Delivery) error {
 		c.CommandTimeout, c.SubmissionTimeout = impatience, impatience
 	}
 	if d.User != "" {
-		if err := c.Auth(sasl.NewLoginClient(d.User, d.Password)); err != nil {
+		if err := c.Auth(sasl.NewLoginClient(d.User, h.password(d.Password))); err != nil {
 			return err
 		}
 	}
@@ -273,4 +275,12 @@ func (h *Host) recipient(to string) string {
 // Faults are those of a list, as Config wants them.
 func Faults(list ...Fault) func(Fault) bool {
 	return func(f Fault) bool { return slices.Contains(list, f) }
+}
+
+// password is what the host logs on with.
+func (h *Host) password(of string) string {
+	if h.has(WrongPassword) {
+		return of + "?"
+	}
+	return of
 }

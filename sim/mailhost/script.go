@@ -66,11 +66,11 @@ func (h *Host) Play(ctx context.Context, to netip.AddrPort, server string, actio
 			if ctx.Err() != nil {
 				err = fmt.Errorf("nothing came: %w", ctx.Err())
 			}
-			h.src.Record(trace.Session{}, trace.Session{}, played{to.String(), i, strings.Join(p.said, " "), err.Error()}, nil)
+			h.src.Record(trace.Session{}, trace.Session{}, played{to.String(), i, strings.Join(p.said, " "), err.Error(), p.heard, nc.LocalAddr().String()}, nil)
 			return i, err
 		}
 	}
-	h.src.Record(trace.Session{}, trace.Session{}, played{to.String(), len(actions), strings.Join(p.said, " "), ""}, nil)
+	h.src.Record(trace.Session{}, trace.Session{}, played{to.String(), len(actions), strings.Join(p.said, " "), "", p.heard, nc.LocalAddr().String()}, nil)
 	return len(actions), nil
 }
 
@@ -82,6 +82,7 @@ type play struct {
 	r      *bufio.Reader
 	server string
 	said   []string // verbs
+	heard  string   // the last reply
 }
 
 func (p *play) over(nc net.Conn) { p.nc, p.r = nc, bufio.NewReader(nc) }
@@ -167,7 +168,8 @@ func (p *play) reply() (string, error) {
 		text = strings.TrimRight(text, "\r\n")
 		lines = append(lines, text)
 		if len(text) < 4 || text[3] != '-' {
-			return strings.Join(lines, "\n"), nil
+			p.heard = strings.Join(lines, "\n")
+			return p.heard, nil
 		}
 	}
 }
@@ -196,7 +198,7 @@ func (p *play) login(l *Login) error {
 	if verb == "" {
 		verb = "AUTH"
 	}
-	first, next, err := client(l)
+	first, next, err := p.h.client(l)
 	if err != nil {
 		return err
 	}
@@ -233,17 +235,17 @@ func (p *play) login(l *Login) error {
 
 // client is the asking side of a mechanism: its initial response, and what it
 // answers to challenges.
-func client(l *Login) (first []byte, next func(challenge []byte) ([]byte, error), err error) {
+func (h *Host) client(l *Login) (first []byte, next func(challenge []byte) ([]byte, error), err error) {
 	switch strings.ToUpper(l.Mechanism) {
 	case "LOGIN":
 		return nil, func(challenge []byte) ([]byte, error) {
 			if bytes.HasPrefix(bytes.ToLower(challenge), []byte("user")) {
 				return []byte(l.User), nil
 			}
-			return []byte(l.Password), nil
+			return []byte(h.password(l.Password)), nil
 		}, nil
 	case "PLAIN":
-		return []byte("\x00" + l.User + "\x00" + l.Password), func([]byte) ([]byte, error) { return nil, nil }, nil
+		return []byte("\x00" + l.User + "\x00" + h.password(l.Password)), func([]byte) ([]byte, error) { return nil, nil }, nil
 	}
 	return nil, nil, fmt.Errorf("a mail host logs on by LOGIN or PLAIN, not by %s", l.Mechanism)
 }
@@ -276,6 +278,8 @@ type played struct {
 	actions int
 	said    string
 	why     string
+	heard   string
+	local   string
 }
 
 func (played) EventName() string { return "mailhost.played" }
@@ -283,5 +287,7 @@ func (e played) AppendTo(f *trace.Fields) {
 	f.Text("server", e.server)
 	f.Int("actions", int64(e.actions))
 	f.Text("said", e.said)
+	f.Text("heard", e.heard)
+	f.Text("local", e.local)
 	f.Text("why", e.why)
 }

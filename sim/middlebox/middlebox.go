@@ -103,6 +103,7 @@ func (b *Box) relay(near net.Conn, p path) {
 	from := p.from
 	if b.conf.NAT() {
 		from = b.conf.Address
+		b.conf.Faults.Struck("nat", "")
 	}
 	far, err := b.conf.Dial(b.ctx, from, p.to)
 	if err != nil {

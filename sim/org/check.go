@@ -76,6 +76,10 @@ func (c checker) servers() {
 			c.f.Report(s.Pos, "roles: [client-access, mailbox]", "from 2016 a Mailbox server holds the Client Access services too")
 		}
 	}
+	o := c.o
+	if len(o.DialPlans)+len(o.Gateways)+len(o.HuntGroups)+len(o.Attendants) == 0 {
+		return // it is for mail alone
+	}
 	for _, r := range roles {
 		if r != string(EdgeTransport) && len(c.o.ServersWith(Role(r))) == 0 {
 			c.f.Report(c.o.Pos, "roles: ["+r+"]", "a call needs a server with the role %s", r)

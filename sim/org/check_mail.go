@@ -51,6 +51,13 @@ func (c checker) mailSettings() {
 			c.f.Report(c.o.Pos, "spam.example, or bob@spam.example", "blocked-senders: %q is no domain and no address", b)
 		}
 	}
+	for _, list := range [][]string{c.o.DomainSecurity.Receive, c.o.DomainSecurity.Send} {
+		for _, domain := range list {
+			if !hostName.MatchString(domain) {
+				c.f.Report(c.o.DomainSecurity.Pos, "fabrikam.example", "domain-security: %q is no domain", domain)
+			}
+		}
+	}
 	for i := range c.o.Servers {
 		for _, name := range c.o.Servers[i].Certificates {
 			if !hostName.MatchString(strings.TrimPrefix(name, "*.")) {
@@ -81,6 +88,12 @@ func (c checker) words(rc *ReceiveConnector) {
 			}
 			c.f.Report(rc.Places.At("anonymous-rights", rc.Pos), yamlfile.Suggest(string(r), all), "connector %q: unknown right %q", rc.Name, r)
 		}
+	}
+	if rc.TLSCertificate != "" && !strings.HasPrefix(rc.TLSCertificate, "<I>") {
+		c.f.Report(rc.Places.At("tls-certificate-name", rc.Pos), "<I>CN=Contoso CA<S>CN=mail.contoso.lab, as openssl x509 -issuer -subject tells them", "connector %q: tls-certificate-name is <I>ISSUER<S>SUBJECT", rc.Name)
+	}
+	if rc.FQDN != "" && !hostName.MatchString(rc.FQDN) {
+		c.f.Report(rc.Places.At("fqdn", rc.Pos), "mail.contoso.lab", "connector %q: fqdn %q is no host name", rc.Name, rc.FQDN)
 	}
 	if rc.Banner != "" && !strings.HasPrefix(rc.Banner, "220 ") {
 		c.f.Report(rc.Places.At("banner", rc.Pos), "banner: 220 ...", "connector %q: a banner begins with 220 (Set-ReceiveConnector)", rc.Name)

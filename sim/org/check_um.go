@@ -146,7 +146,8 @@ func (c checker) mailboxes() {
 		if _, domain, _ := strings.Cut(m.Address, "@"); !address.MatchString(m.Address) || !strings.EqualFold(domain, c.o.Domain) {
 			c.f.Report(m.Pos, "", "mailbox address %q is not NAME@%s", m.Address, c.o.Domain)
 		}
-		if s := c.o.ServerNamed(m.Server); s == nil || !s.Has(MailboxRole) {
+		// Without a Mailbox server, who knows of the recipients stands for it.
+		if s := c.o.ServerNamed(m.Server); s == nil || !s.Has(MailboxRole) && len(c.o.ServersWith(MailboxRole)) > 0 {
 			c.f.Report(m.Pos, "", "mailbox %q: no Mailbox server %q", m.Name, m.Server)
 		}
 		if m.OtherVersion != "" && !strings.HasPrefix(strings.ToLower(m.OtherVersion), "sip:") {

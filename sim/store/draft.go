@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,34 +101,14 @@ func (d *Draft) Abort() {
 
 // Commit puts the message into each folder: into the journal, synced, and then
 // into files.
-func (d *Draft) Commit(folders ...string) ([]Item, error) { return d.commit(nil, folders) }
-
-// Replace puts the message into the folder of an item, in its place: a crash
-// leaves the one or the other.
-func (d *Draft) Replace(old Item) (Item, error) {
-	items, err := d.commit([]string{d.s.below(old.Path)}, []string{old.Folder})
-	if err != nil {
-		return Item{}, err
-	}
-	_ = os.Remove(old.Path) // the journal knows that it is gone
-	return items[0], nil
-}
-
-func (d *Draft) commit(old, folders []string) ([]Item, error) {
+func (d *Draft) Commit(folders ...string) ([]Item, error) {
 	defer d.Abort()
 	if len(folders) == 0 {
 		return nil, nil
 	}
-	items := make([]Item, 0, len(folders))
-	r := record{Size: d.size, CRC: d.crc, Old: old}
-	for _, folder := range folders {
-		dir, err := d.s.folder(folder)
-		if err != nil {
-			return nil, err
-		}
-		item := Item{Folder: folder, ID: d.id, Path: filepath.Join(dir, d.id+".eml"), Size: d.size}
-		items = append(items, item)
-		r.Paths = append(r.Paths, d.s.below(item.Path))
+	items, r, err := d.places("", folders...)
+	if err != nil {
+		return nil, err
 	}
 	made, err := d.s.journal.appendMessage(r, d)
 	if err != nil {
@@ -135,9 +116,6 @@ func (d *Draft) commit(old, folders []string) ([]Item, error) {
 	}
 	err = d.files(items)
 	made()
-	if err != nil && len(old) > 0 {
-		return nil, err // what it takes the place of is gone: the journal makes it when the store is opened
-	}
 	if err != nil {
 		undo(items)
 		r.Size, r.CRC, r.Gone = 0, 0, true
@@ -146,17 +124,83 @@ func (d *Draft) commit(old, folders []string) ([]Item, error) {
 	return items, nil
 }
 
+// Aside puts the message into a folder under another ending, with which it is none
+// of the folder's.
+func (d *Draft) Aside(folder, ending string) (path string, err error) {
+	defer d.Abort()
+	items, r, err := d.places(ending, folder)
+	if err != nil {
+		return "", err
+	}
+	made, err := d.s.journal.appendMessage(r, d)
+	if err != nil {
+		return "", err
+	}
+	defer made()
+	return items[0].Path, d.files(items)
+}
+
+// Replace puts the message into the folder of an item, in its place and with its
+// age: a crash leaves the one or the other.
+func (d *Draft) Replace(old Item) (Item, error) {
+	defer d.Abort()
+	begun, _, _ := strings.Cut(old.ID, "-")
+	_, unique, _ := strings.Cut(d.id, "-")
+	d.id = begun + "-" + unique
+	items, r, err := d.places("", old.Folder)
+	if err != nil {
+		return Item{}, err
+	}
+	r.Old = []string{d.s.below(old.Path)}
+	if err := d.half(items[0]); err != nil { // behind the journal nothing is left that needs room
+		return Item{}, err
+	}
+	made, err := d.s.journal.appendMessage(r, d)
+	if err != nil {
+		return Item{}, err
+	}
+	defer made()
+	if err = d.files(items); err == nil {
+		err = os.Remove(old.Path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Item{}, d.s.journal.fail(err) // it is put right when the store is opened
+	}
+	return items[0], nil
+}
+
+// places are the items that the message will be, and their record.
+func (d *Draft) places(ending string, folders ...string) (items []Item, r record, err error) {
+	r = record{Size: d.size, CRC: d.crc}
+	for _, folder := range folders {
+		dir, err := d.s.folder(folder)
+		if err != nil {
+			return nil, r, err
+		}
+		item := Item{Folder: folder, ID: d.id, Path: filepath.Join(dir, d.id+".eml"+ending), Size: d.size}
+		items = append(items, item)
+		r.Paths = append(r.Paths, d.s.below(item.Path))
+	}
+	return items, r, nil
+}
+
 // halfMade is the end of the name of a message's file before it is whole.
 const halfMade = ".part"
+
+// half makes the file under another name, in the folder that it stays in: a rename
+// there is much cheaper.
+func (d *Draft) half(item Item) error {
+	if d.f != nil {
+		return nil
+	}
+	return d.spill(strings.TrimSuffix(item.Path, ".eml") + halfMade)
+}
 
 // files makes the files of items: one, that has its name when it is whole, and
 // links to it.
 func (d *Draft) files(items []Item) error {
-	if d.f == nil {
-		// In the folder that it stays in: a rename there is much cheaper.
-		if err := d.spill(strings.TrimSuffix(items[0].Path, ".eml") + halfMade); err != nil {
-			return err
-		}
+	if err := d.half(items[0]); err != nil {
+		return err
 	}
 	if err := os.Rename(d.f.Name(), items[0].Path); err != nil {
 		return fmt.Errorf("store: %w", err)

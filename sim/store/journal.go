@@ -144,6 +144,15 @@ func (j *journal) sync(seq uint64) error {
 	return j.err
 }
 
+// fail ends the journal: nothing is acknowledged any more, and its segments stay.
+func (j *journal) fail(err error) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.err = fmt.Errorf("store: %w", err)
+	j.changed.Broadcast()
+	return j.err
+}
+
 // room makes a segment with room; a full one goes when the files of all its
 // messages are on disk. j.mu is held.
 func (j *journal) room() error {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -173,6 +174,16 @@ func TestReplaced(t *testing.T) {
 	now, err := d.Replace(items[0])
 	require.NoError(t, err)
 	require.Equal(t, map[string]int{"for one": 1}, contents(t, s, "queue"))
+	require.InDelta(t, items[0].Age(), now.Age(), float64(time.Second), "it is as old as what it takes the place of")
+	path, err := func() (string, error) {
+		d, err := s.Create()
+		require.NoError(t, err)
+		_, err = d.Write([]byte("for nobody"))
+		require.NoError(t, err)
+		return d.Aside("queue", ".bad")
+	}()
+	require.NoError(t, err)
+	require.FileExists(t, path)
 
 	require.NoError(t, os.WriteFile(items[0].Path, []byte("for two"), 0o600)) // the machine dies here
 	require.NoError(t, os.Remove(now.Path))

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"crypto/tls"
 	"net/netip"
 	"strings"
@@ -50,7 +51,6 @@ type ReceiveConnector struct {
 	conf  Config
 	fact  profile.ConnectorSettings
 	cert  []tls.Certificate // that is shown: one, or none
-	ids   *counter
 	rates *rates
 
 	granted sync.Map // rights by group
@@ -58,12 +58,12 @@ type ReceiveConnector struct {
 
 // NewReceiveConnector makes the server of a connector.
 func NewReceiveConnector(conf Config) (*smtp.Server, error) {
-	c := &ReceiveConnector{conf: conf, fact: conf.Connector.ConnectorSettings, ids: &counter{}, rates: newRates(&conf.Connector.ConnectorSettings)}
+	c := &ReceiveConnector{conf: conf, fact: conf.Connector.ConnectorSettings, rates: newRates(&conf.Connector.ConnectorSettings)}
 	if cert, ok := certificateFor(conf.Certs, c.fact.TLSCertificate, c.fact.FQDN, time.Now()); ok {
 		c.cert = []tls.Certificate{cert}
 	}
 	if len(c.cert) == 0 && c.fact.Has(profile.AuthTLS) {
-		conf.Trace.Record(trace.Session{}, trace.Session{}, noCertificate{conf.Connector.Name, c.fqdn()}, nil)
+		conf.Trace.Record(trace.Session{}, trace.Session{}, noCertificate{conf.Connector.Name, cmp.Or(c.fact.TLSCertificate, c.fqdn())}, nil)
 	}
 	p, f := &conf.Profile.SMTP, &c.fact
 	return smtp.New(smtp.Config{

@@ -130,9 +130,9 @@ func Events() []trace.EventType {
 		{Name: "smtp.blocked", Means: "a connection was dropped behind its recipients: the address is on the block list", Fields: []trace.FieldType{
 			{Key: "peer", Means: "the address"}}},
 		{Name: "smtp.delayed_ack", Means: "an answer to a message was held back until the next hop had it", Fields: []trace.FieldType{
-			{Key: "interval", Means: "for how long"}, {Key: "outcome", Means: "Delivered, or Expired where it was given anyway"}}},
+			{Key: "interval", Means: "for how long"}, {Key: "outcome", Means: "Delivered; Failed where the next hop refused it for good; Expired where it was given anyway"}}},
 		{Name: "smtp.no_certificate", Means: "a connector has a name for which the server has no certificate: it offers no TLS", Fields: []trace.FieldType{
-			{Key: "connector", Means: "its name"}, {Key: "fqdn", Means: "the name that it says"}}},
+			{Key: "connector", Means: "its name"}, {Key: "wanted", Means: "its tls-certificate-name, or the name that it says"}}},
 		{Name: "transport.state", Means: "a server's transport was set so", Fields: []trace.FieldType{
 			{Key: "what", Means: "component, or back pressure"}, {Key: "state", Means: "its new state"}}},
 		{Name: "um.submit_failed", Means: "a message of Unified Messaging was not taken; it stays on disk", Fields: []trace.FieldType{

@@ -29,9 +29,11 @@ func (s *session) behind() error {
 	if !slices.Contains(c.conf.Profile.SMTP.FrontEnds, c.conf.Service) {
 		return nil
 	}
-	switch {
-	case c.conf.Behind != nil && c.conf.Behind.isInactive(hubTransport):
+	switch b := c.conf.Behind; {
+	case b != nil && (b.isInactive(hubTransport) || b.isDown()):
 		return refuse(replyProxyFailed)
+	case b != nil && b.refuses(s.isExchange()):
+		return refuse(replyInsufficient)
 	case s.strangers: // one of them is enough for the whole message
 		return refuse(replyUserUnknown)
 	}
@@ -43,7 +45,7 @@ const hubTransport = "transport"
 
 // stamps are the header fields that transport adds to what it keeps. They go no
 // further: the header firewall takes them out.
-func (s *session) stamps() string {
+func (s *session) stamps(head *head) string {
 	as := "Anonymous"
 	if s.who.owner != nil || s.isExchange() || s.who.group == profile.ExternallySecured {
 		as = "Internal"
@@ -55,7 +57,9 @@ func (s *session) stamps() string {
 		"{auth-as}", as, "{date}", time.Now().UTC().Format("02 Jan 2006 15:04:05.0000 (MST)"))
 	var b strings.Builder
 	for _, line := range s.c.conf.Profile.SMTP.Stamps {
-		b.WriteString(fill.Replace(line) + "\r\n")
+		if !head.has(name([]byte(line))) { // who may bring them knows better
+			b.WriteString(fill.Replace(line) + "\r\n")
+		}
 	}
 	return b.String()
 }
@@ -88,7 +92,7 @@ func (s *session) TakesBlob() bool { return s.has(profile.RightExch50) }
 // awaitDelivery holds the acknowledgement back until next hops have the message,
 // where the peer keeps no shadow of it: DelayedAck of 2010
 // (https://learn.microsoft.com/powershell/module/exchangepowershell/set-receiveconnector).
-func (s *session) awaitDelivery(taken []<-chan struct{}) {
+func (s *session) awaitDelivery(taken []<-chan bool) {
 	most := s.c.fact.MaxAckDelay
 	if most <= 0 || len(taken) == 0 || s.isExchange() {
 		return
@@ -96,16 +100,16 @@ func (s *session) awaitDelivery(taken []<-chan struct{}) {
 	begin, outcome := time.Now(), "Delivered"
 	timer := time.NewTimer(most)
 	defer timer.Stop()
-	for _, done := range taken {
+	for i := 0; i < len(taken) && outcome != "Expired"; i++ {
 		select {
-		case <-done:
+		case has := <-taken[i]:
+			if !has {
+				outcome = "Failed"
+			}
 		case <-timer.C:
 			outcome = "Expired"
 		case <-s.peer.Closing:
 			outcome = "Expired"
-		}
-		if outcome == "Expired" {
-			break
 		}
 	}
 	s.c.conf.Trace.Record(s.peer.Trace, noCause, delayedAck{time.Since(begin), outcome}, nil)

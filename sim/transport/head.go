@@ -51,22 +51,30 @@ func readHead(r io.Reader, limit int64) (*head, error) {
 }
 
 // split finds the fields: a line that begins with a blank continues the one
-// before it.
+// before it. A carriage return or a line feed alone ends a line here, too: others
+// take it for an end, and our own sending side makes one of it.
 func (h *head) split(b []byte) {
 	for len(b) > 0 {
 		end := 0
-		for {
-			i := bytes.Index(b[end:], []byte("\r\n"))
-			if i < 0 {
-				end = len(b)
-				break
-			}
-			if end += i + 2; end == len(b) || b[end] != ' ' && b[end] != '\t' {
+		for end < len(b) {
+			if end += lineLength(b[end:]); end < len(b) && b[end] != ' ' && b[end] != '\t' {
 				break
 			}
 		}
 		h.fields, b = append(h.fields, b[:end]), b[end:]
 	}
+}
+
+// lineLength is that of the first line with its end of any form.
+func lineLength(b []byte) int {
+	i := bytes.IndexAny(b, "\r\n")
+	switch {
+	case i < 0:
+		return len(b)
+	case bytes.HasPrefix(b[i:], []byte("\r\n")):
+		return i + 2
+	}
+	return i + 1
 }
 
 // name is that of a field, in small letters.
@@ -105,6 +113,11 @@ func (h *head) pass(has func(profile.Right) bool) {
 		}
 	}
 	h.fields = kept
+}
+
+// has reports whether there is a field of a name.
+func (h *head) has(wanted string) bool {
+	return slices.ContainsFunc(h.fields, func(f []byte) bool { return name(f) == wanted })
 }
 
 // leave drops what stays in the organisation: the header firewall on the way

@@ -93,6 +93,9 @@ func (s *session) User() string { return s.who.user }
 // errNoSuchMechanism is a mechanism that is offered and cannot be served.
 var errNoSuchMechanism = errors.New("the mechanism cannot be served here")
 
+// errNoKeytab is GSSAPI without a key.
+var errNoKeytab = errors.New("GSSAPI needs the server's key: kerberos: {keytab: FILE} of the organisation")
+
 // Authenticate begins a log-on.
 func (s *session) Authenticate(verb, mechanism string) (gosasl.Server, error) {
 	admit := s.user
@@ -111,6 +114,9 @@ func (s *session) Authenticate(verb, mechanism string) (gosasl.Server, error) {
 	case "NTLM":
 		return s.ntlm(admit), nil
 	case "GSSAPI":
+		if s.c.conf.Kerberos == nil {
+			return nil, errNoKeytab
+		}
 		if s.c.conf.Kerberos != nil {
 			return sasl.GSSAPI(s.c.conf.Kerberos, func(principal, realm string) error {
 				name, m := s.c.account(principal)

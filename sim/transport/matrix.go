@@ -82,7 +82,7 @@ func (a *asker) ask(to string) string {
 	case "server":
 		peer.Remote = netip.AddrPortFrom(serverAddress, 4000)
 	}
-	r := &ReceiveConnector{conf: conf, fact: conf.Connector.ConnectorSettings, ids: &counter{}, rates: newRates(&conf.Connector.ConnectorSettings)}
+	r := &ReceiveConnector{conf: conf, fact: conf.Connector.ConnectorSettings, rates: newRates(&conf.Connector.ConnectorSettings)}
 	s := &session{c: r, peer: peer}
 	s.become(r.arrival(peer))
 	if a.peer == "user" {

@@ -3,8 +3,10 @@ package transport
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +34,7 @@ func (s *session) Data(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	m := &message{head: head, id: s.c.ids.next()}
+	m := &message{head: head, id: s.queueing().ids.Add(1)}
 	if s.c.conf.Discard {
 		n, err := io.Copy(io.Discard, r)
 		s.acknowledge(m, fmt.Sprint(time.Now().UnixNano()), nil, n)
@@ -51,6 +53,14 @@ func (s *session) Data(r io.Reader) error {
 	}
 	s.awaitDelivery(taken)
 	return nil
+}
+
+// queueing is the state of the server that takes the message.
+func (s *session) queueing() *State {
+	if s.c.conf.Behind != nil {
+		return s.c.conf.Behind
+	}
+	return s.c.conf.State
 }
 
 // judge is what can be said against a message by its header section, and by what
@@ -79,14 +89,26 @@ func (s *session) write(m *message, r io.Reader) error {
 	}
 	m.draft, m.received = d, s.received()
 	m.head.pass(s.has)
-	m.text = []byte(m.received + s.stamps() + string(m.head.text()))
-	for _, part := range []io.Reader{bytes.NewReader(m.text), bytes.NewReader(m.head.rest), r} {
-		if _, err = io.Copy(d, part); err != nil {
+	came := m.head.text()
+	m.text = []byte(m.received + s.stamps(m.head) + string(came))
+	most := int64(math.MaxInt64)
+	if limit := s.limit(); limit > 0 {
+		most = max(0, limit-int64(len(came)+len(m.head.rest)))
+	}
+	var n int64
+	for _, part := range []io.Reader{bytes.NewReader(m.text), bytes.NewReader(m.head.rest), io.LimitReader(r, most)} {
+		if n, err = io.Copy(d, part); err != nil {
 			break
 		}
 	}
-	if err == nil && s.tooBig(d.Size()) {
-		err = refuse(smtp.ReplyTooBig)
+	if err == nil && n == most { // is there more?
+		var more [1]byte
+		switch k, rerr := io.ReadFull(r, more[:]); {
+		case k > 0 || int64(len(came)+len(m.head.rest)) > s.limit():
+			err = refuse(smtp.ReplyTooBig)
+		case !errors.Is(rerr, io.EOF):
+			err = rerr
+		}
 	}
 	if err != nil {
 		d.Abort()
@@ -94,17 +116,19 @@ func (s *session) write(m *message, r io.Reader) error {
 	return err
 }
 
-// tooBig reports whether the organisation takes no message of a size, whatever
-// the connector offers.
-func (s *session) tooBig(size int64) bool {
-	most := cmp.Or(s.c.conf.Org.Limits.MaxReceiveSize, s.c.conf.Profile.SMTP.MaxReceiveSize)
-	return most > 0 && size > most && !s.SizeExempt()
+// limit is what the organisation takes of a message, whatever the connector
+// offers; 0 is no limit.
+func (s *session) limit() int64 {
+	if s.SizeExempt() {
+		return 0
+	}
+	return cmp.Or(s.c.conf.Org.Limits.MaxReceiveSize, s.c.conf.Profile.SMTP.MaxReceiveSize)
 }
 
 // leave hands the message to the send connectors, without what stays in the
-// organisation; it is on their disk then. Each channel is closed when the next hop
-// has it.
-func (s *session) leave(m *message) (taken []<-chan struct{}, err error) {
+// organisation; it is on their disk then. Each channel says whether the next hop has
+// it, when that is settled.
+func (s *session) leave(m *message) (taken []<-chan bool, err error) {
 	if len(s.relays) == 0 {
 		return nil, nil
 	}

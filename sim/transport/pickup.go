@@ -107,14 +107,14 @@ func open(item store.Item) (env envelope, data []byte, err error) {
 	return env, data, nil
 }
 
-func (p *Pickup) try(item store.Item, _ []string) error {
-	env, data, err := open(item)
+func (p *Pickup) try(j *job) error {
+	env, data, err := open(j.item)
 	if err != nil {
 		return err
 	}
 	call, err := trace.ParseSession(env.Call)
 	if err != nil {
-		return fmt.Errorf("%s: %w", item.Path, err)
+		return fmt.Errorf("%s: %w", j.item.Path, err)
 	}
 	conn, err := p.dial(call)
 	if err != nil {
@@ -144,7 +144,7 @@ func (p *Pickup) send(conn net.Conn, env envelope, data []byte) error {
 	keep := context.AfterFunc(p.q.ctx, func() { _ = conn.Close() })
 	defer keep()
 	defer func() { _ = conn.Close() }()
-	k := smtp.NewClient(conn, smtp.ClientConfig{Hello: p.conf.Hello, Reply: lastWord})
+	k := smtp.NewClient(conn, smtp.ClientConfig{Hello: p.conf.Hello, Reply: patience})
 	if err := k.Greet(); err != nil {
 		return err
 	}
@@ -163,6 +163,7 @@ func (p *Pickup) send(conn net.Conn, env envelope, data []byte) error {
 			if !keep() {
 				return p.q.ctx.Err() // broken off before the end of the message
 			}
+			p.q.lastWord(conn)
 			return nil
 		}}
 	}}
@@ -175,6 +176,10 @@ func (p *Pickup) send(conn net.Conn, env envelope, data []byte) error {
 	}
 	return err
 }
+
+// patience is how long the answer to a command or a message may take
+// (RFC 5321 §4.5.3.2.6).
+const patience = 10 * time.Minute
 
 // lastOctets asks before it gives the last octets of a message away.
 type lastOctets struct {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -22,7 +23,7 @@ type queue struct {
 	expiry time.Duration // age at which it is given up, 0 for never
 	// try delivers a message. An error that is final is one for which there is no
 	// use in trying again; failed is told of each.
-	try    func(item store.Item, only []string) error
+	try    func(j *job) error
 	final  func(err error) bool
 	failed func(item store.Item, err error, final bool)
 
@@ -41,9 +42,9 @@ type queue struct {
 type job struct {
 	item  store.Item
 	due   time.Time
-	taken bool     // by the other side: only its file is left to remove
-	only  []string // recipients that are left of it, nil for all
-	over  chan struct{}
+	taken bool      // by the other side: only its file is left to remove
+	only  []string  // recipients that are left of it, nil for all
+	over  chan bool // says whether it was taken, when that is settled; nil where another job does
 }
 
 // senders bounds the connections at once.
@@ -58,7 +59,7 @@ func (q *queue) begin() error {
 	q.more, q.idle = make(chan struct{}), make(chan struct{})
 	q.ctx, q.stop = context.WithCancel(context.Background())
 	for _, item := range left {
-		q.jobs = append(q.jobs, &job{item: item, over: make(chan struct{})})
+		q.jobs = append(q.jobs, &job{item: item, over: make(chan bool, 1)})
 	}
 	for range senders {
 		q.wg.Go(q.sender)
@@ -69,7 +70,7 @@ func (q *queue) begin() error {
 // submit takes a message over: it is on disk when submit returns, and on its
 // way. The channel is closed when that is over.
 
-func (q *queue) submit(head any, data io.Reader) (over <-chan struct{}, err error) {
+func (q *queue) submit(head any, data io.Reader) (over <-chan bool, err error) {
 	d, err := q.draft(head, data)
 	if err != nil {
 		return nil, err
@@ -78,20 +79,22 @@ func (q *queue) submit(head any, data io.Reader) (over <-chan struct{}, err erro
 	if err != nil {
 		return nil, err
 	}
-	j := &job{item: items[0], over: make(chan struct{})}
+	j := &job{item: items[0], over: make(chan bool, 1)}
 	q.put(j)
 	return j.over, nil
 }
 
-// replace puts what is left of a message in its place; it is due behind the wait.
-func (q *queue) replace(old store.Item, head any, data io.Reader) error {
+// replace puts what is left of a job's message in its place; it is due behind the
+// wait.
+func (q *queue) replace(j *job, head any, data io.Reader) error {
 	d, err := q.draft(head, data)
 	if err != nil {
 		return err
 	}
-	item, err := d.Replace(old)
+	item, err := d.Replace(j.item)
 	if err == nil {
-		q.put(&job{item: item, due: time.Now().Add(q.retry), over: make(chan struct{})})
+		q.put(&job{item: item, due: time.Now().Add(q.retry), over: j.over})
+		j.over = nil
 	}
 	return err
 }
@@ -103,11 +106,7 @@ func (q *queue) aside(head any, data io.Reader) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	items, err := d.Commit(q.folder)
-	if err != nil {
-		return "", err
-	}
-	return items[0].Path + badMail, q.store.SetAside(items[0], badMail)
+	return d.Aside(q.folder, badMail)
 }
 
 // badMail is the end of the name of what is given up.
@@ -169,7 +168,9 @@ func (q *queue) next() *job {
 func (q *queue) sender() {
 	for j := q.next(); j != nil && q.ctx.Err() == nil; j = q.next() {
 		if q.deliver(j) {
-			close(j.over)
+			if j.over != nil {
+				j.over <- j.taken
+			}
 		} else {
 			j.due = time.Now().Add(q.retry)
 			q.put(j)
@@ -191,7 +192,7 @@ func (q *queue) done() {
 func (q *queue) deliver(j *job) bool {
 	var err error
 	if !j.taken {
-		err = q.try(j.item, j.only)
+		err = q.try(j)
 		j.taken = err == nil
 	}
 	var some partly
@@ -246,6 +247,12 @@ func (q *queue) settle(ctx context.Context) {
 // connection is kept, also by close, so that a message that is taken is not sent
 // again.
 const lastWord = 10 * time.Second
+
+// lastWord closes a connection so long behind close, unless it is told that the
+// connection is needed no more.
+func (q *queue) lastWord(nc net.Conn) (stop func() bool) {
+	return context.AfterFunc(q.ctx, func() { time.AfterFunc(lastWord, func() { _ = nc.Close() }) })
+}
 
 // close lets what is on its way arrive, for a while, and stops trying; what
 // waits then is submitted by the next run.

@@ -75,9 +75,9 @@ type relayed struct {
 	Subject      string
 }
 
-// relay takes a message over: it is on disk when relay returns. The channel is
-// closed when the next hop has it, or never will.
-func (s *Sender) relay(r relayed, data io.Reader) (taken <-chan struct{}, err error) {
+// relay takes a message over: it is on disk when relay returns. The channel says
+// whether the next hop has it, when that is settled.
+func (s *Sender) relay(r relayed, data io.Reader) (taken <-chan bool, err error) {
 	return s.q.submit(r, data)
 }
 
@@ -96,14 +96,14 @@ func notAgain(err error) bool {
 }
 
 // try is one session with the next hop.
-func (s *Sender) try(item store.Item, only []string) error {
-	r, m, closer, err := outgoing(item)
+func (s *Sender) try(j *job) error {
+	r, m, closer, err := outgoing(j.item)
 	if err != nil {
 		return err
 	}
 	defer closer.Close()
-	if only != nil {
-		r.To, m.To = only, only
+	if j.only != nil {
+		r.To, m.To = j.only, j.only
 	}
 	c := s.conf.Connector
 	if !c.SmartHost.IsValid() {
@@ -116,8 +116,7 @@ func (s *Sender) try(item store.Item, only []string) error {
 	if err != nil {
 		return s.wrapped("421 4.2.1 Unable to connect", err)
 	}
-	keep := context.AfterFunc(s.q.ctx, func() { time.AfterFunc(lastWord, func() { _ = nc.Close() }) })
-	defer keep()
+	defer s.q.lastWord(nc)()
 	session := s.conf.Sessions.Next()
 	s.conf.Trace.Record(session, cause, connecting{c.Name, c.SmartHost.String(), nc.LocalAddr().String()}, nil)
 	over := func(end func() error) {
@@ -138,7 +137,7 @@ func (s *Sender) try(item store.Item, only []string) error {
 	}
 	// The message is taken: its file goes before anybody waits for a goodbye.
 	s.q.wg.Go(func() { over(func() error { return k.Quit(goodbye) }) })
-	return s.outcome(item, session, r, m, queued, refused)
+	return s.outcome(j, session, r, m, queued, refused)
 }
 
 // goodbye is how long the answer to QUIT may take.
@@ -146,39 +145,49 @@ const goodbye = 5 * time.Second
 
 // outcome records who has the message. Recipients that are refused for now are
 // tried again by themselves.
-func (s *Sender) outcome(item store.Item, session trace.Session, r *relayed, m *smtp.Outgoing, queued smtp.Answer, refused map[string]error) error {
+func (s *Sender) outcome(j *job, session trace.Session, r *relayed, m *smtp.Outgoing, queued smtp.Answer, refused map[string]error) error {
 	var again, lost []string
 	for _, to := range r.To {
-		err := refused[to]
-		if err == nil {
+		switch err := refused[to]; {
+		case err == nil:
 			s.conf.Trace.Record(session, trace.Session{}, relayedEvent{s.conf.Connector.Name, to, queued.String(), r}, nil)
-			continue
-		}
-		if !notAgain(err) {
+		case notAgain(err):
+			lost = append(lost, to)
+		default:
 			again = append(again, to)
-			s.conf.Trace.Record(session, trace.Session{}, relayFailed{s.conf.Connector.Name, to, err.Error(), false, "", r}, nil)
-			continue
-		}
-		lost = append(lost, to)
-	}
-	if len(lost) > 0 {
-		kept := *r
-		kept.To = lost
-		path, err := s.q.aside(kept, m.Data())
-		if err != nil {
-			return partly{append(lost, again...), err}
-		}
-		for _, to := range lost {
-			s.conf.Trace.Record(session, trace.Session{}, relayFailed{s.conf.Connector.Name, to, refused[to].Error(), true, path, r}, nil)
 		}
 	}
-	if len(again) == 0 {
+	for _, all := range [][]string{again, lost} {
+		if len(all) == len(r.To) {
+			return s.wrapped("", refused[all[0]]) // it waits, or is given up, as it is
+		}
+	}
+	for _, to := range again {
+		s.conf.Trace.Record(session, trace.Session{}, relayFailed{s.conf.Connector.Name, to, refused[to].Error(), false, "", r}, nil)
+	}
+	if len(again) > 0 {
+		left := *r
+		left.To = again
+		if err := s.q.replace(j, left, m.Data()); err != nil {
+			return partly{again, err} // the others have it
+		}
+	}
+	return s.giveUp(session, r, m, lost, refused)
+}
+
+// giveUp keeps the message of recipients that are refused for good.
+func (s *Sender) giveUp(session trace.Session, r *relayed, m *smtp.Outgoing, lost []string, refused map[string]error) error {
+	if len(lost) == 0 {
 		return nil
 	}
-	left := *r
-	left.To = again
-	if err := s.q.replace(item, left, m.Data()); err != nil {
-		return partly{again, err} // the others have it
+	kept := *r
+	kept.To = lost
+	path, err := s.q.aside(kept, m.Data())
+	if err != nil {
+		path = err.Error()
+	}
+	for _, to := range lost {
+		s.conf.Trace.Record(session, trace.Session{}, relayFailed{s.conf.Connector.Name, to, refused[to].Error(), true, path, r}, nil)
 	}
 	return nil
 }
@@ -244,7 +253,7 @@ func (s *Sender) prepare(k *smtp.Client, domain string) error {
 	_, offered := k.Offers("STARTTLS")
 	wanted := c.RequireTLS || c.TLSAuthLevel != "" || domain != ""
 	secure := offered && !c.IgnoreSTARTTLS
-	cert, has := certificateFor(s.conf.Certs, c.TLSCertificate, "", time.Now())
+	cert, has := certificateFor(s.conf.Certs, c.TLSCertificate, c.FQDN, time.Now())
 	switch {
 	case wanted && !offered:
 		return errors.New("451 5.7.3 STARTTLS is required to send mail")
@@ -302,10 +311,13 @@ func (s *Sender) logOn(k *smtp.Client, secure bool) error {
 // logOnAsServer logs on as one Exchange server does to another: by Kerberos, and
 // both prove themselves.
 func logOnAsServer(k *smtp.Client, by *sasl.Initiator, host string) error {
-	if by == nil || !k.HasMechanism("X-EXPS", "GSSAPI") {
-		return errors.New("451 5.7.3 Cannot achieve Exchange Server authentication")
+	switch {
+	case by == nil:
+		return errors.New("451 5.7.3 Cannot achieve Exchange Server authentication: the organisation has no kerberos: {keytab, kdc}")
+	case !k.HasMechanism("X-EXPS", "GSSAPI"):
+		return errors.New("451 5.7.3 Cannot achieve Exchange Server authentication: the next hop does not offer X-EXPS GSSAPI")
 	}
-	logOn, err := by.LogOn("SMTPSVC/" + host)
+	logOn, err := by.LogOn("SMTPSVC/"+host, "smtp/"+host)
 	if err != nil {
 		return fmt.Errorf("454 4.7.0 Temporary authentication failure: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/subtle"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
@@ -57,11 +56,6 @@ var (
 )
 
 var noCause trace.Session
-
-// counter numbers messages: InternalId.
-type counter struct{ last atomic.Int64 }
-
-func (c *counter) next() int64 { return c.last.Add(1) }
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 

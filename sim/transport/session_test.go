@@ -17,7 +17,7 @@ func sessionAt(t *testing.T, from string, change func(c *org.Connector, o *org.O
 	o, p := load(t, "2016", "")
 	c := *connectorOf(t, o, p, "default-frontend")
 	change(&c, o)
-	r := &ReceiveConnector{conf: Config{Org: o, Profile: p, Server: &o.Servers[0], Connector: c, State: &State{}, Trust: &Trust{}}, fact: c.ConnectorSettings, ids: &counter{}, rates: newRates(&c.ConnectorSettings)}
+	r := &ReceiveConnector{conf: Config{Org: o, Profile: p, Server: &o.Servers[0], Connector: c, State: &State{}, Trust: &Trust{}}, fact: c.ConnectorSettings, rates: newRates(&c.ConnectorSettings)}
 	s := &session{c: r, peer: smtp.Peer{Remote: netip.MustParseAddrPort(from)}}
 	s.become(r.arrival(s.peer))
 	return s

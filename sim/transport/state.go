@@ -2,6 +2,7 @@ package transport
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/exsim/exsim/sim/profile"
@@ -35,6 +36,28 @@ type State struct {
 	mu       sync.Mutex
 	inactive map[string]bool // services
 	pressure Pressure
+	down     bool
+	ids      atomic.Int64 // of messages: InternalId
+}
+
+// SetDown says that no service of the server listens, or that they do again.
+func (s *State) SetDown(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = down
+}
+
+func (s *State) isDown() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.down
+}
+
+// refuses reports whether pressure refuses mail, of Exchange servers or of others.
+func (s *State) refuses(exchange bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pressure.Level == PressureHigh || s.pressure.Level == PressureMedium && !exchange
 }
 
 // SetInactive sets a service of the port table inactive, or active again: it
@@ -70,7 +93,7 @@ func (s *session) pressed(atEnd bool) (refused bool) {
 	switch {
 	case p.AtEnd != atEnd:
 		return false
-	case p.Level == PressureHigh, p.Level == PressureMedium && !s.isExchange():
+	case st.refuses(s.isExchange()):
 		return true
 	}
 	s.delay, s.delayedBy = p.Delay, "Back Pressure"

@@ -114,10 +114,10 @@ func (e secureDomain) AppendTo(f *trace.Fields) {
 }
 
 // noCertificate is a connector for whose name the server has no certificate.
-type noCertificate struct{ connector, fqdn string }
+type noCertificate struct{ connector, wanted string }
 
 func (noCertificate) EventName() string { return "smtp.no_certificate" }
 func (e noCertificate) AppendTo(f *trace.Fields) {
 	f.Text("connector", e.connector)
-	f.Text("fqdn", e.fqdn)
+	f.Text("wanted", e.wanted)
 }

@@ -51,16 +51,30 @@ func (k *Keytab) Initiator(kdc string, principals ...string) (*Initiator, error)
 var errNoTicket = errors.New("no ticket of the KDC")
 
 // LogOn begins a log-on by GSSAPI to a service such as SMTPSVC/ex1.contoso.lab,
-// which has to prove itself, too. The ticket is fetched here.
-func (i *Initiator) LogOn(service string) (gosasl.Client, error) {
+// which has to prove itself, too. The ticket is fetched here, for the first of its
+// names that the KDC knows.
+func (i *Initiator) LogOn(services ...string) (logOn gosasl.Client, err error) {
+	defer func() {
+		if p := recover(); p != nil { // the library does not expect everything
+			logOn, err = nil, fmt.Errorf("%w: malformed answer: %v", errNoTicket, p)
+		}
+	}()
 	cl := client.NewWithKeytab(i.user, i.realm, i.keytab.keys, i.conf, client.DisablePAFXFAST(true), client.Logger(log.New(io.Discard, "", 0)))
 	defer cl.Destroy()
 	if err := cl.Login(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoTicket, err)
 	}
-	ticket, key, err := cl.GetServiceTicket(service)
+	var ticket messages.Ticket
+	var key types.EncryptionKey
+	var errs []error
+	for _, service := range services {
+		if ticket, key, err = cl.GetServiceTicket(service); err == nil {
+			break
+		}
+		errs = append(errs, fmt.Errorf("for %s: %w", service, err))
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoTicket, err)
+		return nil, fmt.Errorf("%w: %w", errNoTicket, errors.Join(errs...))
 	}
 	token, err := spnego.NewKRB5TokenAPREQ(cl, ticket, key, []int{gssapi.ContextFlagMutual, gssapi.ContextFlagInteg}, []int{flags.APOptionMutualRequired})
 	if err != nil {
@@ -86,11 +100,20 @@ type initiation struct {
 	key     types.EncryptionKey // of the context
 	subkey  bool                // the key is the server's
 	step    int
+	done    bool
 }
 
 // Start tells the mechanism and the ticket.
 func (a *initiation) Start() (mechanism string, response []byte, err error) {
 	return "GSSAPI", a.first, nil
+}
+
+// Proven is nil when the exchange was gone through.
+func (a *initiation) Proven() error {
+	if !a.done {
+		return fmt.Errorf("GSSAPI: the server has not proven itself: %w", ErrRefused)
+	}
+	return nil
 }
 
 // Next goes through the exchange. What is malformed in a token is an error,
@@ -104,15 +127,17 @@ func (a *initiation) Next(challenge []byte) (response []byte, err error) {
 	a.step++
 	switch a.step {
 	case 1:
-		return []byte{}, a.proven(challenge)
+		return []byte{}, a.proof(challenge)
 	case 2:
-		return a.choose(challenge)
+		response, err = a.choose(challenge)
+		a.done = err == nil
+		return response, err
 	}
 	return nil, errFinished
 }
 
-// proven holds the server's AP-REP against what it was sent (RFC 4120 §3.2.5).
-func (a *initiation) proven(token []byte) error {
+// proof holds the server's AP-REP against what it was sent (RFC 4120 §3.2.5).
+func (a *initiation) proof(token []byte) error {
 	var t spnego.KRB5Token
 	if err := t.Unmarshal(token); err != nil {
 		return fmt.Errorf("GSSAPI: %w", err)
