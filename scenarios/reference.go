@@ -122,7 +122,7 @@ func settings(b *strings.Builder, model reflect.Type) {
 		if s.Required {
 			otherwise = "required"
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", s.Name, kindOf(s), otherwise, s.Doc)
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", s.Name, kindOf(s), otherwise, strings.ReplaceAll(s.Doc, "<", "&lt;"))
 	}
 }
 
@@ -141,12 +141,15 @@ func kindOf(s yamlfile.Setting) string {
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
+		if t.Elem().Kind() == reflect.String {
+			return "text"
+		}
 		return "mapping"
 	case reflect.Struct:
 		return "address"
 	case reflect.Bool:
 		return "true, false"
-	case reflect.Int, reflect.Uint16, reflect.Float64:
+	case reflect.Int, reflect.Int64, reflect.Uint16, reflect.Float64:
 		return "number"
 	case reflect.Slice:
 		return "list"

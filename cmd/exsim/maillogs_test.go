@@ -51,9 +51,9 @@ func TestMailLogs(t *testing.T) {
 		require.Contains(t, recv, want)
 	}
 	send := said(read("SEND", maillog.ProtocolFields), 1, 6, 7)
-	require.Contains(t, send, "EX1\\To Fabrikam > RCPT TO:<bob@fabrikam.example> \nEX1\\To Fabrikam < 250 2.0.0 Roger", "MAIL and RCPT leave together")
+	require.Contains(t, send, "To Fabrikam > RCPT TO:<bob@fabrikam.example> \nTo Fabrikam < 250 2.0.0 Roger", "MAIL and RCPT leave together")
 	rows := read("MSGTRK", maillog.TrackingFields)
 	tracked := said(rows, 7, 8, 12)
-	require.Equal(t, said(rows[:1], 10, 18, 19), said(rows[1:], 10, 18, 19), "message-id, subject and sender are those that it was received with")
+	require.Equal(t, said(rows[:1], 9, 10, 18, 19), said(rows[1:], 9, 10, 18, 19), "internal-message-id, message-id, subject and sender are those that it was received with")
 	require.Equal(t, "SMTP RECEIVE bob@fabrikam.example \nSMTP SEND bob@fabrikam.example \n", tracked)
 }

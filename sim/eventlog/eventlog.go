@@ -18,8 +18,11 @@ import (
 //go:embed entries.yaml
 var entriesYAML []byte
 
-// Source is the name under which Exchange writes these entries.
-const Source = "MSExchange Unified Messaging"
+// The names under which Exchange writes these entries.
+const (
+	sourceUM        = "MSExchange Unified Messaging"
+	sourceTransport = "MSExchangeTransport"
+)
 
 // Kind is an entry as it is known.
 type Kind struct {
@@ -35,16 +38,17 @@ type Kind struct {
 
 // Entry is one line of the log.
 type Entry struct {
-	ID    int
-	Level string
-	Host  string
-	At    time.Time // UTC
-	Text  string
+	ID     int
+	Level  string
+	Source string // under which Exchange writes it
+	Host   string
+	At     time.Time // UTC
+	Text   string
 }
 
 // String is the entry as a line.
 func (e Entry) String() string {
-	return fmt.Sprintf("%s  %-11s  %s  %d  %s: %s", e.At.Format("2006-01-02 15:04:05"), e.Level, Source, e.ID, e.Host, e.Text)
+	return fmt.Sprintf("%s  %-11s  %s  %d  %s: %s", e.At.Format("2006-01-02 15:04:05"), e.Level, e.Source, e.ID, e.Host, e.Text)
 }
 
 // Kinds lists every entry that is known.
@@ -72,10 +76,18 @@ func Of(e *trace.Event, start time.Time) []Entry {
 	var list []Entry
 	for _, k := range Kinds() {
 		if k.Event == e.Name && k.fits(e) {
-			list = append(list, Entry{k.ID, k.Level, e.Host, start.Add(e.At).UTC(), fill(k.Text, e)})
+			list = append(list, Entry{k.ID, k.Level, k.writer(), e.Host, start.Add(e.At).UTC(), fill(k.Text, e)})
 		}
 	}
 	return list
+}
+
+// writer is who writes the entry: what an event of SMTP leaves, transport does.
+func (k *Kind) writer() string {
+	if strings.HasPrefix(k.Event, "smtp.") || strings.HasPrefix(k.Event, "send.") {
+		return sourceTransport
+	}
+	return sourceUM
 }
 
 func (k *Kind) fits(e *trace.Event) bool {

@@ -62,7 +62,7 @@ func (p *Protocol) Take(e *trace.Event) []Line {
 		p.sessions[id] = s
 		return s.lines(p.at(e), p.id(e), [3]string{connects})
 	case "send.connected":
-		s = &session{connector: e.Host + `\` + e.Text("connector"), local: e.Text("local"), remote: e.Text("to"), sends: true}
+		s = &session{connector: e.Text("connector"), local: e.Text("local"), remote: e.Text("to"), sends: true} // of the organisation, not of a server
 		p.sessions[id] = s
 		return s.lines(p.at(e), p.id(e), [3]string{connects})
 	}

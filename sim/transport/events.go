@@ -100,6 +100,7 @@ func Events() []trace.EventType {
 	from := trace.FieldType{Key: "from", Means: "envelope sender"}
 	subject := trace.FieldType{Key: "subject", Means: "as it stands there"}
 	id := trace.FieldType{Key: "message_id", Means: "Message-ID, or the one that it was given"}
+	internal := trace.FieldType{Key: "internal_id", Means: "InternalId of the reply that it was taken with"}
 	return []trace.EventType{
 		{Name: "mail.delivered", Means: "a message is in a mailbox, on disk; its header section is in raw", Fields: []trace.FieldType{
 			{Key: "mailbox", Means: "SMTP address of the mailbox"}, {Key: "extension", Means: "its extension"},
@@ -121,10 +122,10 @@ func Events() []trace.EventType {
 			connector, {Key: "to", Means: "address and port of the next hop"}, {Key: "local", Means: "from where"}}},
 		{Name: "send.disconnected", Means: "this connection is over", Fields: []trace.FieldType{connector}},
 		{Name: "send.taken", Means: "the next hop has taken a message for a recipient", Fields: []trace.FieldType{
-			connector, recipient, {Key: "answer", Means: "of the next hop"}, from, subject, id}},
+			connector, recipient, {Key: "answer", Means: "of the next hop"}, from, subject, id, internal}},
 		{Name: "send.failed", Means: "a message was not taken; it stays on disk", Fields: []trace.FieldType{
 			connector, recipient, {Key: "why", Means: "what a queue's LastError says"}, {Key: "final", Means: "true if it will not be tried again"},
-			{Key: "path", Means: "where it waits; empty where others have it"}, from, subject, id}},
+			{Key: "path", Means: "where it waits; empty where others have it"}, from, subject, id, internal}},
 		{Name: "smtp.domain_security", Means: "a sender of a domain that needs mutual TLS was held against what its server showed", Fields: []trace.FieldType{
 			{Key: "domain", Means: "of the sender"}, {Key: "why", Means: "what is wrong; empty if nothing"}}},
 		{Name: "smtp.blocked", Means: "a connection was dropped behind its recipients: the address is on the block list", Fields: []trace.FieldType{

@@ -134,7 +134,7 @@ func (s *session) leave(m *message) (taken []<-chan bool, err error) {
 	}
 	m.head.leave()
 	outside := append([]byte(m.received), m.head.text()...)
-	envelope := relayed{From: s.from, Binary: s.binary, UTF8: s.utf8, Cause: s.peer.Trace.String(), MessageID: s.messageID(m, m.draft.ID()), Subject: m.head.field("subject")}
+	envelope := relayed{From: s.from, Binary: s.binary, UTF8: s.utf8, Cause: s.peer.Trace.String(), MessageID: s.messageID(m, m.draft.ID()), ID: m.id, Subject: m.head.field("subject")}
 	for _, r := range s.relays {
 		data, err := m.draft.Reader()
 		if err != nil {

@@ -72,6 +72,7 @@ type relayed struct {
 	Cause        string
 	Secure       string // the domain that domain security is for
 	MessageID    string
+	ID           int64 // InternalId
 	Subject      string
 }
 
@@ -393,6 +394,7 @@ func (r *relayed) appendTo(f *trace.Fields) {
 	f.Text("from", r.From)
 	f.Text("subject", r.Subject)
 	f.Text("message_id", r.MessageID)
+	f.Int("internal_id", r.ID)
 }
 
 type relayFailed struct {
