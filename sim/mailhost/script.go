@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/exsim/exsim/sim/trace"
@@ -141,6 +142,9 @@ func (p *play) send(b []byte, piece int) error {
 	}
 	for len(b) > 0 {
 		n, err := p.nc.Write(b[:min(piece, len(b))])
+		if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+			return nil // the other side has ended it: what is read next tells
+		}
 		if err != nil {
 			return err
 		}

@@ -85,7 +85,7 @@ func (p *Profile) messageFacts() []binding {
 func (p *Profile) mailFacts() []binding {
 	return []binding{
 		{"smtp.banner", &p.SMTP.Banner}, {"smtp.hello", &p.SMTP.Hello}, {"smtp.received", &p.SMTP.Received}, {"smtp.bare-auth", &p.SMTP.BareAuth},
-		{"smtp.windows", &p.SMTP.Windows}, {"smtp.min-tls", &p.SMTP.MinTLSVersion}, {"smtp.tarpit-chunks", &p.SMTP.TarpitChunks},
+		{"smtp.windows", &p.SMTP.Windows}, {"smtp.min-tls", &p.SMTP.MinTLSVersion}, {"smtp.max-tls", &p.SMTP.MaxTLSVersion}, {"smtp.tarpit-chunks", &p.SMTP.TarpitChunks},
 		{"smtp.send-retry", &p.SMTP.SendRetry}, {"smtp.send-expiry", &p.SMTP.SendExpiry}, {"smtp.last-error", &p.SMTP.LastError}, {"smtp.discredited-addresses", &p.SMTP.Discredit},
 		{"smtp.front-ends", &p.SMTP.FrontEnds}, {"smtp.late-recipients", &p.SMTP.LateRecipients}, {"smtp.filters", &p.SMTP.Filters}, {"smtp.max-receive-size", &p.SMTP.MaxReceiveSize},
 		{"smtp.stamps", &p.SMTP.Stamps}, {"roles.separate", &p.Separate},

@@ -186,6 +186,9 @@ func (s *SMTP) MinTLS() uint16 {
 	return TLSVersion(s.MinTLSVersion)
 }
 
+// MaxTLS is the newest version of TLS that is agreed on.
+func (s *SMTP) MaxTLS() uint16 { return TLSVersion(s.MaxTLSVersion) }
+
 // TLSVersion is a version by its number, "1.0" to "1.3"; 0 for any other text.
 func TLSVersion(number string) uint16 {
 	return map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}[number]

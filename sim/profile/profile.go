@@ -256,6 +256,7 @@ type SMTP struct {
 	LastError     string
 	Windows       string // build that NTLM tells of
 	MinTLSVersion string // "1.0" to "1.3"
+	MaxTLSVersion string
 	// TarpitChunks delays chunks of BDAT, Discredit all replies to an address
 	// that went away while it was delayed.
 	TarpitChunks, Discredit bool

@@ -65,7 +65,9 @@ func (d *Draft) Write(b []byte) (n int, err error) {
 
 // spill moves what there is to a file.
 func (d *Draft) spill(path string) error {
+	d.s.names.Lock()
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	d.s.names.Unlock()
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
@@ -202,6 +204,8 @@ func (d *Draft) files(items []Item) error {
 	if err := d.half(items[0]); err != nil {
 		return err
 	}
+	d.s.names.Lock()
+	defer d.s.names.Unlock()
 	if err := os.Rename(d.f.Name(), items[0].Path); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

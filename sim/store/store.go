@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -21,12 +22,13 @@ import (
 type Store struct {
 	dir     string
 	journal *journal
+	names   sync.Mutex // of files: two that change a folder would wait in the kernel, and burn their time there
 }
 
 // Open uses a folder, making it if it is not there. Half-written files of an
 // earlier crash are removed: they were never acknowledged.
 func Open(dir string) (*Store, error) {
-	s := &Store{dir, newJournal(dir)}
+	s := &Store{dir: dir, journal: newJournal(dir)}
 	if err := os.MkdirAll(s.tmp(), 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}

@@ -105,7 +105,7 @@ func (c *ReceiveConnector) tls(ask tls.ClientAuthType) *tls.Config {
 	if c.fact.DomainSecure {
 		ask = tls.RequestClientCert
 	}
-	return &tls.Config{Certificates: c.cert, MinVersion: c.conf.Profile.SMTP.MinTLS(), ClientAuth: ask}
+	return &tls.Config{Certificates: c.cert, MinVersion: c.conf.Profile.SMTP.MinTLS(), MaxVersion: c.conf.Profile.SMTP.MaxTLS(), ClientAuth: ask}
 }
 
 // fqdn is the name that the connector says.

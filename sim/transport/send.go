@@ -275,7 +275,7 @@ func (s *Sender) tls(cert tls.Certificate, domain string) *tls.Config {
 	c := &s.conf.Connector
 	name := cmp.Or(c.TLSDomain, c.SmartHostName)
 	return &tls.Config{
-		ServerName: name, Certificates: []tls.Certificate{cert}, MinVersion: s.conf.Profile.SMTP.MinTLS(),
+		ServerName: name, Certificates: []tls.Certificate{cert}, MinVersion: s.conf.Profile.SMTP.MinTLS(), MaxVersion: s.conf.Profile.SMTP.MaxTLS(),
 		InsecureSkipVerify: true, // the connector's own check follows
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain := state.PeerCertificates
