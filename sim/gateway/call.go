@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim/trace"
@@ -115,6 +116,9 @@ func (c *Call) Ended(how sip.End) {
 	})
 }
 
+// crossing is how long the other side's BYE may be on its way behind a 481.
+const crossing = 2 * time.Second
+
 // Hangup sends BYE and waits for its answer.
 func (c *Call) Hangup(ctx context.Context) error {
 	select {
@@ -123,6 +127,14 @@ func (c *Call) Hangup(ctx context.Context) error {
 	default:
 	}
 	r, err := c.dialog.Hangup(ctx)
+	if err == nil && r.Status == 481 {
+		select {
+		case <-c.ended:
+			return nil // both hung up: the other side's BYE is here by now, or will be
+		case <-time.After(crossing):
+		case <-ctx.Done():
+		}
+	}
 	if err == nil && r.Status != 200 {
 		err = fmt.Errorf("BYE was answered %d %s", r.Status, r.Reason)
 	}
