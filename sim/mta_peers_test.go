@@ -266,6 +266,7 @@ service submission-login {
 // A Postfix that trusts a fingerprint alone, or encryption alone, sends; one that
 // expects another fingerprint keeps its mail.
 func TestPostfixTrust(t *testing.T) {
+	needPostfix(t)
 	l := startLab(t, "2016", 190, "")
 	cert, err := l.ServerCertificate("EX1")
 	require.NoError(t, err)

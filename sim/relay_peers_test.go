@@ -46,15 +46,21 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 `
 
-// startPostfix runs Postfix with more lines in its main.cf until the test ends.
-// It needs root, as Postfix does.
-func startPostfix(t *testing.T, at netip.AddrPort, more string) *postfix {
+// needPostfix skips a test that has no Postfix, or may not run it.
+func needPostfix(t *testing.T) {
 	t.Helper()
 	needPeer(t, "postfix")
 	if os.Getuid() != 0 {
 		require.NotEqual(t, "true", os.Getenv("CI"), "Postfix needs root")
 		t.Skip("Postfix needs root: sudo make test")
 	}
+}
+
+// startPostfix runs Postfix with more lines in its main.cf until the test ends.
+// It needs root, as Postfix does.
+func startPostfix(t *testing.T, at netip.AddrPort, more string) *postfix {
+	t.Helper()
+	needPostfix(t)
 	dir, err := os.MkdirTemp("", "exsim-postfix") // its sockets need short names
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
