@@ -13,8 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -91,20 +89,8 @@ func (r *realm) start(t *testing.T) {
 	t.Helper()
 	c := exec.Command(needPeer(t, "krb5kdc"), "-n")
 	c.Env = append(os.Environ(), r.env...)
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	require.NoError(t, c.Start())
-	r.stop = sync.OnceFunc(func() {
-		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
-		_ = c.Wait()
-	})
-	t.Cleanup(r.stop)
-	require.Eventually(t, func() bool {
-		nc, err := net.Dial("tcp", r.kdc)
-		if err == nil {
-			_ = nc.Close()
-		}
-		return err == nil
-	}, 20*time.Second, 20*time.Millisecond)
+	_, r.stop = startGroup(t, c)
+	awaitListening(t, r.kdc)
 }
 
 func (r *realm) keytab() string { return filepath.Join(r.dir, "keytab") }

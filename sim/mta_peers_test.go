@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -14,7 +13,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -42,10 +40,7 @@ func newExim(t *testing.T, bundle, ca string, next netip.AddrPort, more string) 
 	if _, err := os.Stat(eximAt); err != nil {
 		e.binary = needPeer(t, "exim4")
 	}
-	if os.Getuid() != 0 {
-		require.NotEqual(t, "true", os.Getenv("CI"), "Exim needs root")
-		t.Skip("Exim needs root: sudo make test")
-	}
+	needRoot(t, "Exim")
 	var err error
 	e.dir, err = os.MkdirTemp("", "exsim-exim")
 	require.NoError(t, err)
@@ -116,23 +111,9 @@ bob@fabrikam.example alan@contoso.lab T
 // listen runs Exim as a server until the test ends.
 func (e *exim) listen(at netip.AddrPort) {
 	e.t.Helper()
-	c := exec.Command(e.binary, "-C", e.conf, "-bdf", "-q2s", "-oX", "<; ["+at.Addr().String()+"]:"+strconv.Itoa(int(at.Port())))
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	require.NoError(e.t, c.Start())
-	e.t.Cleanup(func() {
-		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
-		_ = c.Wait()
-		if e.t.Failed() {
-			e.t.Log(e.log())
-		}
-	})
-	require.Eventually(e.t, func() bool {
-		nc, err := net.Dial("tcp", at.String())
-		if err == nil {
-			_ = nc.Close()
-		}
-		return err == nil
-	}, 20*time.Second, 20*time.Millisecond, "%s", e.log())
+	logged(e.t, e.log)
+	runGroup(e.t, e.binary, "-C", e.conf, "-bdf", "-q2s", "-oX", "<; ["+at.Addr().String()+"]:"+strconv.Itoa(int(at.Port())))
+	awaitListening(e.t, at.String())
 }
 
 func (e *exim) log() string {
@@ -180,10 +161,7 @@ func TestEximBothWays(t *testing.T) {
 // Dovecot's submission server passes on what its user submits, by STARTTLS.
 func TestDovecotSubmission(t *testing.T) {
 	swaks, dovecot := needPeer(t, "swaks"), needPeer(t, "dovecot")
-	if os.Getuid() != 0 {
-		require.NotEqual(t, "true", os.Getenv("CI"), "Dovecot needs root")
-		t.Skip("Dovecot needs root: sudo make test")
-	}
+	needRoot(t, "Dovecot")
 	l := startLab(t, "2019", 189, "")
 	bundle, ca := papersOf(t, l, "msa.fabrikam.example")
 	at, next := freeAddr(t, "127.0.189.60"), l.at("default-frontend")
@@ -231,24 +209,12 @@ service submission-login {
   }
 }
 `, dir, bundle, ca, next.Addr(), next.Port(), at.Addr(), at.Port()), 0o644))
-	c := exec.Command(dovecot, "-F", "-c", conf)
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	require.NoError(t, c.Start())
-	t.Cleanup(func() {
-		_ = syscall.Kill(-c.Process.Pid, syscall.SIGTERM)
-		_ = c.Wait()
-		if t.Failed() {
-			log, _ := os.ReadFile(filepath.Join(dir, "log"))
-			t.Log(string(log))
-		}
+	logged(t, func() string {
+		b, _ := os.ReadFile(filepath.Join(dir, "log"))
+		return string(b)
 	})
-	require.Eventually(t, func() bool {
-		nc, err := net.Dial("tcp", at.String())
-		if err == nil {
-			_ = nc.Close()
-		}
-		return err == nil
-	}, 20*time.Second, 50*time.Millisecond)
+	runGroup(t, dovecot, "-F", "-c", conf)
+	awaitListening(t, at.String())
 	send := func(to, subject string) (string, error) {
 		return command(t, "", 60*time.Second, swaks, "--server", at.Addr().String(), "--port", strconv.Itoa(int(at.Port())), "--auth", "PLAIN", "-au", "bob", "-ap", "open-sesame",
 			"--from", "bob@fabrikam.example", "--to", to, "--header", "Subject: "+subject)

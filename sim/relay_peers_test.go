@@ -2,7 +2,6 @@ package sim_test
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -50,10 +49,7 @@ postlog unix-dgram n - n - 1 postlogd
 func needPostfix(t *testing.T) {
 	t.Helper()
 	needPeer(t, "postfix")
-	if os.Getuid() != 0 {
-		require.NotEqual(t, "true", os.Getenv("CI"), "Postfix needs root")
-		t.Skip("Postfix needs root: sudo make test")
-	}
+	needRoot(t, "Postfix")
 }
 
 // startPostfix runs Postfix with more lines in its main.cf until the test ends.
@@ -110,13 +106,7 @@ smtputf8_enable = no
 			t.Log(p.log())
 		}
 	})
-	require.Eventually(t, func() bool {
-		nc, err := net.Dial("tcp", at.String())
-		if err == nil {
-			_ = nc.Close()
-		}
-		return err == nil
-	}, 20*time.Second, 50*time.Millisecond)
+	awaitListening(t, at.String())
 	return p
 }
 
@@ -200,13 +190,4 @@ func keyFirst(t *testing.T, bundle string) {
 	require.NoError(t, err)
 	i := strings.Index(string(b), "-----BEGIN PRIVATE KEY")
 	require.NoError(t, os.WriteFile(bundle, append(b[i:len(b):len(b)], b[:i]...), 0o600))
-}
-
-// freeAddr is an address with a port that nobody has.
-func freeAddr(t *testing.T, addr string) netip.AddrPort {
-	t.Helper()
-	ln, err := net.Listen("tcp", addr+":0")
-	require.NoError(t, err)
-	require.NoError(t, ln.Close())
-	return netip.MustParseAddrPort(ln.Addr().String())
 }

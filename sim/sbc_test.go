@@ -3,14 +3,9 @@ package sim_test
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,54 +16,6 @@ import (
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/trace"
 )
-
-// output is what a process has said so far.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(b)
-}
-
-// count is how often it has said something.
-func (o *output) count(what string) int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return strings.Count(o.buf.String(), what)
-}
-
-// runGroup runs a program that has children of its own; all end with the test.
-func runGroup(t *testing.T, name string, args ...string) *output {
-	t.Helper()
-	out := &output{}
-	c := exec.Command(name, args...)
-	c.Stdout, c.Stderr = out, out
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	require.NoError(t, c.Start())
-	t.Cleanup(func() {
-		_ = syscall.Kill(-c.Process.Pid, syscall.SIGTERM)
-		timer := time.AfterFunc(5*time.Second, func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) })
-		_ = c.Wait()
-		timer.Stop()
-		if t.Failed() {
-			t.Log(out.buf.String())
-		}
-	})
-	return out
-}
-
-// freePort is a TCP port of an address that nobody has.
-func freePort(t *testing.T, addr string) uint16 {
-	t.Helper()
-	ln, err := net.Listen("tcp", addr+":0")
-	require.NoError(t, err)
-	defer ln.Close()
-	return netip.MustParseAddrPort(ln.Addr().String()).Port()
-}
 
 // Kamailio with rtpengine as the session border controller of a SIPp telephone:
 // mutual TLS both ways, both redirects followed, the telephone's RTP as SRTP.
@@ -102,13 +49,7 @@ func TestKamailioSBC(t *testing.T) {
 	require.Eventually(t, func() bool { return media.count("Startup complete") > 0 }, 30*time.Second, 20*time.Millisecond)
 	sbc := runGroup(t, kamailio, "-f", filepath.Join(dir, "kamailio.cfg"), "-DD", "-E", "-Y", dir, "-m", "32", "-M", "8")
 
-	require.Eventually(t, func() bool {
-		c, err := net.Dial("tcp", sbcAddr.String())
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	}, 20*time.Second, 50*time.Millisecond)
+	awaitListening(t, sbcAddr.String())
 
 	speech, err := gateway.Speech(2 * time.Second)
 	require.NoError(t, err)

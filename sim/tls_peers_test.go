@@ -69,13 +69,7 @@ func TestSipsakThroughStunnel(t *testing.T) {
 			local, l.at(row), bundle, ca, name)
 		require.NoError(t, os.WriteFile(conf, []byte(text), 0o600))
 		runPeer(t, stunnel, conf)
-		require.Eventually(t, func() bool {
-			c, err := net.Dial("tcp", local)
-			if err == nil {
-				_ = c.Close()
-			}
-			return err == nil
-		}, 10*time.Second, 20*time.Millisecond)
+		awaitListening(t, local)
 		out, err := command(t, "", 20*time.Second, sipsak, "-E", "tcp", "-v", "-s", "sip:um@"+local)
 		require.NoError(t, err, "%s: %s", row, out)
 	}
