@@ -243,7 +243,7 @@ func (x *Exchange) openPickups() error {
 		p, err := transport.NewPickup(transport.PickupConfig{
 			Dir:   filepath.Join(x.conf.Dir, s.Name, "UnifiedMessaging"),
 			Hello: s.FQDN, From: s.Address, To: x.Listener(to.Name, "default").Addr(), ServerName: to.FQDN,
-			TLS: &tls.Config{RootCAs: x.lab.Pool(), MinVersion: tls.VersionTLS12}, Dial: x.conf.Net.Dial, LogOn: by,
+			TLS: &tls.Config{RootCAs: x.lab.Pool(), MinVersion: tls.VersionTLS12}, Dial: x.conf.Net.Dial, LogOn: by, Profile: x.profile,
 			Retry: cmp.Or(x.conf.Org.Limits.SubmitRetry, x.profile.UM.SubmitRetry), Causes: x.causes, Trace: x.log.Source(s.Name, um.UMWorker),
 		})
 		if err != nil {

@@ -17,16 +17,7 @@ func (c *conn) bdat(args string) error {
 		c.fail(ReplyInvalidArguments)
 		return errQuit // without its size the chunk cannot be skipped
 	}
-	refusal := Reply("")
-	switch {
-	case !c.offers("CHUNKING"):
-		refusal = ReplyUnrecognized
-	case !c.mail:
-		refusal = c.tooEarly()
-	case c.rcpts == 0:
-		refusal = ReplyNeedRcpt
-	}
-	if refusal != "" {
+	if refusal := c.mayChunk(); refusal != "" {
 		if err := c.chunkTo(io.Discard, size); err != nil {
 			return err
 		}
@@ -34,12 +25,8 @@ func (c *conn) bdat(args string) error {
 		return nil
 	}
 	if c.chunks == nil {
-		refused, err := c.announced()
-		if err != nil {
-			return err
-		}
-		if refused {
-			return c.chunkTo(io.Discard, size)
+		if c.dropped() {
+			return errQuit
 		}
 		c.chunks = newChunks(c.back, c.s.fault)
 	}
@@ -53,27 +40,42 @@ func (c *conn) bdat(args string) error {
 		return err
 	}
 	c.received(size)
-	if err := c.chunks.early(); !last && turnsAway(err) {
-		octets := c.chunks.octets
-		c.chunks = nil
-		c.outcome(err, octets, nil)
-		return c.turnAway()
-	}
-	if !last {
-		if c.s.conf.TarpitChunks {
-			c.delay(c.s.conf.Tarpit, ReplyChunk)
-		}
-		c.reply(ReplyChunk, "octets", strconv.FormatInt(size, 10))
+	if last {
+		c.endChunks(c.ask(StageMessage))
 		return nil
 	}
-	t := c.ask(StageMessage)
+	if turnsAway(c.chunks.early()) {
+		c.endChunks(nil)
+		return c.turnAway()
+	}
+	if c.s.conf.TarpitChunks {
+		c.delay(c.s.conf.Tarpit, ReplyChunk)
+	}
+	c.reply(ReplyChunk, "octets", strconv.FormatInt(size, 10))
+	return nil
+}
+
+// mayChunk is the refusal of a chunk at this point, "" where it may come.
+func (c *conn) mayChunk() Reply {
+	switch {
+	case !c.offers("CHUNKING"):
+		return ReplyUnrecognized
+	case !c.mail:
+		return c.tooEarly()
+	case c.rcpts == 0:
+		return ReplyNeedRcpt
+	}
+	return ""
+}
+
+// endChunks answers the message.
+func (c *conn) endChunks(t *Trouble) {
 	if t != nil && t.Reply != "" {
 		c.chunks.abort(errTrouble)
 	}
 	octets, err := c.chunks.octets, c.chunks.end()
 	c.chunks = nil
 	c.outcome(err, octets, t)
-	return nil
 }
 
 func parseBDAT(args string) (size int64, last, ok bool) {

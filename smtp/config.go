@@ -11,7 +11,6 @@ package smtp
 
 import (
 	"crypto/tls"
-	"errors"
 	"net/netip"
 	"time"
 
@@ -47,12 +46,9 @@ type Delayed interface {
 	Delay() (d time.Duration, why string)
 }
 
-// Announced is implemented by a session that is asked once more when the content
-// is announced, behind all recipients.
-type Announced interface{ Announced() error }
-
-// ErrDrop is the error of a session that closes its connection without a word.
-var ErrDrop = errors.New("dropped by a filter")
+// Dropper is implemented by a session that is asked when the content is announced,
+// behind all recipients: true closes the connection without a word.
+type Dropper interface{ Drop() bool }
 
 // BlobTaker is implemented by a session that may take what XEXCH50 brings.
 type BlobTaker interface{ TakesBlob() bool }

@@ -28,8 +28,8 @@ func (c *conn) data(args string) error {
 		c.fail(ReplyBadSequence)
 		return nil
 	}
-	if refused, err := c.announced(); refused || err != nil {
-		return err
+	if c.dropped() {
+		return errQuit
 	}
 	c.reply(ReplyStartData)
 	c.grow(bigBuffer)
@@ -52,21 +52,14 @@ func (c *conn) data(args string) error {
 	return nil
 }
 
-// announced asks the session once more, behind all recipients.
-func (c *conn) announced() (refused bool, err error) {
-	back, ok := c.back.(Announced)
-	if !ok {
-		return false, nil
+// dropped asks the session whether the connection ends here, behind all recipients.
+func (c *conn) dropped() bool {
+	back, ok := c.back.(Dropper)
+	if !ok || !back.Drop() {
+		return false
 	}
-	if err = back.Announced(); errors.Is(err, ErrDrop) {
-		c.why = err.Error()
-		return true, errQuit
-	}
-	if err != nil {
-		c.refuse(err)
-		return true, nil
-	}
-	return false, nil
+	c.why = "dropped by a filter"
+	return true
 }
 
 // turnsAway reports whether an error of the back end ends the session at once.

@@ -26,10 +26,10 @@ type Outgoing struct {
 type Way struct{ Pipelining, Chunking, Size bool }
 
 // ErrBody is a body that the next hop does not take.
-var ErrBody = errors.New("554 5.6.1 Body type not supported by Remote Host")
+var ErrBody = errors.New("smtp: the server does not offer to take such a body")
 
 // ErrUTF8 is an address that the next hop does not take.
-var ErrUTF8 = errors.New("550 5.6.7 The next hop does not support SMTPUTF8")
+var ErrUTF8 = errors.New("smtp: the server does not offer SMTPUTF8")
 
 // Send sends a message to those who take it. The error of each recipient is in
 // refused; err is that of the message, and then no recipient has it.

@@ -45,6 +45,10 @@ type ConnectorSettings struct {
 	RequireEHLODomain  bool        `yaml:"require-ehlo-domain" doc:"EHLO without a name is refused"`
 	BareLinefeedReject bool        `yaml:"bare-linefeed-rejection-enabled" doc:"a message with a line feed alone is refused"`
 
+	RejectReservedTop    bool `yaml:"reject-reserved-top-level-recipient-domains" doc:"recipients in .test, .example, .invalid and .localhost are refused (RFC 2606)"`
+	RejectReservedSecond bool `yaml:"reject-reserved-second-level-recipient-domains" doc:"recipients in example.com, example.net and example.org are refused (RFC 2606)"`
+	RejectSingleLabel    bool `yaml:"reject-single-label-recipient-domains" doc:"recipients in a domain of one label are refused"`
+
 	MaxMessageSize      int64         `yaml:"max-message-size" doc:"octets"`
 	MaxHeaderSize       int64         `yaml:"max-header-size" doc:"octets; behind it the connection is closed"`
 	MaxRecipients       int           `yaml:"max-recipients-per-message" doc:"of one message"`

@@ -117,7 +117,7 @@ func (c *ReceiveConnector) fqdn() string {
 }
 
 func (c *ReceiveConnector) fill(text, key, value string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(text, "{fqdn}", c.fqdn()), "{"+key+"}", value)
+	return filled(text, "fqdn", c.fqdn(), key, value)
 }
 
 func (c *ReceiveConnector) banner(now time.Time) string {

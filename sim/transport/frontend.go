@@ -9,30 +9,30 @@ import (
 
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
-	"github.com/exsim/exsim/smtp"
 )
 
-const replyProxyFailed smtp.Reply = "proxy-failed"
+// frontEnd reports whether a connector is of a service that keeps nothing.
+func (c *ReceiveConnector) frontEnd() bool {
+	return slices.Contains(c.conf.Profile.SMTP.FrontEnds, c.conf.Service)
+}
 
 // late reports whether a connector learns what the transport behind it says at
 // the end of a message alone: a front end keeps nothing, and opens the session
 // behind it when the header section is there
 // (https://learn.microsoft.com/en-us/exchange/mail-flow/mail-flow).
 func (c *ReceiveConnector) late() bool {
-	p := &c.conf.Profile.SMTP
-	return p.LateRecipients && slices.Contains(p.FrontEnds, c.conf.Service)
+	return c.conf.Profile.SMTP.LateRecipients && c.frontEnd()
 }
 
 // behind is what the transport behind a front end says to a whole message.
 func (s *session) behind() error {
-	c := s.c
-	if !slices.Contains(c.conf.Profile.SMTP.FrontEnds, c.conf.Service) {
+	b := s.queueing()
+	switch {
+	case !s.c.frontEnd():
 		return nil
-	}
-	switch b := c.conf.Behind; {
-	case b != nil && (b.isInactive(hubTransport) || b.isDown()):
+	case b.isInactive(hubTransport) || b.isDown():
 		return refuse(replyProxyFailed)
-	case b != nil && b.refuses(s.isExchange()):
+	case b.refuses(s.isExchange()):
 		return refuse(replyInsufficient)
 	case s.strangers: // one of them is enough for the whole message
 		return refuse(replyUserUnknown)
@@ -53,26 +53,33 @@ func (s *session) stamps(head *head) string {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails
 	h := hex.EncodeToString(id[:])
-	fill := strings.NewReplacer("{guid}", strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:]}, "-"), "{hostname}", s.c.conf.Hostname,
-		"{auth-as}", as, "{date}", time.Now().UTC().Format("02 Jan 2006 15:04:05.0000 (MST)"))
+	guid := h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 	var b strings.Builder
 	for _, line := range s.c.conf.Profile.SMTP.Stamps {
 		if !head.has(name([]byte(line))) { // who may bring them knows better
-			b.WriteString(fill.Replace(line) + "\r\n")
+			b.WriteString(filled(line, "guid", guid, "hostname", s.c.conf.Hostname, "auth-as", as) + "\r\n")
 		}
 	}
 	return b.String()
 }
 
-// Announced is asked when the content is announced, behind all recipients: then
-// a peer on the block list is dropped
-// (https://learn.microsoft.com/en-us/exchange/antispam-and-antimalware/antispam-protection/connection-filtering).
-func (s *session) Announced() error {
-	if s.filtered() && s.c.conf.Org.Blocked(s.peer.Remote.Addr()) {
-		s.c.conf.Trace.Record(s.peer.Trace, noCause, blockedEvent{s.peer.Remote.Addr().String()}, nil)
-		return smtp.ErrDrop
+// filled puts values, each behind its key, in place of {key}.
+func filled(text string, values ...string) string {
+	for i := 0; i+1 < len(values); i += 2 {
+		text = strings.ReplaceAll(text, "{"+values[i]+"}", values[i+1])
 	}
-	return nil
+	return text
+}
+
+// Drop ends the connection of a peer on the block list when the content is
+// announced, behind all recipients
+// (https://learn.microsoft.com/en-us/exchange/antispam-and-antimalware/antispam-protection/connection-filtering).
+func (s *session) Drop() bool {
+	if !s.filtered() || !s.c.conf.Org.Blocked(s.peer.Remote.Addr()) {
+		return false
+	}
+	s.c.conf.Trace.Record(s.peer.Trace, noCause, blockedEvent{s.peer.Remote.Addr().String()}, nil)
+	return true
 }
 
 // filtered reports whether anti-spam agents look at the session.

@@ -117,15 +117,13 @@ func (s *session) Authenticate(verb, mechanism string) (gosasl.Server, error) {
 		if s.c.conf.Kerberos == nil {
 			return nil, errNoKeytab
 		}
-		if s.c.conf.Kerberos != nil {
-			return sasl.GSSAPI(s.c.conf.Kerberos, func(principal, realm string) error {
-				name, m := s.c.account(principal)
-				if !strings.EqualFold(realm, s.c.conf.Org.Domain) || m == nil && s.c.conf.Org.ServerPrincipal(principal) == nil {
-					return fmt.Errorf("%w: %s@%s", sasl.ErrRefused, principal, realm)
-				}
-				return admit(name, m)
-			}), nil
-		}
+		return sasl.GSSAPI(s.c.conf.Kerberos, func(principal, realm string) error {
+			name, m := s.c.account(principal)
+			if !strings.EqualFold(realm, s.c.conf.Org.Domain) || m == nil && s.c.conf.Org.ServerPrincipal(principal) == nil {
+				return fmt.Errorf("%w: %s@%s", sasl.ErrRefused, principal, realm)
+			}
+			return admit(name, m)
+		}), nil
 	}
 	return nil, errNoSuchMechanism
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
-	"github.com/exsim/exsim/smtp"
 )
 
 // Security is what the lines of EHLO depend on beside the settings.
@@ -93,13 +92,4 @@ func exchangeAuth(c *org.Connector) string {
 		return "NTLM"
 	}
 	return ""
-}
-
-// Replies are a profile's spellings of replies.
-func Replies(p *profile.Profile) map[smtp.Reply]string {
-	replies := map[smtp.Reply]string{}
-	for name, text := range p.Replies {
-		replies[smtp.Reply(name)] = text
-	}
-	return replies
 }

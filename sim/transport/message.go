@@ -37,7 +37,9 @@ func (s *session) Data(r io.Reader) error {
 	m := &message{head: head, id: s.queueing().ids.Add(1)}
 	if s.c.conf.Discard {
 		n, err := io.Copy(io.Discard, r)
-		s.acknowledge(m, fmt.Sprint(time.Now().UnixNano()), nil, n)
+		if err == nil {
+			s.acknowledge(m, fmt.Sprint(time.Now().UnixNano()), nil, n)
+		}
 		return err
 	}
 	if err := s.write(m, r); err != nil {
@@ -208,8 +210,7 @@ func (s *session) received() string {
 	if s.peer.TLS != nil {
 		tls = " (TLS)"
 	}
-	return "Received: " + strings.NewReplacer(
-		"{helo}", s.peer.Hello, "{ip}", s.peer.Remote.Addr().String(), "{fqdn}", s.c.conf.Server.FQDN,
-		"{local}", s.peer.Local.Addr().String(), "{tls}", tls, "{date}", time.Now().Format(time.RFC1123Z),
-	).Replace(s.c.conf.Profile.SMTP.Received) + "\r\n"
+	return "Received: " + filled(s.c.conf.Profile.SMTP.Received,
+		"ip", s.peer.Remote.Addr().String(), "fqdn", s.c.conf.Server.FQDN, "local", s.peer.Local.Addr().String(),
+		"tls", tls, "date", time.Now().Format(time.RFC1123Z), "helo", s.peer.Hello) + "\r\n"
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/store"
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/smtp"
@@ -38,8 +39,9 @@ type PickupConfig struct {
 	TLS        *tls.Config
 	// LogOn gets Kerberos tickets; without it the receive connector knows us by
 	// our address.
-	LogOn *sasl.Initiator
-	Dial  func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
+	LogOn   *sasl.Initiator
+	Profile *profile.Profile
+	Dial    func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
 	// Retry is the wait before a message is tried again.
 	Retry  time.Duration
 	Causes *Causes
@@ -154,7 +156,7 @@ func (p *Pickup) send(conn net.Conn, env envelope, data []byte) error {
 		return err
 	}
 	if p.conf.LogOn != nil {
-		if err := logOnAsServer(k, p.conf.LogOn, p.conf.ServerName); err != nil {
+		if err := logOnAsServer(k, p.conf.Profile, p.conf.LogOn, p.conf.ServerName); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -22,10 +21,12 @@ type queue struct {
 	retry  time.Duration // wait before a message is tried again
 	expiry time.Duration // age at which it is given up, 0 for never
 	// try delivers a message. An error that is final is one for which there is no
-	// use in trying again; failed is told of each.
-	try    func(j *job) error
-	final  func(err error) bool
-	failed func(item store.Item, err error, final bool)
+	// use in trying again; expired words that a message is too old; failed is told
+	// of each.
+	try     func(j *job) error
+	final   func(err error) bool
+	expired func(err error) error
+	failed  func(item store.Item, err error, final bool)
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -213,7 +214,7 @@ func (q *queue) deliver(j *job) bool {
 	}
 	final := q.final(err)
 	if !final && q.expiry > 0 && j.item.Age() > q.expiry {
-		final, err = true, fmt.Errorf("550 4.4.7 QUEUE.Expired; message expired: %w", err)
+		final, err = true, q.expired(err)
 	}
 	q.failed(j.item, err, final)
 	return final && q.store.SetAside(j.item, badMail) == nil

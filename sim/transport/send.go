@@ -17,8 +17,6 @@ import (
 	"strings"
 	"time"
 
-	gosasl "github.com/emersion/go-sasl"
-
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/store"
@@ -56,7 +54,7 @@ func NewSender(conf SenderConfig) (*Sender, error) {
 		return nil, err
 	}
 	s := &Sender{conf: conf}
-	s.q = &queue{store: st, folder: "queue", retry: cmp.Or(conf.Connector.Retry, conf.Profile.SMTP.SendRetry), expiry: conf.Profile.SMTP.SendExpiry, try: s.try, final: notAgain, failed: s.failed}
+	s.q = &queue{store: st, folder: "queue", retry: cmp.Or(conf.Connector.Retry, conf.Profile.SMTP.SendRetry), expiry: conf.Profile.SMTP.SendExpiry, try: s.try, final: notAgain, expired: func(err error) error { return s.says(replyExpired, err) }, failed: s.failed}
 	return s, s.q.begin()
 }
 
@@ -115,7 +113,7 @@ func (s *Sender) try(j *job) error {
 	defer cancel()
 	nc, err := s.conf.Dial(ctx, s.conf.Server.Address, c.SmartHost)
 	if err != nil {
-		return s.wrapped("421 4.2.1 Unable to connect", err)
+		return s.wrapped(s.says(replyUnableToConnect, nil), err)
 	}
 	defer s.q.lastWord(nc)()
 	session := s.conf.Sessions.Next()
@@ -129,12 +127,12 @@ func (s *Sender) try(j *job) error {
 	})
 	if err := s.prepare(k, r.Secure); err != nil {
 		over(k.Close)
-		return s.wrapped("", err)
+		return s.wrapped(nil, err)
 	}
 	queued, refused, err := k.Send(m, smtp.Way{Pipelining: true, Chunking: true, Size: true})
 	if err != nil {
 		over(k.Close)
-		return s.wrapped("", err)
+		return s.wrapped(nil, err)
 	}
 	// The message is taken: its file goes before anybody waits for a goodbye.
 	s.q.wg.Go(func() { over(func() error { return k.Quit(goodbye) }) })
@@ -160,7 +158,7 @@ func (s *Sender) outcome(j *job, session trace.Session, r *relayed, m *smtp.Outg
 	}
 	for _, all := range [][]string{again, lost} {
 		if len(all) == len(r.To) {
-			return s.wrapped("", refused[all[0]]) // it waits, or is given up, as it is
+			return s.wrapped(nil, refused[all[0]]) // it waits, or is given up, as it is
 		}
 	}
 	for _, to := range again {
@@ -243,110 +241,6 @@ func eightBit(r io.Reader) (bool, error) {
 		}
 	}
 }
-
-// prepare greets, begins TLS and logs on, as the connector says, or as domain
-// security does for a domain; "" where that is for none.
-func (s *Sender) prepare(k *smtp.Client, domain string) error {
-	c := &s.conf.Connector
-	if err := k.Greet(); err != nil {
-		return err
-	}
-	_, offered := k.Offers("STARTTLS")
-	wanted := c.RequireTLS || c.TLSAuthLevel != "" || domain != ""
-	secure := offered && !c.IgnoreSTARTTLS
-	cert, has := certificateFor(s.conf.Certs, c.TLSCertificate, c.FQDN, time.Now())
-	switch {
-	case wanted && !offered:
-		return errors.New("451 5.7.3 STARTTLS is required to send mail")
-	case secure && !has:
-		return errors.New("421 4.4.1 Connection timed out: TLS negotiation failed with error NoCredentials")
-	case secure:
-		if err := k.StartTLS("STARTTLS", s.tls(cert, domain)); err != nil {
-			return fmt.Errorf("454 4.7.5 Certificate validation failure or no agreement: %w", err)
-		}
-	}
-	return s.logOn(k, secure)
-}
-
-// tls is how the connector shakes hands. Without a level, the next hop's
-// certificate is not looked at: TLS is opportunistic. For a domain of domain
-// security it has to name that domain.
-func (s *Sender) tls(cert tls.Certificate, domain string) *tls.Config {
-	c := &s.conf.Connector
-	name := cmp.Or(c.TLSDomain, c.SmartHostName)
-	return &tls.Config{
-		ServerName: name, Certificates: []tls.Certificate{cert}, MinVersion: s.conf.Profile.SMTP.MinTLS(), MaxVersion: s.conf.Profile.SMTP.MaxTLS(),
-		InsecureSkipVerify: true, // the connector's own check follows
-		VerifyConnection: func(state tls.ConnectionState) error {
-			chain := state.PeerCertificates
-			switch {
-			case domain != "":
-				return namesDomain(chain, s.conf.Roots, domain)
-			case c.TLSAuthLevel == "" || c.TLSAuthLevel == org.EncryptionOnly:
-				return nil
-			case c.TLSAuthLevel == org.DomainValidation:
-				return verifyChain(chain, x509.VerifyOptions{Roots: s.conf.Roots, DNSName: name})
-			}
-			return verifyChain(chain, x509.VerifyOptions{Roots: s.conf.Roots})
-		},
-	}
-}
-
-func (s *Sender) logOn(k *smtp.Client, secure bool) error {
-	c := &s.conf.Connector
-	switch c.Auth {
-	case org.SendAuthBasicRequireTLS, org.SendAuthBasic:
-		if c.Auth == org.SendAuthBasicRequireTLS && !secure {
-			return errors.New("451 5.7.3 STARTTLS is required to send mail: BasicAuthRequireTLS")
-		}
-		if !k.HasMechanism("AUTH", "LOGIN") {
-			return errors.New("451 5.7.3 the next hop does not offer AUTH LOGIN")
-		}
-		return k.Auth("AUTH", gosasl.NewLoginClient(c.User, c.Password))
-	case org.SendAuthExchangeServer:
-		return logOnAsServer(k, s.conf.LogOn, c.SmartHostName)
-	}
-	return nil
-}
-
-// logOnAsServer logs on as one Exchange server does to another: by Kerberos, and
-// both prove themselves.
-func logOnAsServer(k *smtp.Client, by *sasl.Initiator, host string) error {
-	switch {
-	case by == nil:
-		return errors.New("451 5.7.3 Cannot achieve Exchange Server authentication: the organisation has no kerberos: {keytab, kdc}")
-	case !k.HasMechanism("X-EXPS", "GSSAPI"):
-		return errors.New("451 5.7.3 Cannot achieve Exchange Server authentication: the next hop does not offer X-EXPS GSSAPI")
-	}
-	logOn, err := by.LogOn("SMTPSVC/"+host, "smtp/"+host)
-	if err != nil {
-		return fmt.Errorf("454 4.7.0 Temporary authentication failure: %w", err)
-	}
-	return k.Auth("X-EXPS", logOn)
-}
-
-// wrapped is a failure as a queue's LastError tells it.
-func (s *Sender) wrapped(reply string, err error) error {
-	if s.q.ctx.Err() != nil {
-		return s.q.ctx.Err()
-	}
-	var refused *smtp.Refused
-	if errors.As(err, &refused) {
-		reply = refused.Error()
-	}
-	if reply == "" {
-		reply = err.Error()
-	}
-	return fmt.Errorf("%w", lastError{strings.ReplaceAll(s.conf.Profile.SMTP.LastError, "{reply}", reply), err})
-}
-
-type lastError struct {
-	text string
-	err  error
-}
-
-func (l lastError) Error() string { return l.text }
-func (l lastError) Unwrap() error { return l.err }
 
 // failed records a try that did not succeed.
 func (s *Sender) failed(item store.Item, err error, final bool) {

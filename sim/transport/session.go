@@ -14,19 +14,6 @@ import (
 	"github.com/exsim/exsim/smtp"
 )
 
-// Replies of the back end.
-const (
-	replyNotAuthenticated smtp.Reply = "not-authenticated"
-	replyStartTLSRequired smtp.Reply = "starttls-required"
-	replyNotThisSender    smtp.Reply = "not-permitted-sender"
-	replyUnableToRelay    smtp.Reply = "unable-to-relay"
-	replyUserUnknown      smtp.Reply = "user-unknown"
-	replyRateExceeded     smtp.Reply = "rate-exceeded"
-	replyHeaderTooBig     smtp.Reply = "header-too-big"
-	replyHopCount         smtp.Reply = "hop-count"
-	replySenderDenied     smtp.Reply = "sender-denied"
-)
-
 // session is one peer's dealings with the connector.
 type session struct {
 	c    *ReceiveConnector
@@ -51,7 +38,7 @@ var (
 	_ smtp.Authenticator = (*session)(nil)
 	_ smtp.SizeExempt    = (*session)(nil)
 	_ smtp.Delayed       = (*session)(nil)
-	_ smtp.Announced     = (*session)(nil)
+	_ smtp.Dropper       = (*session)(nil)
 	_ smtp.BlobTaker     = (*session)(nil)
 )
 
@@ -119,6 +106,9 @@ func (s *session) maySendAs(from string) bool {
 // the right to it.
 func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	domain := domainOf(to)
+	if name := s.reserved(domain); name != "" {
+		return refuse(name)
+	}
 	if domain != "" && !strings.EqualFold(domain, s.c.conf.Org.Domain) {
 		return s.relayTo(to, domain)
 	}
@@ -133,6 +123,26 @@ func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 		s.recipients = append(s.recipients, m)
 	}
 	return nil
+}
+
+// reserved is the refusal of a domain that no mail goes to, where the connector has
+// one (RFC 2606 §2 and §3).
+func (s *session) reserved(domain string) smtp.Reply {
+	f := &s.c.fact
+	labels := strings.Split(strings.ToLower(domain), ".")
+	top, second := labels[len(labels)-1], ""
+	if len(labels) > 1 {
+		second = labels[len(labels)-2]
+	}
+	switch {
+	case f.RejectSingleLabel && domain != "" && second == "":
+		return replySingleLabel
+	case f.RejectReservedTop && slices.Contains([]string{"test", "example", "invalid", "localhost"}, top):
+		return replyReservedTop
+	case f.RejectReservedSecond && second == "example" && slices.Contains([]string{"com", "net", "org"}, top):
+		return replyReservedSecond
+	}
+	return ""
 }
 
 func (s *session) relayTo(to, domain string) error {

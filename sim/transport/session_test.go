@@ -64,3 +64,23 @@ func TestPartnerRights(t *testing.T) {
 	require.True(t, s.has(profile.RightSubmit))
 	refusedWith(t, s.Mail("x@elsewhere.example", nil), replyNotAuthenticated)
 }
+
+// Reserved domains are refused where the connector says so, and nowhere else.
+func TestReservedDomains(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		s := sessionAt(t, "192.0.2.1:25", func(c *org.Connector, _ *org.Organisation) {
+			c.RejectReservedTop, c.RejectReservedSecond, c.RejectSingleLabel = on, on, on
+			c.Rights = []profile.Right{profile.RightAnyRecipient}
+		})
+		for to, want := range map[string]smtp.Reply{
+			"a@x.example": replyReservedTop, "a@localhost": replySingleLabel, "a@mail.example.com": replyReservedSecond, "a@EXAMPLE.org": replyReservedSecond, "a@contoso": replySingleLabel,
+			"a@example.de": "", "a@examples.com": "", "ada@contoso.lab": "",
+		} {
+			if err := s.Rcpt(to, nil); on && want != "" {
+				refusedWith(t, err, want)
+			} else {
+				require.NoError(t, err, to)
+			}
+		}
+	}
+}

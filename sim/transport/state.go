@@ -7,7 +7,6 @@ import (
 
 	"github.com/exsim/exsim/sim/profile"
 	"github.com/exsim/exsim/sim/trace"
-	"github.com/exsim/exsim/smtp"
 )
 
 // Level is how hard a server is pressed for resources.
@@ -111,12 +110,6 @@ func (s *session) Delay() (d time.Duration, why string) {
 	d, s.delay = s.delay, 0
 	return d, s.delayedBy
 }
-
-// Names of what only some replies of the back end are.
-const (
-	replyNotActive    smtp.Reply = "service-not-active"
-	replyInsufficient            = smtp.ReplyInsufficient
-)
 
 // stateChanged is what was set.
 type stateChanged struct{ what, state string }

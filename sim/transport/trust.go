@@ -35,8 +35,6 @@ func (c *ReceiveConnector) directTrust(p smtp.Peer) string {
 	return c.conf.Trust.Direct[Thumbprint(p.TLS.PeerCertificates[0])]
 }
 
-const replyCertificateRequired smtp.Reply = "certificate-required"
-
 // domainSecurity holds a sender of a domain that needs mutual TLS against what
 // the peer has shown.
 func (s *session) domainSecurity(from string) error {
