@@ -54,7 +54,7 @@ peers:
 	test -n "$$had" || { printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; }; \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 		sip-tester sipsak baresip linphone-cli swaks libnet-ssleay-perl libnet-dns-perl libio-socket-inet6-perl \
-		openssl tshark espeak-ng sox multimon-ng bind9-dnsutils stunnel4 libxml2-utils python3-jsonschema \
+		openssl tshark chromium espeak-ng sox multimon-ng bind9-dnsutils stunnel4 libxml2-utils python3-jsonschema \
 		kamailio kamailio-tls-modules rtpengine-daemon \
 		gsasl krb5-kdc krb5-admin-server krb5-user curl msmtp postfix dovecot-submissiond nodejs node-nodemailer \
 		libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0 \

@@ -148,6 +148,11 @@ func Events() []trace.EventType {
 			{Key: "first", Means: "time of the first packet since the log began"}, {Key: "last", Means: "time of the last one"},
 			{Key: "gaps", Means: "pauses of more than 200 ms"}, {Key: "longest_gap", Means: "the longest of them"},
 			{Key: "dscp", Means: "mark of the last packet (RFC 2474), 0 where the system does not tell"}}},
+		{Name: "rtp.course", Means: "how one direction of a stream went over time; lists have a number for each stretch, separated by blanks", Fields: []trace.FieldType{
+			direction, {Key: "begin", Means: "time of the first packet since the log began"}, {Key: "width", Means: "length of a stretch"},
+			{Key: "packets", Means: "packets in each"}, {Key: "level", Means: "mean amplitude of the audio in dB below full scale, -90 for silence"},
+			{Key: "lost", Means: "packets found missing in each; of what is received"},
+			{Key: "jitter", Means: "highest interarrival jitter in each, in microseconds; of what is received"}}},
 		{Name: "rtp.one_way", Means: "one-way audio: for the last seconds of the stream nothing came, while packets went the other way", Fields: []trace.FieldType{
 			direction, peer, {Key: "after", Means: "since the media began, until the last packet"}, {Key: "length", Means: "from then to the end"}}},
 	}

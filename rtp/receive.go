@@ -52,6 +52,9 @@ func (s *Stream) receiveRTP(b []byte, from netip.AddrPort, a arrival) {
 		s.in.noise = noise
 		s.in.DSCP = a.class >> 2
 	}
+	if own {
+		s.in.plot(&p, at, s.params.Codec, !events && !noise)
+	}
 	var after func()
 	if events {
 		after = s.event(&p)

@@ -128,11 +128,4 @@ func (r *recorder) packet(p *pion.Packet, codec Codec, now time.Time) {
 	}
 }
 
-func loud(c Codec, b []byte) bool {
-	sum := 0
-	for _, o := range b {
-		v := int(c.Decode(o))
-		sum += max(v, -v)
-	}
-	return sum > quietLevel*len(b)
-}
+func loud(c Codec, b []byte) bool { return amplitude(c, b) > uint64(quietLevel*len(b)) }

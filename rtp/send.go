@@ -122,7 +122,7 @@ func (s *Stream) sendAudio(chunk []byte, from Codec) {
 	for len(b) < n+frameSamples {
 		b = append(b, s.params.Codec.Silence())
 	}
-	s.put(b, frameSamples)
+	s.put(b, frameSamples, b[n:])
 }
 
 // header begins a packet in the stream's own buffer.
@@ -139,13 +139,16 @@ func (s *Stream) header(pt uint8, marker bool, ts uint32) []byte {
 	return s.packet[:n]
 }
 
-func (s *Stream) put(b []byte, octets int) {
+// put sends a packet; audio is what a telephone would hear of it.
+func (s *Stream) put(b []byte, octets int, audio []byte) {
 	b, err := s.seal(b, false)
 	if err == nil {
 		err = s.rtp.send(b, s.params.Remote)
 	}
 	if err == nil {
-		s.out.sent(octets, s.src.Log().Now())
+		at := s.src.Log().Now()
+		s.out.sent(octets, at)
+		s.sent.packet(at, 0, 0, s.params.Codec, audio)
 	} else if errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) { // no room: ours to blame
 		s.engine.unsent.Add(1)
 	}
@@ -172,7 +175,7 @@ func (s *Stream) digitFrame(g *segment) {
 	}
 	b = append(b, code, volume)
 	b = binary.BigEndian.AppendUint16(b, uint16(duration))
-	s.put(b, 4)
+	s.put(b, 4, nil)
 	if n == 0 {
 		s.src.Record(s.session, noCause, digit{"sent", s.told(g.digit)}, nil)
 	}

@@ -51,6 +51,7 @@ type reception struct {
 	from      netip.AddrPort // where the media come from
 	sources   map[uint32]*source
 	current   *source // of the last audio packet, for reports
+	course    course
 	noted     map[string]bool
 	last      time.Duration // arrival of the last datagram, usable or not, since the log began
 	noise     bool          // the last packet was comfort noise
@@ -116,6 +117,20 @@ func (r *reception) packets(p *pion.Packet, now time.Time, at time.Duration, eve
 		r.Reordered++
 	}
 	return first
+}
+
+// plot puts a packet into the course.
+func (r *reception) plot(p *pion.Packet, at time.Duration, codec Codec, audio bool) {
+	var lost uint64
+	var jitter time.Duration
+	if src := r.sources[p.SSRC]; src != nil {
+		lost, jitter = src.lost(), src.jitterTime()
+	}
+	payload := p.Payload
+	if !audio {
+		payload = nil
+	}
+	r.course.packet(at, lost, jitter, codec, payload)
 }
 
 type order int

@@ -41,6 +41,7 @@ type Stream struct {
 	srtp   *protection // nil is RTP in clear
 	in     reception
 	out    Stats
+	sent   course
 	record *recorder
 	hidden bool // digits are not to be told
 	ear    listener
@@ -149,6 +150,8 @@ func (s *Stream) Close() {
 		if deaf != nil {
 			s.src.Record(s.session, trace.Session{}, *deaf, nil)
 		}
+		s.course("received", &s.in.course)
+		s.course("sent", &s.sent)
 		s.src.Record(s.session, trace.Session{}, ended{"received", p, received}, nil)
 		s.src.Record(s.session, trace.Session{}, ended{"sent", p, sent}, nil)
 	} else {
@@ -159,6 +162,13 @@ func (s *Stream) Close() {
 	}
 	if rec != nil {
 		rec.end(StoppedHangup)
+	}
+}
+
+// course records how a direction went, if anything passed.
+func (s *Stream) course(direction string, c *course) {
+	if len(c.bins) > 0 {
+		s.src.Record(s.session, trace.Session{}, plotted{direction, c}, nil)
 	}
 }
 

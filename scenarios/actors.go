@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"github.com/exsim/exsim/sim"
 	"github.com/exsim/exsim/sim/gateway"
 	"github.com/exsim/exsim/sim/lab"
 	"github.com/exsim/exsim/sim/mailhost"
@@ -14,6 +15,7 @@ const good = "good"
 func (r *run) parties(conf *lab.Config) {
 	for _, name := range names(r.s.Actors) {
 		a := r.s.Actors[name]
+		r.src.Record(trace.Session{}, trace.Session{}, sim.Party{Name: name, Role: a.Role, Address: a.Address}, nil)
 		if a.Device == External {
 			r.src.Record(trace.Session{}, trace.Session{}, externalEvent{name}, nil)
 			continue

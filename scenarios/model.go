@@ -17,6 +17,7 @@ type Scenario struct {
 	Variant string            // the values of its matrix, "" without one
 	Secrets []string          // that nothing may show
 	Vars    map[string]string // their values
+	Source  []byte            // text of the file
 	Version int               `yaml:"version,required" doc:"of the language: 1"`
 	Name    string            `yaml:"name,required" doc:"letters, digits, hyphens, underscores and dots: it names files, too"`
 	Summary string            `yaml:"summary" doc:"what is proven, in a sentence"`

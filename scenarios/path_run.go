@@ -19,6 +19,7 @@ import (
 	"github.com/exsim/exsim/sim/paths/ends"
 	"github.com/exsim/exsim/sim/paths/record"
 	"github.com/exsim/exsim/sim/paths/truth"
+	"github.com/exsim/exsim/sim/trace"
 )
 
 // prober proves the paths of a run, before the organisation takes the ports.
@@ -222,10 +223,16 @@ func (p *prober) tell(lines []record.Line) error {
 		if p.r.s.unwanted(res.Flow) || !p.r.s.isActor(res.Flow.From.Name) && !p.r.s.isActor(res.Flow.To.Name) {
 			continue
 		}
-		p.r.src.Record(noSession, noSession, pathEvent{res}, nil)
-		for _, c := range res.Changes {
-			p.r.src.Record(noSession, noSession, changedEvent{res.Flow, c}, nil)
-		}
+		RecordPath(p.r.src, res)
 	}
 	return nil
+}
+
+// RecordPath records what the network did to a path, and each thing that it
+// changed.
+func RecordPath(src *trace.Source, r *truth.Result) {
+	src.Record(noSession, noSession, pathEvent{r}, nil)
+	for _, c := range r.Changes {
+		src.Record(noSession, noSession, changedEvent{r.Flow, c}, nil)
+	}
 }

@@ -33,6 +33,8 @@ type Options struct {
 	Patience time.Duration
 	// Secret is shared with exsim listen, for paths to an external device.
 	Secret []byte
+	// Program is the version of exsim that the trace names; "" for none.
+	Program string
 	// Ready is told when the organisation is up.
 	Ready func(x *sim.Exchange)
 }
@@ -65,12 +67,9 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("scenarios: %w", err)
 	}
-	header := append(sim.Header(s.Organisation.Version, o.Seed), trace.Field{Key: "scenario", Value: s.Name})
-	for _, name := range slices.Sorted(maps.Keys(s.Vars)) {
-		header = append(header, trace.Field{Key: varPrefix + name, Value: s.Vars[name]})
-	}
-	log := trace.New(trace.Config{Dir: o.Dir, Header: header, Mask: s.Secrets})
+	log := trace.New(trace.Config{Dir: o.Dir, Header: headerOf(s, &o), Mask: s.Secrets})
 	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), state: &state{calls: map[string]*gateway.Call{}, sessions: calls{}}, wrongs: &wrongs{}}
+	r.src.Record(noSession, noSession, sim.File{Name: s.File}, s.Source)
 	err := r.start(ctx)
 	if err == nil {
 		r.steps(ctx)
@@ -91,6 +90,25 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 		err = ctx.Err()
 	}
 	return out, errors.Join(err, log.Close())
+}
+
+// headerOf is what the first event of a run says.
+func headerOf(s *Scenario, o *Options) []trace.Field {
+	list := append(sim.Header(o.Program, s.Organisation.Version, o.Seed), trace.Field{Key: "scenario", Value: s.Name})
+	add := func(key, value string) {
+		if value != "" {
+			list = append(list, trace.Field{Key: key, Value: value})
+		}
+	}
+	add("variant", s.Variant)
+	if o.Plant != nil {
+		add("planted", o.Plant.Name())
+		add("planted_cause", o.Plant.Cause)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Vars)) {
+		add(varPrefix+name, s.Vars[name])
+	}
+	return list
 }
 
 // varPrefix stands before the names of vars in the first event of a trace.

@@ -219,7 +219,7 @@ func (v *variants) csv(at yamlfile.Value) []map[string]string {
 
 // load fills in one row and checks what comes of it.
 func (v *variants) load(name string, text []byte, row map[string]string) (*Scenario, error) {
-	s := &Scenario{File: name, Secrets: longestFirst(v.secrets), Vars: v.vars}
+	s := &Scenario{File: name, Source: text, Secrets: longestFirst(v.secrets), Vars: v.vars}
 	f, err := yamlfile.Parse(name, text)
 	if err != nil {
 		return s, err

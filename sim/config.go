@@ -29,6 +29,9 @@ type Config struct {
 	// Seed makes tags, branches, SSRC and port choices repeatable; 0 picks one.
 	Seed uint64
 
+	// Program is the version of exsim that the trace names; "" for none.
+	Program string
+
 	Ports Ports
 	// SignallingOnly answers calls without media: all answers name one port.
 	SignallingOnly bool

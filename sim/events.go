@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -13,6 +14,31 @@ import (
 	"github.com/exsim/exsim/sip"
 	"github.com/exsim/exsim/smtp"
 )
+
+// Party is who has an address: a simulated machine, an actor, or a device.
+type Party struct {
+	Name, Role string
+	Address    netip.Addr
+}
+
+// EventName is part of the contract with scenarios.
+func (Party) EventName() string { return "bench.party" }
+
+// AppendTo writes the fields.
+func (p Party) AppendTo(f *trace.Fields) {
+	f.Text("who", p.Name)
+	f.Text("role", p.Role)
+	f.Text("address", p.Address.String())
+}
+
+// File is what a run was made from; its text goes with the event.
+type File struct{ Name string }
+
+// EventName is part of the contract with scenarios.
+func (File) EventName() string { return "bench.file" }
+
+// AppendTo writes the fields.
+func (e File) AppendTo(f *trace.Fields) { f.Text("file", e.Name) }
 
 type workerStarted struct{ row, ports, why string }
 
@@ -89,7 +115,11 @@ func controlEvents() []trace.EventType {
 // fields are a contract with scenarios.
 func Events() []trace.EventType {
 	list := []trace.EventType{{Name: "bench.fault", Means: "exsim itself failed: the run proves nothing", Fields: []trace.FieldType{
-		{Key: "where", Means: "part of exsim"}, {Key: "what", Means: "what happened"}}}}
+		{Key: "where", Means: "part of exsim"}, {Key: "what", Means: "what happened"}}},
+		{Name: "bench.file", Means: "what the run was made from; its text is in raw", Fields: []trace.FieldType{{Key: "file", Means: "its name"}}},
+		{Name: "bench.party", Means: "who has an address, told once at the start", Fields: []trace.FieldType{
+			{Key: "who", Means: "name of a server, an actor or a gateway object"}, {Key: "role", Means: "server, um-ip-gateway (an object), ip-gateway, mail-host or middlebox"},
+			{Key: "address", Means: "its address"}}}}
 	for _, more := range [][]trace.EventType{
 		trace.Events(), admit.Events(), sip.Events(), rtp.Events(), smtp.Events(), um.Events(), controlEvents(), dns.Events(), transport.Events(),
 	} {

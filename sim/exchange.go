@@ -5,9 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -139,15 +142,20 @@ func (x *Exchange) openStore() error {
 	}
 	x.log = x.conf.Trace
 	if x.log == nil {
-		x.log = trace.New(trace.Config{Dir: x.conf.Dir, Header: Header(x.conf.Org.Version, x.conf.Seed)})
+		x.log = trace.New(trace.Config{Dir: x.conf.Dir, Header: Header(x.conf.Program, x.conf.Org.Version, x.conf.Seed)})
 	}
 	x.calls = sip.NewCalls()
 	return nil
 }
 
-// Header is what the first event of a run says.
-func Header(version string, seed uint64) []trace.Field {
-	return []trace.Field{{Key: "profile", Value: version}, {Key: "seed", Value: int64(seed)}}
+// Header is what the first event of a run says: the version of the program, that
+// of Exchange, and the seed.
+func Header(program, version string, seed uint64) []trace.Field {
+	list := []trace.Field{{Key: "profile", Value: version}, {Key: "seed", Value: int64(seed)}}
+	if program != "" {
+		list = append(list, trace.Field{Key: "exsim", Value: program})
+	}
+	return list
 }
 
 func (x *Exchange) openMedia() error {
@@ -194,6 +202,7 @@ func (x *Exchange) serversOf(service string) []*org.Server {
 
 // begin puts everything to work.
 func (x *Exchange) begin() {
+	x.introduce()
 	for _, l := range x.listeners {
 		x.wg.Go(func() { x.serve(l) })
 	}
@@ -209,6 +218,24 @@ func (x *Exchange) begin() {
 	x.watchGateways()
 	x.serveNames()
 	x.wg.Go(x.lamps.Refresh)
+}
+
+// introduce says who has which address.
+func (x *Exchange) introduce() {
+	src := x.log.Source("", "")
+	tell := func(name, role string, at netip.Addr) {
+		src.Record(trace.Session{}, trace.Session{}, Party{name, role, at}, nil)
+	}
+	for i := range x.conf.Org.Servers {
+		s := &x.conf.Org.Servers[i]
+		tell(s.Name, "server", s.Address)
+	}
+	addresses := x.gateways.Addresses()
+	for _, name := range slices.Sorted(maps.Keys(addresses)) {
+		for _, at := range addresses[name] {
+			tell(name, "um-ip-gateway", at)
+		}
+	}
 }
 
 // Trace is the timeline.

@@ -16,7 +16,6 @@ import (
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/paths"
 	"github.com/exsim/exsim/sim/profile"
-	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
@@ -112,17 +111,9 @@ func printSuiteSetup(cmd *cobra.Command, name string, set, addresses map[string]
 
 // checkTrace judges a saved trace by the scenario that it is of.
 func checkTrace(cmd *cobra.Command, saved string, args []string) error {
-	f, err := os.Open(saved)
+	events, err := readTrace(saved)
 	if err != nil {
 		return input(err)
-	}
-	defer f.Close()
-	events, err := trace.ReadJSON(f)
-	if err != nil {
-		return input(fmt.Errorf("%s is no trace, as exsim run --save FOLDER writes them: %w", saved, err))
-	}
-	if len(events) == 0 {
-		return input(fmt.Errorf("%s holds no event", saved))
 	}
 	list, err := loadAll(args, scenarios.VarsOf(events)) // as the run was
 	if err != nil {

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +22,7 @@ import (
 
 func demoCommand() *cobra.Command {
 	var ports sim.Ports
-	var dir, save string
+	var o demoOptions
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run everything at once on loopback: an organisation, a gateway, a call, a voice message, a report",
@@ -28,17 +34,24 @@ It needs no privilege: a port below 1024 that may not be bound is moved up by
 10000, and the first line says so.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return demo(cmd, ports, dir, save)
+			return demo(cmd, ports, o)
 		},
 	}
 	portFlags(cmd, &ports)
-	cmd.Flags().StringVar(&dir, "dir", "", "keep the mailboxes in `FOLDER` (default: a new temporary folder)")
-	cmd.Flags().StringVar(&save, "save", "", "write the trace to `FILE` as JSON lines")
+	cmd.Flags().StringVar(&o.dir, "dir", "", "keep the mailboxes in `FOLDER` (default: a new temporary folder)")
+	cmd.Flags().StringVar(&o.save, "save", "", "write the trace to `FILE` as JSON lines")
+	cmd.Flags().StringVar(&o.html, "html", "", "write the report to `FILE` (default: report.html beside the mailboxes)")
+	cmd.Flags().BoolVar(&o.open, "open", false, "open the report in the browser")
 	return cmd
 }
 
-func demo(cmd *cobra.Command, ports sim.Ports, dir, save string) error {
-	if err := writable(save); err != nil {
+type demoOptions struct {
+	dir, save, html string
+	open            bool
+}
+
+func demo(cmd *cobra.Command, ports sim.Ports, o demoOptions) error {
+	if err := writable(o.save, o.html); err != nil {
 		return err
 	}
 	out := cmd.OutOrStdout()
@@ -51,7 +64,7 @@ func demo(cmd *cobra.Command, ports sim.Ports, dir, save string) error {
 		return bench(err)
 	}
 	s := list[0]
-	dir, err = workDir(dir, "demo")
+	dir, err := workDir(o.dir, "demo")
 	if err != nil {
 		return err
 	}
@@ -59,7 +72,7 @@ func demo(cmd *cobra.Command, ports sim.Ports, dir, save string) error {
 	if !ports.Free && ports.Low == 0 && ports.Offset == 0 && !mayBindLow(s.Organisation.Servers[0].Address.String()) {
 		ports.Low, unprivileged = 10000, true
 	}
-	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{Dir: dir, Ports: ports, Ready: func(x *sim.Exchange) { banner(out, x, unprivileged) }})
+	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{Program: version, Dir: dir, Ports: ports, Ready: func(x *sim.Exchange) { banner(out, x, unprivileged) }})
 	if err != nil {
 		return startFailure(err)
 	}
@@ -71,16 +84,44 @@ func demo(cmd *cobra.Command, ports sim.Ports, dir, save string) error {
 	if err := report.Verdicts(out, events); err != nil {
 		return bench(err)
 	}
-	if save != "" {
-		if err := outcome.Log.Save(save); err != nil {
+	if o.save != "" {
+		if err := outcome.Log.Save(o.save); err != nil {
 			return input(err)
 		}
-		fmt.Fprintln(out, "\ntrace: "+save)
+		fmt.Fprintln(out, "\ntrace:  "+o.save)
+	}
+	page := cmp.Or(o.html, filepath.Join(dir, "report.html"))
+	if err := writeRuns(page, []report.Run{report.RunOf(events)}, pageTitled("exsim demo")); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "\nreport: "+page)
+	if o.open {
+		if err := openInBrowser(cmd.Context(), page); err != nil {
+			fmt.Fprintf(cmd.ErrOrStderr(), "exsim: no browser could be opened (%v); open the report yourself\n", err)
+		}
 	}
 	if !outcome.Passed {
 		return &failure{exitFailed, errors.New("the demo's own call failed")}
 	}
 	return nil
+}
+
+// openInBrowser shows a file as the desktop would.
+func openInBrowser(ctx context.Context, file string) error {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return err
+	}
+	opener := []string{"xdg-open"}
+	switch runtime.GOOS {
+	case "darwin":
+		opener = []string{"open"}
+	case "windows":
+		opener = []string{"rundll32", "url.dll,FileProtocolHandler"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return exec.CommandContext(ctx, opener[0], append(opener[1:], file)...).Run() //nolint:gosec // a file of ours
 }
 
 // mayBindLow reports whether a port below 1024 can be bound here.

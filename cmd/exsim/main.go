@@ -98,7 +98,7 @@ Begin with: exsim demo`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(demoCommand(), upCommand(), runCommand(), checkCommand(), newCommand(), portsCommand(), planCommand(), listenCommand(), probeCommand(), pkiCommand(), profileCommand(), observeCommand(), mailCommand(), eventsCommand(), versionCommand())
+	root.AddCommand(demoCommand(), upCommand(), runCommand(), checkCommand(), newCommand(), portsCommand(), planCommand(), listenCommand(), probeCommand(), pkiCommand(), reportCommand(), profileCommand(), observeCommand(), mailCommand(), eventsCommand(), versionCommand())
 	return root
 }
 

@@ -13,11 +13,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/exsim/exsim/scenarios"
+	"github.com/exsim/exsim/scenarios/report"
 	"github.com/exsim/exsim/sim/admit"
 	"github.com/exsim/exsim/sim/paths"
 	"github.com/exsim/exsim/sim/paths/ends"
 	"github.com/exsim/exsim/sim/paths/record"
 	"github.com/exsim/exsim/sim/paths/truth"
+	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
@@ -193,7 +196,8 @@ type probeFlags struct {
 	limits                ends.Limits
 	oneWay, alone, dryRun bool
 	resume                bool
-	format, junit         string
+	format                string
+	junit, html, save     string
 }
 
 func probeCommand() *cobra.Command {
@@ -231,6 +235,8 @@ Exit code 1 if a path is otherwise than it must be.`,
 	f.BoolVar(&x.resume, "resume", false, "go on with the --record of a run that was cut short")
 	f.StringVar(&x.format, "format", "table", "`FORMAT` of the truth table: table, json, csv, junit")
 	f.StringVar(&x.junit, "junit", "", "write it as JUnit XML to `FILE`, too")
+	f.StringVar(&x.html, "html", "", "write it as one page of HTML to `FILE`, too")
+	f.StringVar(&x.save, "save", "", "write it as a trace to `FILE`, too: exsim report compares two")
 	return cmd
 }
 
@@ -245,6 +251,9 @@ func (x *probeFlags) run(cmd *cobra.Command, plan string) error {
 	}
 	if tableFormats[x.format] == nil {
 		return input(fmt.Errorf("--format %q is not known; table, json, csv or junit", x.format))
+	}
+	if err := writable(x.junit, x.html, x.save); err != nil {
+		return err
 	}
 	if len(x.merge) > 0 {
 		return x.joined(cmd, p)
@@ -383,19 +392,35 @@ func (x *probeFlags) print(cmd *cobra.Command, p *paths.Plan, lines []record.Lin
 	if err := tableFormats[x.format](t, cmd.OutOrStdout()); err != nil {
 		return bench(err)
 	}
-	if x.junit != "" {
-		f, err := os.Create(x.junit)
-		if err != nil {
-			return input(err)
-		}
-		if err := errors.Join(t.JUnit(f), f.Close()); err != nil {
-			return bench(err)
-		}
+	if err := errors.Join(writeFile(x.junit, t.JUnit), x.report(p, t)); err != nil {
+		return err
 	}
 	if t.Failed() || t.Proven() == 0 {
 		return &failure{code: exitFailed}
 	}
 	return nil
+}
+
+// report writes the table as a trace, and as a page.
+func (x *probeFlags) report(p *paths.Plan, t *truth.Table) error {
+	if x.save == "" && x.html == "" {
+		return nil
+	}
+	header := []trace.Field{{Key: "plan", Value: p.Name}, {Key: "profile", Value: p.Exchange}, {Key: "exsim", Value: version}}
+	log := trace.New(trace.Config{Header: header})
+	src := log.Source("", "paths")
+	for i := range t.Results {
+		scenarios.RecordPath(src, &t.Results[i])
+	}
+	if err := log.Close(); err != nil {
+		return bench(err)
+	}
+	if x.save != "" {
+		if err := log.Save(x.save); err != nil {
+			return input(err)
+		}
+	}
+	return writeRuns(x.html, []report.Run{report.RunOf(slices.Collect(log.Events()))}, pageTitled("exsim probe: "+p.Name))
 }
 
 // tellDryRun prints every flow that would be begun.

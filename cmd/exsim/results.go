@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"slices"
 
@@ -27,13 +28,13 @@ type result struct {
 	// Broken is how exsim itself failed.
 	Broken string `json:"broken,omitempty"`
 
-	log *trace.Log // nil unless JUnit XML is wanted
+	log *trace.Log // nil unless a report is wanted
 }
 
 func newResult(outcome *scenarios.Outcome, planted string, good bool, o runOptions) result {
 	s := outcome.Scenario
 	r := result{Name: s.Name, File: s.File, Variant: s.Variant, Planted: planted, Good: good, Verdicts: outcome.Verdicts}
-	if o.junit != "" {
+	if o.junit != "" || o.html != "" {
 		r.log = outcome.Log
 	}
 	return r
@@ -41,7 +42,12 @@ func newResult(outcome *scenarios.Outcome, planted string, good bool, o runOptio
 
 // writeAll writes the results to the files that were asked for.
 func writeAll(cmd *cobra.Command, o runOptions, results []result) error {
-	return errors.Join(writeResults(cmd, o.json, results), writeJUnit(o.junit, results))
+	runs := runsOf(results, o.junit != "" || o.html != "")
+	return errors.Join(
+		writeResults(cmd, o.json, results),
+		writeRuns(o.junit, runs, report.JUnit),
+		writeRuns(o.html, runs, pageTitled("exsim run")),
+	)
 }
 
 // writable reports a file that results could not be written to, before anything
@@ -81,24 +87,49 @@ func writeResults(cmd *cobra.Command, file string, results []result) error {
 	return nil
 }
 
-func writeJUnit(file string, results []result) error {
+// runsOf is what reports tell of results; nil if none is wanted.
+func runsOf(results []result, wanted bool) []report.Run {
+	var runs []report.Run
+	for i := range results {
+		if wanted {
+			runs = append(runs, results[i].run())
+		}
+	}
+	return runs
+}
+
+// writeRuns writes runs to a file, if it was asked for.
+func writeRuns(file string, runs []report.Run, write func(w io.Writer, runs []report.Run) error) error {
+	return writeFile(file, func(w io.Writer) error { return write(w, runs) })
+}
+
+// writeFile writes a file, if it was asked for.
+func writeFile(file string, write func(w io.Writer) error) error {
 	if file == "" {
 		return nil
-	}
-	var runs []report.Run
-	for _, r := range results {
-		run := report.Run{Name: r.Name, Variant: r.Variant, Planted: r.Planted, Good: r.Good, Why: r.Why, Broken: r.Broken}
-		if r.log != nil {
-			run.Events = slices.Collect(r.log.Events())
-		}
-		runs = append(runs, run)
 	}
 	f, err := os.Create(file)
 	if err != nil {
 		return input(err)
 	}
-	if err := errors.Join(report.JUnit(f, runs), f.Close()); err != nil {
+	if err := errors.Join(write(f), f.Close()); err != nil {
 		return input(err)
 	}
 	return nil
+}
+
+// pageTitled writes runs as one page.
+func pageTitled(title string) func(w io.Writer, runs []report.Run) error {
+	return func(w io.Writer, runs []report.Run) error { return report.HTML(w, title, runs) }
+}
+
+// run is what a report tells of a result.
+func (r *result) run() report.Run {
+	var events []trace.Event
+	if r.log != nil {
+		events = slices.Collect(r.log.Events())
+	}
+	run := report.RunOf(events)
+	run.Name, run.Variant, run.Planted, run.Good, run.Why, run.Broken = r.Name, r.Variant, r.Planted, r.Good, r.Why, r.Broken
+	return run
 }

@@ -21,7 +21,8 @@ import (
 
 type runOptions struct {
 	ports                  sim.Ports
-	dir, json, junit, save string
+	dir, json, junit, html string
+	save                   string
 	seed                   uint64
 	set                    map[string]string
 	device                 string
@@ -76,6 +77,7 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 	cmd.Flags().StringVar(&o.dir, "dir", "", "keep the mailboxes in `FOLDER` (default: a new temporary folder, removed when all passed)")
 	cmd.Flags().StringVar(&o.json, "json", "", "write the verdicts to `FILE` as JSON, - for standard output")
 	cmd.Flags().StringVar(&o.junit, "junit", "", "write the verdicts to `FILE` as JUnit XML, with the report of each run")
+	cmd.Flags().StringVar(&o.html, "html", "", "write the report of all runs to `FILE` as one page of HTML")
 	cmd.Flags().StringVar(&o.save, "save", "", "write each trace to `FOLDER` as NAME.jsonl")
 	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "repeat the choices of an earlier run with its seed `N`")
 	cmd.Flags().StringToStringVar(&o.set, "set", nil, "replace a value of vars: `NAME=VALUE`, repeatable")
@@ -231,7 +233,7 @@ func prepare(args []string, o runOptions) ([]*scenarios.Scenario, error) {
 			return nil, input(err)
 		}
 	}
-	return list, errors.Join(reachable(list), o.watched.check(), writable(o.json, o.junit))
+	return list, errors.Join(reachable(list), o.watched.check(), writable(o.json, o.junit, o.html))
 }
 
 // runOne runs a scenario, and with --prove also with each fault that it
@@ -308,7 +310,7 @@ func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *sce
 		return nil, bench(err)
 	}
 	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{
-		Dir: dir, Ports: o.ports, Seed: o.seed, Plant: plant,
+		Program: version, Dir: dir, Ports: o.ports, Seed: o.seed, Plant: plant,
 		Progress: func(n int, text string, ok *bool) { progress(s, n, text, ok) },
 		Secret:   []byte(os.Getenv(secretVariable)), Patience: o.patience, Ready: whereToCall(cmd, s),
 		Now: func(n int, text string) {

@@ -88,6 +88,7 @@ func up(cmd *cobra.Command, o upOptions) error {
 		}
 		return startFailure(err)
 	}
+	x.Trace().Source("", "").Record(trace.Session{}, trace.Session{}, sim.File{Name: name}, text)
 	return o.serve(cmd, x)
 }
 
@@ -112,7 +113,7 @@ func (o *upOptions) load(name string, text []byte) (sim.Config, error) {
 	if err != nil {
 		return sim.Config{}, err
 	}
-	conf := sim.Config{Org: organisation, Ports: o.ports, Seed: o.seed, SignallingOnly: o.signalling, DiscardMail: o.discard}
+	conf := sim.Config{Program: version, Org: organisation, Ports: o.ports, Seed: o.seed, SignallingOnly: o.signalling, DiscardMail: o.discard}
 	for _, f := range o.facts {
 		b, err := os.ReadFile(f)
 		if err != nil {

@@ -11,17 +11,6 @@ import (
 	"github.com/exsim/exsim/sim/trace"
 )
 
-// Run is one run of a scenario as it is told in a summary.
-type Run struct {
-	Name    string
-	Variant string // the values of its matrix, "" without one
-	Planted string // fault that must be caught, "" without one
-	Why     string // it was not caught
-	Good    bool   // it passed, or the fault was caught
-	Broken  string // why exsim itself failed, "" if it did not
-	Events  []trace.Event
-}
-
 // JUnit writes runs as JUnit XML: a suite for a run, a case for a step, the
 // whole report in system-out.
 func JUnit(w io.Writer, runs []Run) error {

@@ -1,9 +1,8 @@
 package report
 
 import (
-	"bufio"
+	"cmp"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -12,19 +11,17 @@ import (
 	"github.com/exsim/exsim/sim/trace"
 )
 
-// Ladder prints SIP, RTP and SMTP on one timeline: a lane for each party, an
-// arrow for each message, as the organisation's listeners saw them.
-func Ladder(w io.Writer, events []trace.Event) error {
-	l := ladder{width: 22, beside: beside(events), many: many(events)}
-	for i := range events {
-		l.take(&events[i])
-	}
-	if len(l.rows) == 0 {
-		return nil
-	}
-	b := bufio.NewWriter(w)
-	l.print(b)
-	return b.Flush()
+// ladder is SIP, RTP and SMTP on one timeline: a lane for each party, an arrow
+// for each message, as the organisation's listeners saw them.
+type ladder struct {
+	lanes []string // in order of appearance
+	rows  []row
+
+	ids     []string                 // names of calls in the scenario
+	parties parties                  // who has which address
+	peers   map[trace.Session]string // the other side of a session
+	many    map[string]bool          // listeners that more than one server has
+	beside  map[trace.Session]string // calls that the organisation has no part in, and the host that tells of them
 }
 
 // row is one line of the ladder.
@@ -33,17 +30,16 @@ type row struct {
 	from, to int // lanes; equal for a note on one lane
 	text     string
 	session  trace.Session
+	kind     string // sip, rtp, smtp, or note for what was not said on the wire
+	event    *trace.Event
 }
 
-type ladder struct {
-	lanes []string // in order of appearance
-	rows  []row
-	width int
-	peers map[string]string // address of a peer to the lane that it is
-
-	ids    string                   // of calls in the scenario
-	many   map[string]bool          // listeners that more than one server has
-	beside map[trace.Session]string // calls that the organisation has no part in, and the host that tells of them
+func newLadder(events []trace.Event) *ladder {
+	l := &ladder{parties: partiesOf(events), peers: map[trace.Session]string{}, beside: beside(events), many: many(events)}
+	for i := range events {
+		l.take(&events[i])
+	}
+	return l
 }
 
 // many finds the listeners that more than one server shows.
@@ -110,7 +106,7 @@ func (l *ladder) take(e *trace.Event) {
 		l.fault(e)
 		return
 	case "scenario.call":
-		l.ids += "; " + e.Text("names") + " is " + clean(e.Text("id"))
+		l.ids = append(l.ids, e.Text("names")+" is "+e.Text("id"))
 		return
 	}
 	if e.Listener == "ip-gateway" && e.Host != "" && l.beside[e.Session] == e.Host && (e.Name == "sip.received" || e.Name == "sip.sent") {
@@ -127,6 +123,7 @@ func (l *ladder) take(e *trace.Event) {
 			return // OPTIONS and the like are no part of a call
 		}
 		text := sipText(e)
+		l.peers[e.Session] = l.other(e)
 		l.arrow(e, here, text, e.Name == "sip.received")
 	case "rtp.started":
 		l.arrow(e, here, "RTP begins", true)
@@ -138,7 +135,7 @@ func (l *ladder) take(e *trace.Event) {
 		l.arrow(e, here, "refused at accept", true)
 	case "tls.established":
 		if e.Text("side") == "client" {
-			l.lane("gateway") // it stands to the left of what it talks to
+			l.lane(l.other(e)) // it stands to the left of what it talks to
 			l.note(e, here, e.Text("version"))
 		}
 	case "tls.refused":
@@ -163,7 +160,7 @@ func (l *ladder) mail(e *trace.Event, here string) {
 	case "smtp.connected":
 		l.who(e)
 	case "send.connected":
-		l.peer(e, "next hop")
+		l.peers[e.Session] = cmp.Or(l.parties.at(e.Text("to")), "next hop")
 	case "send.failed":
 		l.note(e, here, "waits")
 	case "smtp.tls":
@@ -180,9 +177,7 @@ func (l *ladder) unifiedMessaging(e *trace.Event, here string) {
 		"um.transferring", "um.transferred", "um.transfer_failed", "um.logon":
 		l.note(e, here, strings.ReplaceAll(strings.TrimPrefix(e.Name, "um."), "_", " "))
 	case "um.recorded":
-		length, _ := e.Get("length")
-		d, _ := length.(time.Duration)
-		l.note(e, here, fmt.Sprintf("recorded %.1f s, by %s", d.Seconds(), e.Text("by")))
+		l.note(e, here, fmt.Sprintf("recorded %.1f s, by %s", duration(e, "length").Seconds(), e.Text("by")))
 	case "um.worker_started", "um.worker_draining", "um.worker_stopped":
 		if e.At > 0 && e.Text("why") != "at the start" {
 			l.note(e, l.here(e.Host, e.Text("row")), strings.ReplaceAll(strings.TrimPrefix(e.Name, "um.worker_"), "_", " "))
@@ -190,26 +185,22 @@ func (l *ladder) unifiedMessaging(e *trace.Event, here string) {
 	case "um.maintenance":
 		l.note(e, here, e.Text("server")+" is set "+e.Text("state"))
 	case "um.gateway_status":
-		l.note(e, "gateway", "object set to "+e.Text("status"))
+		l.note(e, l.parties.object(e.Text("gateway")), "object set to "+e.Text("status"))
 	}
 }
 
 // fault notes what was done wrong on purpose, and by whom.
 func (l *ladder) fault(e *trace.Event) {
-	lane := l.here(e.Host, e.Listener)
-	switch e.Listener {
-	case "ip-gateway":
-		lane = "gateway"
-	case "middlebox":
-		lane = e.Host
+	lane := e.Host
+	if !l.parties.actor(e.Host) {
+		lane = l.here(e.Host, e.Listener)
 	}
 	l.note(e, lane, strings.TrimSpace("fault: "+e.Text("do")+" "+e.Text("of")))
 }
 
 // between draws a message of a call beside the organisation.
 func (l *ladder) between(e *trace.Event) {
-	peer, _, _ := strings.Cut(e.Text("peer"), ":")
-	r := row{at: e.At, from: l.lane(e.Host), to: l.lane(peer), text: sipText(e), session: e.Session}
+	r := row{at: e.At, from: l.lane(e.Host), to: l.lane(l.parties.at(e.Text("peer"))), text: sipText(e), session: e.Session, kind: "sip", event: e}
 	if e.Name == "sip.received" {
 		r.from, r.to = r.to, r.from
 	}
@@ -227,33 +218,34 @@ func laneName(listener string) string {
 	return strings.TrimSuffix(listener, "-tls") // one service, whichever way it is reached
 }
 
-// who names the lane of a mail session's peer: the part that caused it.
+// who names the lane of a mail session's peer: the part that caused it, or who
+// has its address.
 func (l *ladder) who(e *trace.Event) {
 	if e.Cause.Kind != "" {
-		l.peer(e, "um-worker")
+		l.peers[e.Session] = "um-worker"
+		return
 	}
+	l.peers[e.Session] = l.parties.at(e.Text("peer"))
 }
 
-// peer names the other side of an event's session.
-func (l *ladder) peer(e *trace.Event, name string) {
-	if l.peers == nil {
-		l.peers = map[string]string{}
+// other is the lane of an event's other side.
+func (l *ladder) other(e *trace.Event) string {
+	if name := l.parties.at(e.Text("peer")); name != "" && e.Session.Kind != "smtp" {
+		return name
 	}
-	l.peers[e.Session.String()] = name
+	kind := "gateway"
+	if e.Session.Kind == "smtp" {
+		kind = "mail host"
+	}
+	return cmp.Or(l.peers[e.Session], kind)
 }
 
 func (l *ladder) arrow(e *trace.Event, here, text string, inward bool) {
-	other := "gateway"
-	if e.Session.Kind == "smtp" {
-		other = l.peers[e.Session.String()]
-		if other == "" {
-			other = "mail host"
-		}
+	kind, _, _ := strings.Cut(e.Name, ".")
+	if kind != "sip" && kind != "rtp" && kind != "smtp" {
+		kind = "note"
 	}
-	if e.Name == "admit.refused" || e.Name == "tls.refused" {
-		other = "stranger"
-	}
-	r := row{at: e.At, from: l.lane(other), text: text, session: e.Session}
+	r := row{at: e.At, from: l.lane(l.other(e)), text: text, session: e.Session, kind: kind, event: e}
 	r.to = l.lane(here)
 	if !inward {
 		r.from, r.to = r.to, r.from
@@ -263,7 +255,7 @@ func (l *ladder) arrow(e *trace.Event, here, text string, inward bool) {
 
 func (l *ladder) note(e *trace.Event, here, text string) {
 	n := l.lane(here)
-	l.rows = append(l.rows, row{at: e.At, from: n, to: n, text: text, session: e.Session})
+	l.rows = append(l.rows, row{at: e.At, from: n, to: n, text: text, session: e.Session, kind: "note", event: e})
 }
 
 func sipText(e *trace.Event) string {
@@ -284,64 +276,4 @@ func smtpText(e *trace.Event) string {
 	}
 	code, _, _ := strings.Cut(strings.Replace(line, "-", " ", 1), " ")
 	return code
-}
-
-func (l *ladder) print(w io.Writer) {
-	fmt.Fprintf(w, "LADDER   (seconds since the beginning%s)\n", l.ids)
-	line := strings.Repeat(" ", 20)
-	for _, name := range l.lanes {
-		line += center(name, l.width)
-	}
-	fmt.Fprintln(w, strings.TrimRight(line, " "))
-	for _, r := range l.rows {
-		fmt.Fprintf(w, "%9.3f  %-7s  %s\n", r.at.Seconds(), r.session, strings.TrimRight(l.draw(r), " "))
-	}
-	fmt.Fprintln(w)
-}
-
-func center(s string, width int) string {
-	if len(s) > width {
-		s = s[:width]
-	}
-	left := (width - len(s)) / 2
-	return strings.Repeat(" ", left) + s + strings.Repeat(" ", width-left-len(s))
-}
-
-// draw prints the lanes as bars and the arrow or note of a row over them.
-func (l *ladder) draw(r row) string {
-	cells := []rune(strings.Repeat(" ", l.width*len(l.lanes)+l.width/2)) // room for a note on the last lane
-	bar := func(lane int) int { return lane*l.width + l.width/2 }
-	for i := range l.lanes {
-		cells[bar(i)] = '|'
-	}
-	text := []rune(clean(r.text))
-	if r.from == r.to {
-		put(cells, bar(r.from)-len(text)/2-1, []rune("["+string(text)+"]"))
-		return string(cells)
-	}
-	a, b := bar(min(r.from, r.to))+1, bar(max(r.from, r.to))-1
-	for i := a; i <= b; i++ {
-		cells[i] = '-'
-	}
-	if r.to > r.from {
-		cells[b] = '>'
-	} else {
-		cells[a] = '<'
-	}
-	// The text stands in the stretch next to where the arrow begins.
-	room := l.width - 4
-	if len(text) > room {
-		text = text[:room]
-	}
-	at := a + 2
-	if r.to < r.from {
-		at = b - 1 - len(text)
-	}
-	put(cells, at, append(append([]rune(" "), text...), ' ')[:min(len(text)+2, len(cells)-at)])
-	return string(cells)
-}
-
-func put(cells []rune, at int, text []rune) {
-	at = max(min(at, len(cells)-len(text)), 0)
-	copy(cells[at:], text)
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/exsim/exsim/sim/trace"
 )
@@ -43,32 +42,24 @@ func Media(w io.Writer, events []trace.Event) error {
 // oneWay names each direction in which nothing was heard, and from when on.
 func oneWay(w io.Writer, events []trace.Event) error {
 	for i := range events {
-		e := &events[i]
-		if e.Name != "rtp.one_way" {
-			continue
-		}
-		from := "nothing ever came"
-		if v, _ := e.Get("after"); v != time.Duration(0) {
-			from = "nothing came from second " + inSeconds(e, "after") + " on"
-		}
-		if _, err := fmt.Fprintf(w, "ONE WAY  %s: %s to %s from %s, for the last %s s, while RTP went there\n\n", e.Session, from, e.Host, e.Text("peer"), inSeconds(e, "length")); err != nil {
-			return err
+		if e := &events[i]; e.Name == "rtp.one_way" {
+			if _, err := fmt.Fprintf(w, "ONE WAY  %s\n\n", oneWayText(e)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func inSeconds(e *trace.Event, key string) string {
-	v, _ := e.Get(key)
-	d, _ := v.(time.Duration)
-	return fmt.Sprintf("%.1f", d.Seconds())
+func oneWayText(e *trace.Event) string {
+	from := "nothing ever came"
+	if after := duration(e, "after"); after != 0 {
+		from = fmt.Sprintf("nothing came from second %.1f on", after.Seconds())
+	}
+	return fmt.Sprintf("%s: %s to %s from %s, for the last %.1f s, while RTP went there", e.Session, from, e.Host, e.Text("peer"), duration(e, "length").Seconds())
 }
 
-func ms(e *trace.Event, key string) string {
-	v, _ := e.Get(key)
-	d, _ := v.(time.Duration)
-	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
-}
+func ms(e *trace.Event, key string) string { return millis(duration(e, key)) }
 
 // Bench prints how exact exsim itself was: a figure of the device is worth no
 // more than that.
@@ -84,34 +75,35 @@ func Bench(w io.Writer, events []trace.Event) error {
 
 // Refusals prints who was not let in, and the fix.
 func Refusals(w io.Writer, events []trace.Event) error {
-	for i := range events {
-		e := &events[i]
-		switch e.Name {
-		case "admit.refused":
-			if err := refusal(w, e, e.Text("check")+" admit "+e.Text("admitted")); err != nil {
-				return err
-			}
-		case "tls.refused":
-			if err := refusal(w, e, e.Text("check")+": "+e.Text("why")+"; expected "+e.Text("expected")); err != nil {
-				return err
-			}
-		case "tls.failed":
-			if err := refusal(w, e, e.Text("why")); err != nil {
-				return err
-			}
-		case "um.refused":
-			why := e.Text("why") + " (answered " + e.Text("status") + ", " + e.Text("standing") + ")"
-			if err := refusal(w, e, why); err != nil {
-				return err
-			}
+	for _, r := range refusals(events) {
+		if _, err := fmt.Fprintf(w, "REFUSED  %s at %s of %s: %s\n         fix: %s\n\n", clean(r.Peer), r.Listener, r.Host, clean(r.Why), clean(r.Fix)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func refusal(w io.Writer, e *trace.Event, why string) error {
-	_, err := fmt.Fprintf(w, "REFUSED  %s at %s of %s: %s\n         fix: %s\n\n", clean(e.Text("peer")), e.Listener, e.Host, clean(why), clean(e.Text("fix")))
-	return err
+// refusal is somebody who was not let in.
+type refusal struct{ Peer, Listener, Host, Why, Fix string }
+
+func refusals(events []trace.Event) (list []refusal) {
+	for i := range events {
+		e := &events[i]
+		why := e.Text("why")
+		switch e.Name {
+		case "admit.refused":
+			why = e.Text("check") + " admit " + e.Text("admitted")
+		case "tls.refused":
+			why = e.Text("check") + ": " + why + "; expected " + e.Text("expected")
+		case "tls.failed":
+		case "um.refused":
+			why += " (answered " + e.Text("status") + ", " + e.Text("standing") + ")"
+		default:
+			continue
+		}
+		list = append(list, refusal{e.Text("peer"), e.Listener, e.Host, why, e.Text("fix")})
+	}
+	return list
 }
 
 // Mail prints each delivered message and where it lies.

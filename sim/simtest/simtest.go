@@ -81,7 +81,7 @@ func Start(t testing.TB, options ...Option) *Exchange {
 		o(&s)
 	}
 	o := s.load(t)
-	x := &Exchange{t: t, log: trace.New(trace.Config{Header: sim.Header(o.Version, s.seed)})}
+	x := &Exchange{t: t, log: trace.New(trace.Config{Header: sim.Header("", o.Version, s.seed)})}
 	conf := lab.Config{Org: o, Dir: t.TempDir(), Seed: s.seed, Ports: sim.Ports{Free: true}, Trace: x.log, Overrides: s.facts}
 	for i := range o.Gateways {
 		if g := &o.Gateways[i]; g.Address.IsValid() {

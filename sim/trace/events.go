@@ -32,6 +32,9 @@ func Events() []EventType {
 			{"schema", "version of the file format"}, {"wall", "UTC time at which the log began"},
 			{"exsim", "version of the program"}, {"profile", "Exchange version that is simulated"},
 			{"seed", "seed of tags, branches and other chance"}, {"scenario", "name of the scenario, if one runs"},
+			{"plan", "name of the plan whose paths were probed"},
+			{"variant", "values of its matrix"}, {"planted", "fault that it must catch in this run"}, {"planted_cause", "cause that it must name"},
+			{"var.NAME", "value of a var of the scenario"},
 		}},
 		{"run.ended", "the log is complete: what is absent did not happen", []FieldType{
 			{"events", "events before this one"},

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/exsim/exsim/scenarios/report"
+	"github.com/exsim/exsim/sim/trace"
+)
+
+type reportOptions struct {
+	html, junit string
+	sessions    []string
+}
+
+func reportCommand() *cobra.Command {
+	var o reportOptions
+	cmd := &cobra.Command{
+		Use:   "report TRACE|FOLDER...",
+		Short: "Tell saved traces again: as text, one page of HTML, or JUnit XML",
+		Long: `report reads traces, as exsim run --save, exsim demo --save and exsim up --save
+write them, or every .jsonl of a folder, and tells what happened: the verdicts with
+cause and next step, the ladder, media, paths and mail. Without a flag it prints
+text.
+
+The page is one file that opens from disk: no scripts, nothing from elsewhere.`,
+		Example: `  exsim run missed-call --free-ports --save traces
+  exsim report traces --html report.html
+  exsim report up.jsonl --session call-3 --session smtp-1`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return tellTraces(cmd, args, o) },
+	}
+	cmd.Flags().StringVar(&o.html, "html", "", "write `FILE`, one page")
+	cmd.Flags().StringVar(&o.junit, "junit", "", "write `FILE` as JUnit XML")
+	cmd.Flags().StringSliceVar(&o.sessions, "session", nil, "tell of these calls and mail sessions alone, `NAMES` as call-3,smtp-1")
+	return cmd
+}
+
+func tellTraces(cmd *cobra.Command, args []string, o reportOptions) error {
+	runs, err := readRuns(args)
+	if err != nil {
+		return input(err)
+	}
+	if err := only(runs, o.sessions); err != nil {
+		return input(err)
+	}
+	if o.html == "" && o.junit == "" {
+		return printRuns(cmd.OutOrStdout(), runs)
+	}
+	title := "exsim report"
+	if len(args) == 1 {
+		title += ": " + filepath.Base(args[0])
+	}
+	return errors.Join(
+		writeRuns(o.html, runs, pageTitled(title)),
+		writeRuns(o.junit, runs, report.JUnit),
+	)
+}
+
+// readRuns reads traces and folders of them.
+func readRuns(args []string) ([]report.Run, error) {
+	var runs []report.Run
+	for _, arg := range args {
+		files, err := tracesOf(arg)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range files {
+			events, err := readTrace(name)
+			if err != nil {
+				return nil, err
+			}
+			run := report.RunOf(events)
+			if run.Name == "" {
+				run.Name = strings.TrimSuffix(filepath.Base(name), traceSuffix)
+			}
+			runs = append(runs, run)
+		}
+	}
+	return runs, nil
+}
+
+// traceSuffix ends the names of traces in a folder.
+const traceSuffix = ".jsonl"
+
+// tracesOf is a trace, or those of a folder.
+func tracesOf(arg string) ([]string, error) {
+	info, err := os.Stat(arg)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []string{arg}, nil
+	}
+	files, err := filepath.Glob(filepath.Join(arg, "*"+traceSuffix))
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("folder %s holds no trace (*%s): exsim run --save %s writes some", arg, traceSuffix, arg)
+	}
+	return files, err
+}
+
+// readTrace reads a saved trace, which has at least its first event.
+func readTrace(name string) ([]trace.Event, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	events, err := trace.ReadJSON(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s is no trace, as exsim run --save FOLDER writes them: %w", name, err)
+	}
+	if len(events) == 0 {
+		return nil, fmt.Errorf("%s holds no event", name)
+	}
+	return events, nil
+}
+
+// only leaves of each run what belongs to no session, or to one of some.
+func only(runs []report.Run, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	wanted := map[trace.Session]bool{}
+	for _, name := range names {
+		s, err := trace.ParseSession(name)
+		if err != nil {
+			return fmt.Errorf("--session %s: a session is named as in the ladder, such as call-3 or smtp-1", name)
+		}
+		wanted[s] = false
+	}
+	for i := range runs {
+		runs[i].Events = slices.DeleteFunc(runs[i].Events, func(e trace.Event) bool {
+			_, asked := wanted[e.Session]
+			if asked {
+				wanted[e.Session] = true
+			}
+			return e.Session.Kind != "" && !asked
+		})
+	}
+	for s, found := range wanted {
+		if !found {
+			return fmt.Errorf("--session %s: no trace here has it", s)
+		}
+	}
+	return nil
+}
+
+func printRuns(out io.Writer, runs []report.Run) error {
+	for i := range runs {
+		r := &runs[i]
+		if len(runs) > 1 {
+			fmt.Fprintf(out, "%s%s\n\n", map[bool]string{true: "\n"}[i > 0], r.Name)
+		}
+		if err := errors.Join(report.Verdicts(out, r.Events), report.Write(out, r.Events)); err != nil {
+			return bench(err)
+		}
+	}
+	return nil
+}
