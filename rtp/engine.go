@@ -35,6 +35,8 @@ type Config struct {
 	Rand func() uint64
 	// DSCP marks what is sent (RFC 2474), on Linux; 0 is best effort.
 	DSCP uint8
+	// Tap, if set, is told of every datagram.
+	Tap Tap
 	// Loops is the number of receiving loops; 0 means one a core.
 	Loops int
 }
@@ -181,6 +183,7 @@ func (e *Engine) add(s *Stream) error {
 		s.closeSockets()
 		return ErrClosed
 	}
+	s.tapPorts(Tap.Opened)
 	s.src.Record(s.session, trace.Session{}, opened{s.addr}, nil)
 	return nil
 }
@@ -192,6 +195,7 @@ func (e *Engine) remove(s *Stream) {
 	e.unread += s.rtp.unread()
 	delete(e.streams, s)
 	s.closeSockets()
+	s.tapPorts(Tap.Closed)
 }
 
 // Streams counts the open streams.

@@ -15,7 +15,7 @@ const comfortNoise = 13
 // receiveRTP takes one datagram, on the receiving loop.
 func (s *Stream) receiveRTP(b []byte, from netip.AddrPort, a arrival) {
 	at := s.src.Log().Now() - a.ago
-	b, why := s.open(b, false)
+	b, why := s.open(b, from, a, false)
 	if b == nil {
 		if why != "" {
 			s.unusable(from, at, why)

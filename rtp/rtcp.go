@@ -40,11 +40,13 @@ func (s *Stream) sendReport(now time.Time, bye bool) {
 		packets = append(packets, &rtcp.Goodbye{Sources: []uint32{s.ssrc}})
 	}
 	b, err := rtcp.Marshal(packets)
-	if err == nil {
-		b, err = s.seal(b, true)
+	if err != nil {
+		return
 	}
-	if err == nil {
-		_ = s.rtcp.send(b, netip.AddrPortFrom(s.params.Remote.Addr(), s.params.Remote.Port()+1))
+	if wire, err := s.seal(b, true); err == nil {
+		to := netip.AddrPortFrom(s.params.Remote.Addr(), s.params.Remote.Port()+1)
+		s.tap(now, to, true, true, wire, b)
+		_ = s.rtcp.send(wire, to)
 	}
 }
 
@@ -63,8 +65,8 @@ func (s *source) report(now time.Time) rtcp.ReceptionReport {
 }
 
 // receiveRTCP takes one compound packet, on the receiving loop.
-func (s *Stream) receiveRTCP(b []byte, from netip.AddrPort, _ arrival) {
-	b, why := s.open(b, true)
+func (s *Stream) receiveRTCP(b []byte, from netip.AddrPort, a arrival) {
+	b, why := s.open(b, from, a, true)
 	if b == nil {
 		if why != "" {
 			s.note(from, why)

@@ -141,9 +141,10 @@ func (s *Stream) header(pt uint8, marker bool, ts uint32) []byte {
 
 // put sends a packet; audio is what a telephone would hear of it.
 func (s *Stream) put(b []byte, octets int, audio []byte) {
-	b, err := s.seal(b, false)
+	wire, err := s.seal(b, false)
 	if err == nil {
-		err = s.rtp.send(b, s.params.Remote)
+		s.tap(time.Now(), s.params.Remote, true, false, wire, b)
+		err = s.rtp.send(wire, s.params.Remote)
 	}
 	if err == nil {
 		at := s.src.Log().Now()

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/pion/srtp/v3"
 )
@@ -127,9 +129,16 @@ func (s *Stream) seal(b []byte, control bool) ([]byte, error) {
 
 // open unprotects a packet that came in, on the receiving loop. Its result is
 // valid until the next call; nil is to be dropped, with a reason or in silence.
-func (s *Stream) open(b []byte, control bool) (plain []byte, why string) {
+func (s *Stream) open(b []byte, from netip.AddrPort, a arrival, control bool) (plain []byte, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer func() {
+		inside := plain
+		if inside == nil {
+			inside = b
+		}
+		s.tap(time.Now().Add(-a.ago), from, false, control, b, inside)
+	}()
 	p := s.srtp
 	switch {
 	case s.closed || !s.started:

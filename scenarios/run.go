@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/capture"
 	"github.com/exsim/exsim/sim/gateway"
 	"github.com/exsim/exsim/sim/lab"
 	"github.com/exsim/exsim/sim/trace"
@@ -35,6 +36,8 @@ type Options struct {
 	Secret []byte
 	// Program is the version of exsim that the trace names; "" for none.
 	Program string
+	// Capture, if set, takes down what passes.
+	Capture *capture.Capture
 	// Ready is told when the organisation is up.
 	Ready func(x *sim.Exchange)
 }
@@ -69,7 +72,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 	}
 	log := trace.New(trace.Config{Dir: o.Dir, Header: headerOf(s, &o), Mask: s.Secrets})
 	r := &run{s: s, o: o, log: log, src: log.Source("", "scenario"), state: &state{calls: map[string]*gateway.Call{}, sessions: calls{}}, wrongs: &wrongs{}}
-	r.src.Record(noSession, noSession, sim.File{Name: s.File}, s.Source)
+	sim.RecordFile(r.src, s.File, s.Source)
 	err := r.start(ctx)
 	if err == nil {
 		r.steps(ctx)
@@ -199,7 +202,7 @@ func (r *run) start(ctx context.Context) error {
 		return err
 	}
 	conf := lab.Config{
-		Org: r.s.Organisation, Dir: r.o.Dir, Seed: r.o.Seed, Ports: r.o.Ports, Trace: r.log, Ready: r.o.Ready, Faults: r.wrongs.ofListener,
+		Org: r.s.Organisation, Dir: r.o.Dir, Seed: r.o.Seed, Ports: r.o.Ports, Trace: r.log, Ready: r.o.Ready, Faults: r.wrongs.ofListener, Capture: r.o.Capture,
 	}
 	r.parties(&conf)
 	if r.lab, err = lab.Start(conf); err != nil {

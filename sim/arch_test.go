@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"sim/profile": {"sim/yamlfile"},
 	"sim/org":     {"sim/profile", "sim/yamlfile"},
 	"sim/admit":   {"sim/trace"},
+	"sim/capture": {"sim/trace"},
 	"sim/store":   {"sim/trace"},
 	"sim/faults":  {"sim/trace"},
 
@@ -55,11 +56,11 @@ var mayImport = map[string][]string{
 	"sim/um":        {"sim/trace", "sim/profile", "sim/org", "sip", "sip/sdp", "rtp"},
 	"sim/transport": {"sim/trace", "sim/profile", "sim/org", "smtp", "smtp/sasl", "sim/store", "sim/voicemail"},
 	"sim": {"sip", "sip/sdp", "smtp", "smtp/sasl", "rtp", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/faults", "sim/um",
-		"sim/transport", "sim/voicemail", "sim/speak/dns"},
+		"sim/transport", "sim/voicemail", "sim/speak/dns", "sim/capture"},
 
 	"sim/speak/dns": {"sim/trace"},
 
-	"sim/lab": {"rtp", "sip", "sim", "sim/trace", "sim/profile", "sim/org", "sim/admit", "sim/faults", "sim/gateway", "sim/mailhost",
+	"sim/lab": {"sim/capture", "rtp", "sip", "sim", "sim/trace", "sim/profile", "sim/org", "sim/admit", "sim/faults", "sim/gateway", "sim/mailhost",
 		"sim/middlebox"},
 	"sim/paths":           {"sim/profile", "sim/yamlfile"},
 	"sim/paths/rules":     {"sim/paths", "sim/profile"},
@@ -70,11 +71,11 @@ var mayImport = map[string][]string{
 
 	"sim/simtest": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/gateway", "sim/voicemail", "scenarios", "scenarios/report"},
 
-	"scenarios": {"sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um", "sim/transport", "sim/voicemail",
+	"scenarios": {"sim/capture", "sim", "sim/lab", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/admit", "sim/store", "sim/um", "sim/transport", "sim/voicemail",
 		"sim/faults", "sim/gateway", "sim/mailhost", "sim/middlebox", "sim/paths", "sim/paths/ends", "sim/paths/record", "sim/paths/truth", "sim/paths/integrity"},
 	"scenarios/report": {"sim/junit", "sim/trace"},
 
-	"cmd/exsim": {"sim/cdr", "sim/maillog", "sim/store", "sim/voicemail", "sim/observe", "sim/eventlog", "sim", "sim/paths", "sim/paths/rules", "sim/paths/record", "sim/paths/ends", "sim/paths/truth", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/transport", "scenarios", "scenarios/report"},
+	"cmd/exsim": {"sim/capture", "sim/cdr", "sim/maillog", "sim/store", "sim/voicemail", "sim/observe", "sim/eventlog", "sim", "sim/paths", "sim/paths/rules", "sim/paths/record", "sim/paths/ends", "sim/paths/truth", "sim/admit", "sim/trace", "sim/yamlfile", "sim/profile", "sim/org", "sim/transport", "scenarios", "scenarios/report"},
 	"cmd/bench": {"rtp", "sim", "sim/admit", "sim/trace", "sim/org"},
 }
 
@@ -187,6 +188,7 @@ func TestPackageComments(t *testing.T) {
 func TestLinkedModules(t *testing.T) {
 	allowed := []string{
 		"github.com/emersion/go-sasl", "github.com/emersion/go-smtp", // mail
+		"github.com/gopacket/gopacket",                                                                                                        // captures
 		"github.com/klauspost/compress",                                                                                                       // the spilled timeline
 		"github.com/jcmturner/gokrb5/v8", "github.com/jcmturner/aescts/v2", "github.com/jcmturner/dnsutils/v2", "github.com/jcmturner/gofork", // Kerberos
 		"github.com/jcmturner/goidentity/v6", "github.com/jcmturner/rpc/v2", "github.com/hashicorp/go-uuid",

@@ -75,6 +75,7 @@ func (x *Exchange) mutualTLS(cert tls.Certificate) admit.TLS {
 	}
 	expected := x.names()
 	return admit.TLS{
+		Keys:   x.conf.Capture.Keys(),
 		Policy: policy, Cert: cert, Legacy: o.Legacy, Expect: anyOf(expected), Expected: strings.Join(expected, ", "),
 		MinVersion: profile.TLSVersion(least),
 	}

@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/exsim/exsim/rtp"
+	"github.com/exsim/exsim/sim/capture"
 	"github.com/exsim/exsim/sim/faults"
 	"github.com/exsim/exsim/sim/org"
 	"github.com/exsim/exsim/sim/profile"
@@ -42,6 +44,8 @@ type Config struct {
 	// Faults, if set, are those of a row of a server, nil for none: what the
 	// organisation itself does wrong, because its peer is under test.
 	Faults func(server, row string) *faults.Set
+	// Capture, if set, takes down what passes.
+	Capture *capture.Capture
 	// Trace is the log to record to; nil means one of its own, which Close
 	// closes.
 	Trace *trace.Log
@@ -118,6 +122,41 @@ func (n Net) filled() Net {
 	}
 	return n
 }
+
+// captured takes down the connections.
+func (n Net) captured(c *capture.Capture) Net {
+	if c == nil {
+		return n
+	}
+	listen, dial := n.Listen, n.Dial
+	n.Listen = func(at netip.AddrPort) (net.Listener, error) {
+		ln, err := listen(at)
+		if err != nil {
+			return nil, err
+		}
+		return c.Listener(ln), nil
+	}
+	n.Dial = func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+		nc, err := dial(ctx, from, to)
+		if err != nil {
+			return nil, err
+		}
+		return c.Dialled(nc), nil
+	}
+	return n
+}
+
+// Tap takes down datagrams; nil for a nil Capture.
+func Tap(c *capture.Capture) rtp.Tap {
+	if c == nil {
+		return nil
+	}
+	return tap{c}
+}
+
+type tap struct{ *capture.Capture }
+
+func (t tap) Datagram(d *rtp.Datagram) { t.Capture.Datagram((*capture.Datagram)(d)) }
 
 // Dial connects from an address of this machine.
 func Dial(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {

@@ -31,15 +31,6 @@ func (p Party) AppendTo(f *trace.Fields) {
 	f.Text("address", p.Address.String())
 }
 
-// File is what a run was made from; its text goes with the event.
-type File struct{ Name string }
-
-// EventName is part of the contract with scenarios.
-func (File) EventName() string { return "bench.file" }
-
-// AppendTo writes the fields.
-func (e File) AppendTo(f *trace.Fields) { f.Text("file", e.Name) }
-
 type workerStarted struct{ row, ports, why string }
 
 func (workerStarted) EventName() string { return "um.worker_started" }

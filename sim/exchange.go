@@ -89,7 +89,7 @@ func Start(conf Config) (*Exchange, error) {
 		states: map[string]*um.State{}, mail: map[string]*transport.State{}, down: map[string]bool{}, playing: map[*org.Mailbox]bool{},
 		routers: map[string]*um.Router{}, workers: map[string]*workers{}, certs: map[string]tls.Certificate{},
 	}
-	x.conf.Net = conf.Net.filled()
+	x.conf.Net = conf.Net.filled().captured(conf.Capture)
 	for x.conf.Seed == 0 {
 		x.conf.Seed = rand.Uint64() >> 32
 	}
@@ -161,7 +161,7 @@ func Header(program, version string, seed uint64) []trace.Field {
 func (x *Exchange) openMedia() error {
 	r := x.conf.Org.RTP
 	var err error
-	x.media, err = rtp.New(rtp.Config{Low: r.Low, High: r.High, DSCP: r.DSCP, Listen: x.mediaSocket, Rand: x.rand})
+	x.media, err = rtp.New(rtp.Config{Low: r.Low, High: r.High, DSCP: r.DSCP, Listen: x.mediaSocket, Rand: x.rand, Tap: Tap(x.conf.Capture)})
 	if err != nil || !x.conf.SignallingOnly || !x.profile.HasUM() {
 		return err
 	}

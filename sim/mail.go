@@ -111,7 +111,7 @@ func (x *Exchange) openSenders() error {
 		}
 		x.senders[c.Name], err = transport.NewSender(transport.SenderConfig{
 			Connector: c, Profile: x.profile, Server: server, Dir: filepath.Join(x.conf.Dir, server.Name, "queue", cmp.Or(c.ID(), org.Unreachable)),
-			Certs: certs, Roots: x.lab.Pool(), LogOn: by, Sessions: x.sessions, Dial: x.conf.Net.Dial, Trace: x.log.Source(server.Name, "send-connector"),
+			Certs: certs, Keys: x.conf.Capture.Keys(), Roots: x.lab.Pool(), LogOn: by, Sessions: x.sessions, Dial: x.conf.Net.Dial, Trace: x.log.Source(server.Name, "send-connector"),
 		})
 		if err != nil {
 			return err
@@ -195,7 +195,7 @@ func (x *Exchange) connectors(l *Listener) (endpoint, error) {
 		l.connectors = append(l.connectors, all[i].ID)
 		servers[all[i].ID], err = transport.NewReceiveConnector(transport.Config{
 			Org: x.conf.Org, Profile: x.profile, Server: l.Server, Connector: all[i], Hostname: x.queueing(l.Server).FQDN,
-			Store: x.store, Kerberos: x.keytab, Service: l.Row.Service, State: x.mailState(l.Server), Behind: x.mailState(x.queueing(l.Server)), Discard: x.conf.DiscardMail, Trust: x.trust, Relay: x.relay, Changed: x.mailboxChanged, Certs: certs, Sessions: x.sessions, Causes: x.causes,
+			Store: x.store, Kerberos: x.keytab, Service: l.Row.Service, State: x.mailState(l.Server), Behind: x.mailState(x.queueing(l.Server)), Discard: x.conf.DiscardMail, Trust: x.trust, Relay: x.relay, Changed: x.mailboxChanged, Certs: certs, Keys: x.conf.Capture.Keys(), Sessions: x.sessions, Causes: x.causes,
 			Trace: x.log.Source(l.Server.Name, all[i].ID), Trouble: trouble(x.faultsOf(l)),
 		})
 		if err != nil {
@@ -243,7 +243,7 @@ func (x *Exchange) openPickups() error {
 		p, err := transport.NewPickup(transport.PickupConfig{
 			Dir:   filepath.Join(x.conf.Dir, s.Name, "UnifiedMessaging"),
 			Hello: s.FQDN, From: s.Address, To: x.Listener(to.Name, "default").Addr(), ServerName: to.FQDN,
-			TLS: &tls.Config{RootCAs: x.lab.Pool(), MinVersion: tls.VersionTLS12}, Dial: x.conf.Net.Dial, LogOn: by, Profile: x.profile,
+			TLS: &tls.Config{RootCAs: x.lab.Pool(), MinVersion: tls.VersionTLS12, KeyLogWriter: x.conf.Capture.Keys()}, Dial: x.conf.Net.Dial, LogOn: by, Profile: x.profile,
 			Retry: cmp.Or(x.conf.Org.Limits.SubmitRetry, x.profile.UM.SubmitRetry), Causes: x.causes, Trace: x.log.Source(s.Name, um.UMWorker),
 		})
 		if err != nil {

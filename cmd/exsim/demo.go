@@ -41,17 +41,18 @@ It needs no privilege: a port below 1024 that may not be bound is moved up by
 	cmd.Flags().StringVar(&o.dir, "dir", "", "keep the mailboxes in `FOLDER` (default: a new temporary folder)")
 	cmd.Flags().StringVar(&o.save, "save", "", "write the trace to `FILE` as JSON lines")
 	cmd.Flags().StringVar(&o.html, "html", "", "write the report to `FILE` (default: report.html beside the mailboxes)")
+	captureFlag(cmd, &o.pcapng)
 	cmd.Flags().BoolVar(&o.open, "open", false, "open the report in the browser")
 	return cmd
 }
 
 type demoOptions struct {
-	dir, save, html string
-	open            bool
+	dir, save, html, pcapng string
+	open                    bool
 }
 
 func demo(cmd *cobra.Command, ports sim.Ports, o demoOptions) error {
-	if err := writable(o.save, o.html); err != nil {
+	if err := writable(o.save, o.html, o.pcapng); err != nil {
 		return err
 	}
 	out := cmd.OutOrStdout()
@@ -72,7 +73,11 @@ func demo(cmd *cobra.Command, ports sim.Ports, o demoOptions) error {
 	if !ports.Free && ports.Low == 0 && ports.Offset == 0 && !mayBindLow(s.Organisation.Servers[0].Address.String()) {
 		ports.Low, unprivileged = 10000, true
 	}
-	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{Program: version, Dir: dir, Ports: ports, Ready: func(x *sim.Exchange) { banner(out, x, unprivileged) }})
+	taken, err := newCapture(o.pcapng, dir)
+	if err != nil {
+		return err
+	}
+	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{Program: version, Capture: taken, Dir: dir, Ports: ports, Ready: func(x *sim.Exchange) { banner(out, x, unprivileged) }})
 	if err != nil {
 		return startFailure(err)
 	}
@@ -89,6 +94,9 @@ func demo(cmd *cobra.Command, ports sim.Ports, o demoOptions) error {
 			return input(err)
 		}
 		fmt.Fprintln(out, "\ntrace:  "+o.save)
+	}
+	if err := saveCapture(taken, o.pcapng, outcome.Log, s.Secrets); err != nil {
+		return err
 	}
 	page := cmp.Or(o.html, filepath.Join(dir, "report.html"))
 	if err := writeRuns(page, []report.Run{report.RunOf(events)}, pageTitled("exsim demo")); err != nil {

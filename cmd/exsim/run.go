@@ -22,7 +22,7 @@ import (
 type runOptions struct {
 	ports                  sim.Ports
 	dir, json, junit, html string
-	save                   string
+	save, pcapng           string
 	seed                   uint64
 	set                    map[string]string
 	device                 string
@@ -79,6 +79,7 @@ Shipped: ` + strings.Join(scenarios.Shipped(), ", "),
 	cmd.Flags().StringVar(&o.junit, "junit", "", "write the verdicts to `FILE` as JUnit XML, with the report of each run")
 	cmd.Flags().StringVar(&o.html, "html", "", "write the report of all runs to `FILE` as one page of HTML")
 	cmd.Flags().StringVar(&o.save, "save", "", "write each trace to `FOLDER` as NAME.jsonl")
+	cmd.Flags().StringVar(&o.pcapng, "pcapng", "", "write what passed in each run to `FOLDER` as NAME.pcapng, with the keys of TLS in it; a name that ends in .pcapng is the file of the only run")
 	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "repeat the choices of an earlier run with its seed `N`")
 	cmd.Flags().StringToStringVar(&o.set, "set", nil, "replace a value of vars: `NAME=VALUE`, repeatable")
 	cmd.Flags().StringVar(&o.device, "device", "", "who plays the actors: external (the run says what to do and waits), simulated, or `ACTOR=external`")
@@ -233,7 +234,18 @@ func prepare(args []string, o runOptions) ([]*scenarios.Scenario, error) {
 			return nil, input(err)
 		}
 	}
-	return list, errors.Join(reachable(list), o.watched.check(), writable(o.json, o.junit, o.html))
+	return list, errors.Join(captureFolder(o.pcapng, o.runs(list)), reachable(list), o.watched.check(), writable(o.json, o.junit, o.html))
+}
+
+// runs counts what will run.
+func (o *runOptions) runs(list []*scenarios.Scenario) (n int) {
+	for _, s := range list {
+		n++
+		if o.prove {
+			n += len(s.Catches)
+		}
+	}
+	return n
 }
 
 // runOne runs a scenario, and with --prove also with each fault that it
@@ -309,8 +321,13 @@ func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *sce
 	if err != nil {
 		return nil, bench(err)
 	}
+	file := captureOf(o.pcapng, name)
+	taken, err := newCapture(file, dir)
+	if err != nil {
+		return nil, err
+	}
 	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{
-		Program: version, Dir: dir, Ports: o.ports, Seed: o.seed, Plant: plant,
+		Program: version, Capture: taken, Dir: dir, Ports: o.ports, Seed: o.seed, Plant: plant,
 		Progress: func(n int, text string, ok *bool) { progress(s, n, text, ok) },
 		Secret:   []byte(os.Getenv(secretVariable)), Patience: o.patience, Ready: whereToCall(cmd, s),
 		Now: func(n int, text string) {
@@ -325,6 +342,11 @@ func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *sce
 	clearProgress()
 	if cmd.Context().Err() != nil {
 		return nil, &failure{exitInterrupted, fmt.Errorf("interrupted in %s", s.Name)}
+	}
+	if outcome != nil {
+		if err := saveCapture(taken, file, outcome.Log, s.Secrets); err != nil {
+			return nil, err
+		}
 	}
 	if o.save != "" && outcome != nil {
 		if err := outcome.Log.Save(filepath.Join(o.save, name+".jsonl")); err != nil {

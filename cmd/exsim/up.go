@@ -39,6 +39,7 @@ piped: help lists them.`,
 	cmd.Flags().StringArrayVar(&o.facts, "facts", nil, "override assumed facts by `FILE`; may be repeated")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print one event a line; the first is up.ready")
 	cmd.Flags().StringVar(&o.save, "save", "", "write the trace to `FILE` as JSON lines at the end")
+	captureFlag(cmd, &o.pcapng)
 	cmd.Flags().BoolVar(&o.discard, "discard-mail", false, "acknowledge mail and throw it away: for load on the wire alone")
 	cmd.Flags().BoolVar(&o.signalling, "signalling-only", false, "answer calls without media of their own")
 	cmd.Flags().BoolVar(&o.quiet, "quiet", false, "print nothing but errors")
@@ -50,7 +51,7 @@ piped: help lists them.`,
 
 type upOptions struct {
 	config, version, dir string
-	save                 string
+	save, pcapng         string
 	facts                []string
 	json, print, quiet   bool
 	signalling, discard  bool
@@ -63,7 +64,7 @@ func up(cmd *cobra.Command, o upOptions) error {
 	if o.config != "" && cmd.Flags().Changed("version") {
 		return input(fmt.Errorf("--version %s: %s says itself which version it is of", o.version, o.config))
 	}
-	if err := writable(o.save); err != nil {
+	if err := writable(o.save, o.pcapng); err != nil {
 		return err
 	}
 	name, text, err := o.organisation()
@@ -81,6 +82,9 @@ func up(cmd *cobra.Command, o upOptions) error {
 	if conf.Dir, err = workDir(o.dir, "up"); err != nil {
 		return err
 	}
+	if conf.Capture, err = newCapture(o.pcapng, conf.Dir); err != nil {
+		return err
+	}
 	x, err := sim.Start(conf)
 	if err != nil {
 		if o.dir == "" {
@@ -88,8 +92,9 @@ func up(cmd *cobra.Command, o upOptions) error {
 		}
 		return startFailure(err)
 	}
-	x.Trace().Source("", "").Record(trace.Session{}, trace.Session{}, sim.File{Name: name}, text)
-	return o.serve(cmd, x)
+	sim.RecordFile(x.Trace().Source("", ""), name, text)
+	err = o.serve(cmd, x)
+	return errors.Join(err, saveCapture(conf.Capture, o.pcapng, x.Trace(), nil))
 }
 
 // organisation is the text of the file, or of the default organisation.

@@ -102,7 +102,7 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 func (l *listener) refuse(c net.Conn, peer netip.AddrPort, list *List) {
-	if tcp, ok := c.(*net.TCPConn); ok && l.act == Reset {
+	if tcp, ok := c.(interface{ SetLinger(sec int) error }); ok && l.act == Reset {
 		_ = tcp.SetLinger(0)
 	}
 	_ = c.Close()

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -34,6 +35,8 @@ type TLS struct {
 	// Expected says in events whose names these are.
 	Expected string
 	Trace    *trace.Source
+	// Keys, if set, takes the key log.
+	Keys io.Writer
 	// Misdeed, if set, says for each connection what we do wrong on it: the
 	// peer is under test.
 	Misdeed func() Misdeed
@@ -124,7 +127,7 @@ func (t TLS) shake(ctx context.Context, nc net.Conn, peer side, end func(*tls.Co
 
 // config is what we offer, whoever the peer is.
 func (t TLS) config() *tls.Config {
-	conf := &tls.Config{Certificates: []tls.Certificate{t.Cert}, MinVersion: t.MinVersion, SessionTicketsDisabled: true}
+	conf := &tls.Config{Certificates: []tls.Certificate{t.Cert}, MinVersion: t.MinVersion, SessionTicketsDisabled: true, KeyLogWriter: t.Keys}
 	if conf.MinVersion == 0 {
 		conf.MinVersion = tls.VersionTLS12
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/exsim/exsim/rtp"
 	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/capture"
 	"github.com/exsim/exsim/sim/faults"
 	"github.com/exsim/exsim/sim/gateway"
 	"github.com/exsim/exsim/sim/mailhost"
@@ -37,6 +38,8 @@ type Config struct {
 	Overrides []profile.Override
 	// Faults, if set, are those of a row of a server, nil for none.
 	Faults func(server, row string) *faults.Set
+	// Capture, if set, takes down what passes.
+	Capture *capture.Capture
 	// Ready, if set, is told when the organisation is up, before the parties.
 	Ready func(x *sim.Exchange)
 }
@@ -72,7 +75,7 @@ func (l *Lab) start() error {
 		return err
 	}
 	l.Exchange, err = sim.Start(sim.Config{
-		Org: o, Dir: l.conf.Dir, Seed: l.conf.Seed, Ports: l.conf.Ports, Trace: l.conf.Trace, Overrides: l.conf.Overrides, Faults: l.conf.Faults,
+		Org: o, Dir: l.conf.Dir, Seed: l.conf.Seed, Ports: l.conf.Ports, Trace: l.conf.Trace, Overrides: l.conf.Overrides, Faults: l.conf.Faults, Capture: l.conf.Capture,
 	})
 	if err != nil {
 		return err

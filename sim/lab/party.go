@@ -78,12 +78,18 @@ func NewBox(b *Box) *middlebox.Box {
 // through is how a party's connections leave: by the box in front of it, if
 // there is one.
 func (l *Lab) through(party string, framing faults.Framing) dialler {
-	box := l.boxes[party]
-	if box == nil {
-		return sim.Dial
+	dial := sim.Dial
+	if box := l.boxes[party]; box != nil {
+		dial = func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+			return box.Dial(ctx, from, to, framing)
+		}
 	}
 	return func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
-		return box.Dial(ctx, from, to, framing)
+		nc, err := dial(ctx, from, to)
+		if err != nil {
+			return nil, err
+		}
+		return l.conf.Capture.Dialled(nc), nil
 	}
 }
 
@@ -115,8 +121,8 @@ func (l *Lab) startGateway(g *Gateway, rnd func() uint64) error {
 	conf := gateway.Config{
 		Name: g.Name, Address: g.Address, Other: g.Other, Port: l.bound(g.Port), Faults: g.Faults, SRTP: g.SRTP, Answers: g.Answers,
 		Calls: l.Exchange.Calls(), Trace: l.conf.Trace, Rand: rnd, Dial: l.through(g.Name, framing),
-		Listen:       func(netip.AddrPort) (net.Listener, error) { return l.sockets[g.Name], nil },
-		ListenPacket: l.mediaSocket(g),
+		Listen:       func(netip.AddrPort) (net.Listener, error) { return l.conf.Capture.Listener(l.sockets[g.Name]), nil },
+		ListenPacket: l.mediaSocket(g), Tap: sim.Tap(l.conf.Capture),
 	}
 	conf.Lookup = l.lookup
 	conf.Telephone = func(number string) int { return cmp.Or(g.Telephones[number], 200) }
@@ -233,7 +239,7 @@ func (l *Lab) startMail(m *MailHost) error {
 	if err != nil {
 		return err
 	}
-	l.Mail[m.Name].Listen(mailhost.ServerConfig{Listener: ln, Certificate: cert, Wrong: wrong})
+	l.Mail[m.Name].Listen(mailhost.ServerConfig{Listener: l.conf.Capture.Listener(ln), Certificate: cert, Wrong: wrong})
 	return nil
 }
 

@@ -111,7 +111,7 @@ func (p *play) do(a *Action) error {
 	case a.Close:
 		return p.nc.Close()
 	case a.Reset:
-		if t, ok := p.raw.(*net.TCPConn); ok {
+		if t, ok := p.raw.(tuned); ok {
 			_ = t.SetLinger(0)
 		}
 		return p.raw.Close()
@@ -137,7 +137,7 @@ func (p *play) send(b []byte, piece int) error {
 	if piece <= 0 {
 		piece = len(b)
 	}
-	if t, ok := p.raw.(*net.TCPConn); ok {
+	if t, ok := p.raw.(tuned); ok {
 		_ = t.SetNoDelay(true)
 	}
 	for len(b) > 0 {
@@ -294,4 +294,10 @@ func (e played) AppendTo(f *trace.Fields) {
 	f.Text("heard", e.heard)
 	f.Text("local", e.local)
 	f.Text("why", e.why)
+}
+
+// tuned is a TCP connection, whatever stands before it.
+type tuned interface {
+	SetLinger(sec int) error
+	SetNoDelay(on bool) error
 }

@@ -3,6 +3,7 @@ package transport
 import (
 	"cmp"
 	"crypto/tls"
+	"io"
 	"net/netip"
 	"strings"
 	"sync"
@@ -40,6 +41,7 @@ type Config struct {
 	// Kerberos are the keys of the server, nil for none: GSSAPI fails then.
 	Kerberos *sasl.Keytab
 	Certs    []tls.Certificate // of the server; without one that fits no TLS is offered
+	Keys     io.Writer         // takes the key log of TLS, nil for none
 	Sessions *smtp.Sessions
 	Causes   *Causes
 	Trace    *trace.Source
@@ -105,7 +107,7 @@ func (c *ReceiveConnector) tls(ask tls.ClientAuthType) *tls.Config {
 	if c.fact.DomainSecure {
 		ask = tls.RequestClientCert
 	}
-	return &tls.Config{Certificates: c.cert, MinVersion: c.conf.Profile.SMTP.MinTLS(), MaxVersion: c.conf.Profile.SMTP.MaxTLS(), ClientAuth: ask}
+	return &tls.Config{Certificates: c.cert, MinVersion: c.conf.Profile.SMTP.MinTLS(), MaxVersion: c.conf.Profile.SMTP.MaxTLS(), ClientAuth: ask, KeyLogWriter: c.conf.Keys}
 }
 
 // fqdn is the name that the connector says.

@@ -53,6 +53,7 @@ func (s *Sender) tls(cert tls.Certificate, domain string) *tls.Config {
 	return &tls.Config{
 		ServerName: name, Certificates: []tls.Certificate{cert}, MinVersion: s.conf.Profile.SMTP.MinTLS(), MaxVersion: s.conf.Profile.SMTP.MaxTLS(),
 		InsecureSkipVerify: true, // the connector's own check follows
+		KeyLogWriter:       s.conf.Keys,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			if err := s.check(state.PeerCertificates, name, domain); err != nil {
 				return certificateError{err}

@@ -33,6 +33,7 @@ type SenderConfig struct {
 	// Dir is the folder in which messages wait.
 	Dir      string
 	Certs    []tls.Certificate // of the server
+	Keys     io.Writer         // takes the key log of TLS, nil for none
 	Roots    *x509.CertPool    // whose certificates are good
 	LogOn    *sasl.Initiator   // that gets Kerberos tickets, nil without a realm
 	Sessions *smtp.Sessions
