@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,34 +17,54 @@ import (
 )
 
 type reportOptions struct {
-	html, junit string
-	sessions    []string
+	html, junit, json string
+	diff              bool
+	bundle            string
+	sessions          []string
 }
 
 func reportCommand() *cobra.Command {
 	var o reportOptions
 	cmd := &cobra.Command{
 		Use:   "report TRACE|FOLDER...",
-		Short: "Tell saved traces again: as text, one page of HTML, or JUnit XML",
+		Short: "Tell saved traces again: as text, one page of HTML, JUnit XML, a comparison or a bundle",
 		Long: `report reads traces, as exsim run --save, exsim demo --save and exsim up --save
-write them, or every .jsonl of a folder, and tells what happened: the verdicts with
+write them, or every .jsonl in a folder and below, and tells what happened: the verdicts with
 cause and next step, the ladder, media, paths and mail. Without a flag it prints
-text.
+text. The page is one file that opens from disk: no scripts, nothing from elsewhere.
 
-The page is one file that opens from disk: no scripts, nothing from elsewhere.`,
+--diff holds two traces or folders side by side, such as those before and behind a
+change of a firewall: verdicts, paths, what the network changed, and times beyond
+their noise, which is known from five samples on: save several runs, each into a
+folder of its own below one. Exit code 1 if anything is worse.
+
+--bundle makes one archive for a ticket: the report, the traces, captures that lie
+beside them under the same name, the files that the runs were made from,
+versions and checksums. Secrets are starred; addresses and names are not.`,
 		Example: `  exsim run missed-call --free-ports --save traces
   exsim report traces --html report.html
-  exsim report up.jsonl --session call-3 --session smtp-1`,
+  exsim report up.jsonl --session call-3 --session smtp-1
+  exsim report --diff before.jsonl after.jsonl
+  exsim report traces --bundle ticket-4711.zip`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return tellTraces(cmd, args, o) },
 	}
 	cmd.Flags().StringVar(&o.html, "html", "", "write `FILE`, one page")
 	cmd.Flags().StringVar(&o.junit, "junit", "", "write `FILE` as JUnit XML")
+	cmd.Flags().BoolVar(&o.diff, "diff", false, "compare two: what was before, and what is after")
+	cmd.Flags().StringVar(&o.json, "json", "", "of --diff: write it to `FILE` as JSON, - for standard output")
+	cmd.Flags().StringVar(&o.bundle, "bundle", "", "write `FILE`, a ZIP archive of all that belongs to the traces")
 	cmd.Flags().StringSliceVar(&o.sessions, "session", nil, "tell of these calls and mail sessions alone, `NAMES` as call-3,smtp-1")
 	return cmd
 }
 
 func tellTraces(cmd *cobra.Command, args []string, o reportOptions) error {
+	if err := errors.Join(o.check(args), writable(o.html, o.junit, o.json, o.bundle)); err != nil {
+		return err
+	}
+	if o.diff {
+		return compareTraces(cmd, args, o)
+	}
 	runs, err := readRuns(args)
 	if err != nil {
 		return input(err)
@@ -51,7 +72,7 @@ func tellTraces(cmd *cobra.Command, args []string, o reportOptions) error {
 	if err := only(runs, o.sessions); err != nil {
 		return input(err)
 	}
-	if o.html == "" && o.junit == "" {
+	if o.html == "" && o.junit == "" && o.bundle == "" {
 		return printRuns(cmd.OutOrStdout(), runs)
 	}
 	title := "exsim report"
@@ -61,7 +82,46 @@ func tellTraces(cmd *cobra.Command, args []string, o reportOptions) error {
 	return errors.Join(
 		writeRuns(o.html, runs, pageTitled(title)),
 		writeRuns(o.junit, runs, report.JUnit),
+		writeBundle(o.bundle, title, args, runs),
 	)
+}
+
+// check reports flags that do not go together.
+func (o *reportOptions) check(args []string) error {
+	switch {
+	case o.diff && len(args) != 2:
+		return input(fmt.Errorf("--diff compares two traces or folders, and there are %d: name what was before and what is after", len(args)))
+	case o.diff && (o.junit != "" || o.bundle != "" || len(o.sessions) > 0):
+		return input(errors.New("--junit, --bundle and --session are not of --diff"))
+	case !o.diff && o.json != "":
+		return input(errors.New("--json is of --diff; the traces are JSON lines themselves"))
+	}
+	return nil
+}
+
+// compareTraces tells what differs.
+func compareTraces(cmd *cobra.Command, args []string, o reportOptions) error {
+	var sides [2][]report.Run
+	for i, arg := range args {
+		runs, err := readRuns([]string{arg})
+		if err != nil {
+			return input(err)
+		}
+		sides[i] = runs
+	}
+	c := report.Compare(sides[0], sides[1])
+	c.Before, c.After = args[0], args[1]
+	var err error
+	if o.json == "-" {
+		err = c.JSON(cmd.OutOrStdout())
+	} else {
+		err = errors.Join(c.Text(cmd.OutOrStdout()), writeFile(o.json, c.JSON))
+	}
+	err = errors.Join(err, writeFile(o.html, func(w io.Writer) error { return c.HTML(w, version) }))
+	if err == nil && c.Worsened() {
+		return &failure{code: exitFailed}
+	}
+	return err
 }
 
 // readRuns reads traces and folders of them.
@@ -99,7 +159,13 @@ func tracesOf(arg string) ([]string, error) {
 	if !info.IsDir() {
 		return []string{arg}, nil
 	}
-	files, err := filepath.Glob(filepath.Join(arg, "*"+traceSuffix))
+	var files []string
+	err = filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(path, traceSuffix) {
+			files = append(files, path)
+		}
+		return err
+	})
 	if err == nil && len(files) == 0 {
 		err = fmt.Errorf("folder %s holds no trace (*%s): exsim run --save %s writes some", arg, traceSuffix, arg)
 	}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"archive/zip"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A firewall that closes one port between two runs: the comparison names the
+// paths of this rule, and nothing else.
+func TestDiffNamesTheRulesPaths(t *testing.T) {
+	n := newNetwork(t, []string{"10.77.1.2"}, []string{"10.77.2.2"})
+	plan := planFile(t, `plan: 1
+name: before-and-after
+exchange: "2013"
+contact: noc@example.net
+zones: [{name: branch, kind: internal}, {name: hq, kind: internal}]
+hosts:
+  - {name: gw, zone: branch, roles: [voip-gateway], addresses: [10.77.1.2]}
+  - {name: mbx, zone: hq, roles: [client-access, mailbox], addresses: [10.77.2.2]}
+rtp: {low: 20000, high: 20099}
+closed: {sample: 0}
+`)
+	stop := n.listen(n.B, plan, "mbx")
+	defer stop()
+	dir := t.TempDir()
+	before, after := filepath.Join(dir, "before.jsonl"), filepath.Join(dir, "after.jsonl")
+	n.rules(forward("accept"))
+	_, rows, errs := n.probe(n.A, plan, "gw", "mbx", "--save", before)
+	require.NotEmpty(t, rows, errs)
+	n.rules(forward("accept", "tcp dport 5062 drop"))
+	_, rows, errs = n.probe(n.A, plan, "gw", "mbx", "--save", after, "--html", filepath.Join(dir, "after.html"))
+	require.NotEmpty(t, rows, errs)
+
+	code, out, errs := runExsim(t, "report", "--diff", before, after, "--json", "-")
+	require.Equal(t, exitFailed, code, errs)
+	var c struct {
+		Differences []struct{ Of, Change, What, Before, After, Why string }
+		Compared    struct{ Paths int }
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &c))
+	require.Greater(t, c.Compared.Paths, 5)
+	paths := 0
+	for _, d := range c.Differences {
+		if d.Of == "run" {
+			continue
+		}
+		paths++
+		require.Equal(t, "path", d.Of, "%+v", d)
+		require.Contains(t, d.What, "tcp/5062", "%+v", d)
+		require.Equal(t, "worse", d.Change)
+		require.Contains(t, d.After, "dropped")
+		require.Contains(t, d.Why, "accept tcp from 10.77.1.2 to 10.77.2.2 port 5062")
+	}
+	require.Equal(t, 1, paths, out)
+
+	code, out, _ = runExsim(t, "report", "--diff", after, before)
+	require.Zero(t, code, "nothing is worse")
+	require.Contains(t, out, "better")
+	page, err := os.ReadFile(filepath.Join(dir, "after.html"))
+	require.NoError(t, err)
+	require.Contains(t, string(page), "tcp/5062")
+}
+
+// A bundle holds all that belongs to a run, its checksums are right, and what is
+// secret is in none of its files.
+func TestBundle(t *testing.T) {
+	dir := t.TempDir()
+	code, _, errs := runExsim(t, "run", "submission", "missed-call", "--free-ports", "--save", dir, "--pcapng", dir)
+	require.Zero(t, code, errs)
+	file := filepath.Join(t.TempDir(), "ticket.zip")
+	code, _, errs = runExsim(t, "report", dir, "--bundle", file)
+	require.Zero(t, code, errs)
+
+	out := t.TempDir()
+	r, err := zip.OpenReader(file)
+	require.NoError(t, err)
+	defer r.Close()
+	var names []string
+	for _, f := range r.File {
+		names = append(names, f.Name)
+		name := filepath.Join(out, filepath.FromSlash(f.Name))
+		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o700))
+		in, err := f.Open()
+		require.NoError(t, err)
+		b, err := io.ReadAll(in)
+		require.NoError(t, err)
+		require.NotContains(t, string(b), "Engine-1843", f.Name)
+		require.NoError(t, os.WriteFile(name, b, 0o600))
+	}
+	require.ElementsMatch(t, []string{"README.txt", "report.html", "report.txt", "versions.txt", "SHA256SUMS", "files/missed-call.yaml", "files/submission.yaml",
+		"traces/missed-call.jsonl", "traces/submission.jsonl", "captures/missed-call.pcapng", "captures/submission.pcapng"}, names)
+	sums := exec.Command("sha256sum", "-c", "SHA256SUMS")
+	sums.Dir = out
+	said, err := sums.CombinedOutput()
+	require.NoError(t, err, string(said))
+}
+
+// What does not go together, or is not there, is said in a line.
+func TestReportInput(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.jsonl")
+	require.NoError(t, os.WriteFile(bad, []byte("{}\n"), 0o600))
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"report", filepath.Join(dir, "none")}, "no such file"},
+		{[]string{"report", bad}, "bad.jsonl is no trace"},
+		{[]string{"report", t.TempDir()}, "holds no trace"},
+		{[]string{"report", "--diff", bad}, "compares two"},
+		{[]string{"report", "--diff", bad, bad, "--bundle", "x"}, "not of --diff"},
+		{[]string{"report", bad, "--json", "-"}, "--json is of --diff"},
+	} {
+		code, _, errs := runExsim(t, c.args...)
+		require.Equal(t, exitInput, code, c.args)
+		require.Regexp(t, regexp.QuoteMeta(c.want), errs)
+		require.Equal(t, 1, strings.Count(strings.TrimSpace(errs), "\n")+1, errs)
+	}
+}
