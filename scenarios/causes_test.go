@@ -72,7 +72,7 @@ func TestBenchAccusesItself(t *testing.T) {
 	worker.Record(call, noSession, lostEvent{}, nil)
 	src.Record(noSession, noSession, exactEvent{"organisation", 100, 0, 0, 0, 0, 7}, nil)
 	require.NoError(t, log.Close())
-	verdicts := Judge(s, slices.Collect(log.Events()))
+	verdicts := Judge(s, log.Events())
 	goal := verdicts[len(s.Steps)]
 	require.Equal(t, "lost is \"9\"", goal.Got)
 	require.Equal(t, "bench", goal.Side)
@@ -99,7 +99,7 @@ func TestUnknownCause(t *testing.T) {
 	for e := range log.Events() {
 		events = append(events, e)
 	}
-	v := Judge(s, events)[4]
+	v := Judge(s, slices.Values(events))[4]
 	require.Equal(t, Failed, v.Result)
 	require.Equal(t, "unknown", v.Side)
 	require.Equal(t, unknownCause, v.Cause)

@@ -234,6 +234,7 @@ func Events() []trace.EventType {
 			{Key: "side", Means: "of a failure: device, network, bench or unknown"}, {Key: "cause_id", Means: "its cause in the table of causes"},
 			{Key: "cause", Means: "the cause in words"}, {Key: "next", Means: "what to do"}, {Key: "ref", Means: "what the cause rests on"}}},
 	}
+	list = append(list, loadEventTypes()...)
 	list = append(list, sim.Events()...)
 	list = append(list, gateway.Events()...)
 	list = append(list, mailhost.Events()...)

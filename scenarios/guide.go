@@ -76,7 +76,7 @@ func (s *Scenario) guides(first, last int) bool {
 func (r *run) since(ctx context.Context, begin uint64, limit time.Duration, match func(e *trace.Event) bool) *trace.Event {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for e := range r.log.Follow(ctx) {
+	for e := range r.follow(ctx) {
 		if e.Seq >= begin && match(&e) {
 			return &e
 		}

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -38,8 +39,9 @@ type Verdict struct {
 
 // Judge judges a scenario by the events of a run, recorded verdicts aside: a
 // saved trace is judged as the run was.
-func Judge(s *Scenario, events []trace.Event) []Verdict {
-	j := judge{s: s, events: events, calls: calls{}, step: map[int]int{}, acted: map[int]int{}, audio: map[int]int{}, guided: map[int]bool{}, external: map[string]bool{}}
+func Judge(s *Scenario, all iter.Seq[trace.Event]) []Verdict {
+	events := Essential(all)
+	j := judge{s: s, all: all, events: events, calls: calls{}, step: map[int]int{}, acted: map[int]int{}, audio: map[int]int{}, guided: map[int]bool{}, external: map[string]bool{}}
 	for i := range events {
 		j.index(i)
 	}
@@ -134,6 +136,7 @@ func (j *judge) branchBegin(n int) int {
 }
 
 type judge struct {
+	all    iter.Seq[trace.Event] // of the run
 	s      *Scenario
 	events []trace.Event
 	calls  calls
@@ -204,13 +207,12 @@ func (j *judge) goal(m *Goal) Verdict {
 		v.Result, v.Got = Passed, notOurs
 		return v
 	}
-	for i := range j.events {
-		e := &j.events[i]
-		if ok, _, _ := about.matches(e, j.calls); !ok {
+	for e := range j.all {
+		if ok, _, _ := about.matches(&e, j.calls); !ok {
 			continue
 		}
 		v.Event = int64(e.Seq)
-		if ok, _, why := m.matches(e, j.calls); !ok {
+		if ok, _, why := m.matches(&e, j.calls); !ok {
 			v.Result, v.Got = Failed, why
 			return v
 		}
@@ -221,10 +223,10 @@ func (j *judge) goal(m *Goal) Verdict {
 
 func (j *judge) never(m *Matcher) Verdict {
 	v := Verdict{Text: j.s.mask("never " + m.String()), Result: Passed, Event: -1}
-	for i := range j.events {
-		if ok, _, _ := m.matches(&j.events[i], j.calls); ok {
-			v.Result, v.Event = Failed, int64(j.events[i].Seq)
-			v.Got = fmt.Sprintf("it happened %s after the beginning", j.events[i].At.Round(time.Millisecond))
+	for e := range j.all {
+		if ok, _, _ := m.matches(&e, j.calls); ok {
+			v.Result, v.Event = Failed, int64(e.Seq)
+			v.Got = fmt.Sprintf("it happened %s after the beginning", e.At.Round(time.Millisecond))
 			break
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/exsim/exsim/sim/trace"
 	"github.com/exsim/exsim/sim/yamlfile"
@@ -68,9 +69,9 @@ func (v *Value) compile(f *yamlfile.File) {
 		case "lacks":
 			v.lacks, err = regexp.Compile(p.Value.Text)
 		case "min":
-			v.min, err = strconv.ParseFloat(p.Value.Text, 64)
+			v.min, err = amount(p.Value.Text)
 		case "max":
-			v.max, err = strconv.ParseFloat(p.Value.Text, 64)
+			v.max, err = amount(p.Value.Text)
 		case "in":
 			if p.Value.Kind != yamlfile.List {
 				err = fmt.Errorf("in wants a list")
@@ -87,6 +88,18 @@ func (v *Value) compile(f *yamlfile.File) {
 			f.Report(p.Value.Pos, "", "%s: %v", p.Key, err)
 		}
 	}
+}
+
+// amount is a number, or a time in seconds.
+func amount(text string) (float64, error) {
+	n, err := strconv.ParseFloat(text, 64)
+	if err == nil {
+		return n, nil
+	}
+	if d, timeErr := time.ParseDuration(text); timeErr == nil {
+		return d.Seconds(), nil
+	}
+	return 0, err
 }
 
 // check reports whether a value meets the condition.

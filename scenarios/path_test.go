@@ -3,6 +3,7 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,7 +127,7 @@ func TestMayChangeExplainsNoLoss(t *testing.T) {
 			{Seq: 1, Name: "path.result", Fields: []trace.Field{field("path", "x"), field("from", "gw"), field("to", "ex"), field("expected", "open"), field("found", found), field("level", "fail"), field("provable", "true")}},
 			{Seq: 2, Name: "path.changed", Fields: []trace.Field{field("path", "x"), field("what", tt.what), field("protocol", tt.protocol)}},
 		}
-		require.Equal(t, tt.passes, AllPassed(Judge(s, events)), found)
+		require.Equal(t, tt.passes, AllPassed(Judge(s, slices.Values(events))), found)
 	}
 	require.Equal(t, "order of headers", changeKind("order of headers of INVITE"))
 	require.Equal(t, "Via", changeKind("Via of 200 to 1 OPTIONS"))

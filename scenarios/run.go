@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -34,6 +35,8 @@ type Options struct {
 	Patience time.Duration
 	// Secret is shared with exsim listen, for paths to an external device.
 	Secret []byte
+	// Load is told how a load stands, four times a second.
+	Load func(LoadState)
 	// Program is the version of exsim that the trace names; "" for none.
 	Program string
 	// Capture, if set, takes down what passes.
@@ -81,13 +84,12 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Outcome, error) {
 	err = errors.Join(err, r.close())
 	out := &Outcome{Scenario: s, Log: log}
 	if err == nil {
-		events := slices.Collect(log.Events())
-		out.Verdicts = Judge(s, events)
+		out.Verdicts = Judge(s, log.Events())
 		out.Passed = AllPassed(out.Verdicts)
 		for _, v := range out.Verdicts {
 			r.src.Record(trace.Session{}, trace.Session{}, verdictEvent{v}, nil)
 		}
-		err = ownFault(events)
+		err = ownFault(log.Events())
 	}
 	if err == nil {
 		err = ctx.Err()
@@ -129,10 +131,10 @@ func VarsOf(events []trace.Event) map[string]string {
 }
 
 // ownFault makes a failure of exsim itself an error of the run.
-func ownFault(events []trace.Event) error {
-	for i := range events {
-		if events[i].Name == "bench.fault" {
-			return fmt.Errorf("exsim itself failed (%s): %s", events[i].Text("where"), events[i].Text("what"))
+func ownFault(events iter.Seq[trace.Event]) error {
+	for e := range events {
+		if e.Name == "bench.fault" {
+			return fmt.Errorf("exsim itself failed (%s): %s", e.Text("where"), e.Text("what"))
 		}
 	}
 	return nil
@@ -150,7 +152,8 @@ type run struct {
 
 	anchor time.Duration // when the last action began; of a branch its own
 
-	besideGuided bool // of a branch: a person does a step of it, or of one beside it
+	feed         *feed // of one of many, its own events
+	besideGuided bool  // of a branch: a person does a step of it, or of one beside it
 }
 
 // state is what the steps of a run share.
@@ -166,6 +169,10 @@ func (r *run) named(id string, session trace.Session) {
 	r.state.mu.Lock()
 	r.state.sessions[id] = session
 	r.state.mu.Unlock()
+	if r.feed != nil {
+		r.feed.claim(session)
+		return
+	}
 	r.src.Record(noSession, noSession, callEvent{id, session}, nil)
 }
 
@@ -344,13 +351,21 @@ func (r *run) begun(first, last int) time.Duration {
 	return at
 }
 
+// follow yields the events of the run, or, of one of many, those of its calls.
+func (r *run) follow(ctx context.Context) iter.Seq[trace.Event] {
+	if r.feed != nil {
+		return r.feed.follow(ctx)
+	}
+	return r.log.Follow(ctx)
+}
+
 // await waits for an event of the run, at most within of event time since the
 // last action began.
 func (r *run) await(ctx context.Context, within time.Duration, match func(e *trace.Event) bool) *trace.Event {
 	limit := r.anchor + within
 	ctx, cancel := context.WithTimeout(ctx, max(limit-r.log.Now(), 0)+50*time.Millisecond)
 	defer cancel()
-	for e := range r.log.Follow(ctx) {
+	for e := range r.follow(ctx) {
 		if e.At > limit {
 			return nil
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,7 +43,7 @@ func runIn(t *testing.T, dir string, s *Scenario, plant *PlantedFault) *Outcome 
 	require.NoError(t, trace.WriteJSON(&file, out.Log.Events()))
 	events, err := trace.ReadJSON(&file)
 	require.NoError(t, err)
-	require.Equal(t, out.Verdicts, Judge(s, events), "a saved trace is judged as the run was")
+	require.Equal(t, out.Verdicts, Judge(s, slices.Values(events)), "a saved trace is judged as the run was")
 	return out
 }
 

@@ -38,6 +38,10 @@ func stepSchema() (step, entry map[string]any) {
 	for _, v := range verbs {
 		s := yamlfile.Schema(reflect.TypeOf(v.make()), false)
 		s["description"] = v.usage
+		if v.name == "repeat" {
+			inner, _ := s["properties"].(map[string]any)
+			inner["steps"] = map[string]any{"type": "array", "minItems": 1, "items": map[string]any{"$ref": "#/$defs/step"}}
+		}
 		byVerb[v.name] = s
 	}
 	one := map[string]any{"type": "object", "properties": byVerb, "additionalProperties": false, "minProperties": 1, "maxProperties": 1}

@@ -41,6 +41,7 @@ var verbs = []verb{
 	{"gateway", "Changes the state of a UM IP gateway, as Set-UMIPGateway does. Disabled ends its running calls.", func() action { return &setGateway{} }},
 	{"maintenance", "Sets a component of a server inactive, or active again, as Set-ServerComponentState does: of Unified Messaging, call router and UM service refuse calls and OPTIONS; of transport, mail is refused.", func() action { return &maintenance{} }},
 	{"fault", "Lets a party do something wrong from now on, or no longer. Passes at once.", func() action { return &plantFault{} }},
+	{"repeat", "Does steps again and again, at a rate, many at once: load. Passes when none of them fails and no mail is lost. The events load.step and load.ended have percentiles and what exsim itself added, for goals.", func() action { return &repeat{} }},
 	{"recycle", "Lets the second worker process of a server take the new calls; the first ends behind its last call (um.worker_stopped).", func() action { return &recycle{} }},
 }
 

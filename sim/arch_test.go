@@ -188,6 +188,7 @@ func TestPackageComments(t *testing.T) {
 func TestLinkedModules(t *testing.T) {
 	allowed := []string{
 		"github.com/emersion/go-sasl", "github.com/emersion/go-smtp", // mail
+		"github.com/HdrHistogram/hdrhistogram-go",                                                                                             // percentiles of a load
 		"github.com/gopacket/gopacket",                                                                                                        // captures
 		"github.com/klauspost/compress",                                                                                                       // the spilled timeline
 		"github.com/jcmturner/gokrb5/v8", "github.com/jcmturner/aescts/v2", "github.com/jcmturner/dnsutils/v2", "github.com/jcmturner/gofork", // Kerberos

@@ -125,7 +125,7 @@ func checkTrace(cmd *cobra.Command, saved string, args []string) error {
 		return input(fmt.Errorf("%s is a trace of the scenario %q, which %s is not", saved, name, strings.Join(args, ", ")))
 	}
 	out := cmd.OutOrStdout()
-	verdicts := scenarios.Judge(list[i], events)
+	verdicts := scenarios.Judge(list[i], slices.Values(events))
 	judged := scenarios.WithVerdicts(events, verdicts)
 	if err := report.Verdicts(out, judged); err != nil {
 		return bench(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/exsim/exsim/scenarios"
 	"github.com/exsim/exsim/scenarios/report"
 	"github.com/exsim/exsim/sim/trace"
 )
@@ -137,7 +138,7 @@ func readRuns(args []string) ([]report.Run, error) {
 			if err != nil {
 				return nil, err
 			}
-			run := report.RunOf(events)
+			run := report.RunOf(scenarios.Essential(slices.Values(events)))
 			if run.Name == "" {
 				run.Name = strings.TrimSuffix(filepath.Base(name), traceSuffix)
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -127,7 +126,7 @@ func pageTitled(title string) func(w io.Writer, runs []report.Run) error {
 func (r *result) run() report.Run {
 	var events []trace.Event
 	if r.log != nil {
-		events = slices.Collect(r.log.Events())
+		events = scenarios.Essential(r.log.Events())
 	}
 	run := report.RunOf(events)
 	run.Name, run.Variant, run.Planted, run.Good, run.Why, run.Broken = r.Name, r.Variant, r.Planted, r.Good, r.Why, r.Broken

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -329,6 +328,7 @@ func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *sce
 	outcome, err := scenarios.Run(cmd.Context(), s, scenarios.Options{
 		Program: version, Capture: taken, Dir: dir, Ports: o.ports, Seed: o.seed, Plant: plant,
 		Progress: func(n int, text string, ok *bool) { progress(s, n, text, ok) },
+		Load:     loadProgress(cmd.ErrOrStderr(), s),
 		Secret:   []byte(os.Getenv(secretVariable)), Patience: o.patience, Ready: whereToCall(cmd, s),
 		Now: func(n int, text string) {
 			clearProgress()
@@ -387,7 +387,7 @@ func tell(out io.Writer, outcome *scenarios.Outcome, o runOptions, good bool, wi
 		}
 		return nil
 	}
-	events := slices.Collect(outcome.Log.Events())
+	events := scenarios.Essential(outcome.Log.Events())
 	if err := report.Verdicts(out, events); err != nil {
 		return bench(err)
 	}
@@ -402,6 +402,28 @@ func tell(out io.Writer, outcome *scenarios.Outcome, o runOptions, good bool, wi
 func progress(s *scenarios.Scenario, n int, text string, ok *bool) {
 	if terminal() && ok == nil {
 		fmt.Fprintf(os.Stderr, "\r\033[K%s %d/%d %.60s", s.Name, n, len(s.Steps), text)
+	}
+}
+
+// loadProgress shows how a load goes: on the last line of a terminal; elsewhere
+// a line for every ten seconds.
+func loadProgress(out io.Writer, s *scenarios.Scenario) func(scenarios.LoadState) {
+	n := 0
+	return func(l scenarios.LoadState) {
+		n++
+		line := fmt.Sprintf("%s %d/%d: %d of %d begun, %d under way, %d failed, %.1f a second", s.Name, l.Step, len(s.Steps), l.Begun, l.Planned, l.Running, l.Failed, l.Rate)
+		if l.Held > 0 {
+			line += fmt.Sprintf(", %d waited for room", l.Held)
+		}
+		if l.Late > 10*time.Millisecond {
+			line += ", exsim is " + l.Late.Round(time.Millisecond).String() + " late"
+		}
+		switch {
+		case terminal():
+			fmt.Fprint(out, "\r\033[K"+line)
+		case n%40 == 0:
+			fmt.Fprintln(out, line)
+		}
 	}
 }
 

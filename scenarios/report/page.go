@@ -76,6 +76,7 @@ type pageRun struct {
 	Open          bool
 	Facts         []pair
 	Verdicts      []pageVerdict
+	Loads         []pageLoad
 	Paths         []pagePath
 	Refused       []refusal
 	Ladder        *pageLadder
@@ -142,6 +143,7 @@ func newPageRun(id string, r *Run) pageRun {
 	}
 	p.Facts = r.facts()
 	marks := p.verdicts(r.Events)
+	p.Loads = loadsOn(r.Events)
 	p.Paths = pathsOf(r.Events)
 	p.Refused = visibleRefusals(refusals(r.Events))
 	p.Ladder = newPageLadder(id, r.Events, marks)

@@ -14,7 +14,7 @@ import (
 
 // Write prints the whole report of a run as text.
 func Write(w io.Writer, events []trace.Event) error {
-	for _, part := range []func(io.Writer, []trace.Event) error{Ladder, Media, Refusals, Mail, Bench} {
+	for _, part := range []func(io.Writer, []trace.Event) error{Load, Ladder, Media, Refusals, Mail, Bench} {
 		if err := part(w, events); err != nil {
 			return err
 		}

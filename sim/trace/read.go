@@ -14,10 +14,15 @@ import (
 
 // Follow yields every event from the first one on and then waits for more,
 // until the log is closed or ctx is done.
-func (l *Log) Follow(ctx context.Context) iter.Seq[Event] {
+func (l *Log) Follow(ctx context.Context) iter.Seq[Event] { return l.FollowFrom(ctx, 0) }
+
+// FollowFrom yields every event from a sequence number on, as Follow does from
+// the first.
+func (l *Log) FollowFrom(ctx context.Context, seq uint64) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		c := l.cursor()
 		defer c.close()
+		c.skip(seq)
 		for {
 			e, ok, wake := c.next(true)
 			if ok {
@@ -73,6 +78,27 @@ func (c *cursor) close() {
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
 	c.log.readers--
+}
+
+// skip goes to an event that was recorded, or is the next one.
+func (c *cursor) skip(seq uint64) {
+	l := c.log
+	l.mu.Lock()
+	for c.chunk+1 < len(l.chunks) && l.chunks[c.chunk+1].first <= seq {
+		c.chunk++
+	}
+	c.seq = l.chunks[c.chunk].first
+	l.mu.Unlock()
+	for c.seq < seq {
+		if c.off >= len(c.buf) {
+			if _, more := c.fill(false); !more {
+				return
+			}
+			continue
+		}
+		c.off += 4 + int(binary.LittleEndian.Uint32(c.buf[c.off:]))
+		c.seq++
+	}
 }
 
 // next decodes the next event. Without one it returns, when wait is set and

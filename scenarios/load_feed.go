@@ -1,0 +1,196 @@
+package scenarios
+
+import (
+	"context"
+	"iter"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/exsim/exsim/sim/trace"
+)
+
+// dispatcher reads the timeline once for all that run at the same time, and
+// hands each the events of its calls.
+type dispatcher struct {
+	mu     sync.Mutex
+	owners map[trace.Session]*feed
+	early  map[trace.Session][]trace.Event // of calls that nobody has named yet
+	order  []trace.Session                 // in which they came
+	counts map[string]int64                // events by name, and recipients of mail.received
+	wake   chan struct{}                   // closed at the next event that is counted
+	voice  map[trace.Session]bool          // sessions in which Unified Messaging hands over
+	mails  int64                           // that it has handed over, less those received
+}
+
+// maxEarly bounds the calls that nobody has named.
+const maxEarly = 20_000
+
+func newDispatcher() *dispatcher {
+	return &dispatcher{owners: map[trace.Session]*feed{}, early: map[trace.Session][]trace.Event{}, counts: map[string]int64{}, voice: map[trace.Session]bool{}, wake: make(chan struct{})}
+}
+
+// follow hands on events from one on, until its context ends.
+func (d *dispatcher) follow(ctx context.Context, log *trace.Log, from uint64) {
+	for e := range log.FollowFrom(ctx, from) {
+		d.take(e)
+	}
+}
+
+func (d *dispatcher) take(e trace.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.note(&e)
+	for _, s := range [...]trace.Session{e.Session, e.Cause} {
+		if s.Kind == "" {
+			continue
+		}
+		if f := d.owners[s]; f != nil {
+			f.add(e)
+			continue
+		}
+		if s.Kind != "call" {
+			continue
+		}
+		if d.early[s] == nil {
+			d.order = append(d.order, s)
+			if len(d.order) > maxEarly {
+				delete(d.early, d.order[0])
+				d.order = d.order[1:]
+			}
+		}
+		d.early[s] = append(d.early[s], e)
+	}
+}
+
+// note counts what tells where mail is.
+func (d *dispatcher) note(e *trace.Event) {
+	switch e.Name {
+	case "smtp.connected":
+		if e.Cause.Kind == "call" {
+			d.voice[e.Session] = true
+		}
+		return
+	case "mail.received":
+		d.counts[e.Name] += e.Int("count")
+		if d.voice[e.Session] {
+			d.mails--
+			delete(d.voice, e.Session)
+		}
+	case "um.submitted":
+		d.mails++
+	case "mail.delivered", "send.queued":
+		d.counts[e.Name]++
+	default:
+		return
+	}
+	close(d.wake)
+	d.wake = make(chan struct{})
+}
+
+func (d *dispatcher) count(name string) int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.counts[name]
+}
+
+// mailTime is how long mail may be on its way behind the last that ended.
+const mailTime = 10 * time.Second
+
+// settled waits until no mail is on its way, and returns how much never came.
+func (d *dispatcher) settled(ctx context.Context) (lost int64) {
+	ctx, cancel := context.WithTimeout(ctx, mailTime)
+	defer cancel()
+	for {
+		d.mu.Lock()
+		lost = max(d.mails, 0) + d.counts["mail.received"] - d.counts["mail.delivered"] - d.counts["send.queued"]
+		wake := d.wake
+		d.mu.Unlock()
+		if lost <= 0 {
+			return 0
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return lost
+		}
+	}
+}
+
+// feed are the events of one that runs.
+type feed struct {
+	d      *dispatcher
+	mu     sync.Mutex
+	events []trace.Event
+	mine   []trace.Session
+	wake   chan struct{}
+}
+
+func (d *dispatcher) iteration() *feed { return &feed{d: d, wake: make(chan struct{})} }
+
+// claim says that a call is this one's.
+func (f *feed) claim(s trace.Session) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	f.d.owners[s] = f
+	f.mine = append(f.mine, s)
+	for _, e := range f.d.early[s] {
+		f.add(e)
+	}
+	delete(f.d.early, s)
+}
+
+func (f *feed) add(e trace.Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.events = append(f.events, e)
+	close(f.wake)
+	f.wake = make(chan struct{})
+}
+
+// end lets its calls go.
+func (f *feed) end() {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	for _, s := range f.mine {
+		delete(f.d.owners, s)
+	}
+}
+
+// sessions names its calls.
+func (f *feed) sessions() string {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	list := make([]string, len(f.mine))
+	for i, s := range f.mine {
+		list[i] = s.String()
+	}
+	return strings.Join(list, " ")
+}
+
+// follow yields its events, and waits for more.
+func (f *feed) follow(ctx context.Context) iter.Seq[trace.Event] {
+	return func(yield func(trace.Event) bool) {
+		for i := 0; ; {
+			f.mu.Lock()
+			wake, more := f.wake, i < len(f.events)
+			var e trace.Event
+			if more {
+				e = f.events[i]
+				i++
+			}
+			f.mu.Unlock()
+			if more {
+				if !yield(e) {
+					return
+				}
+				continue
+			}
+			select {
+			case <-wake:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
