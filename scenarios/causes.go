@@ -115,6 +115,8 @@ func (s *Step) about() []topic {
 		return []topic{aboutCall, aboutMedia, aboutMail}
 	case *expect:
 		return a.about()
+	case *repeat:
+		return a.about()
 	case *options:
 		return []topic{aboutCall, aboutOptions}
 	case *plantFault, *setGateway, *maintenance, *pressure, *recycle:

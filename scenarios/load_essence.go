@@ -11,6 +11,9 @@ import (
 // told; the others were alike.
 const toldOfEach = 3
 
+// maxTroubled is how many of those are told in which something went wrong.
+const maxTroubled = 20
+
 // Essential are the events that a judge and a reader need: all, but of a load the
 // calls and mail sessions in which nothing went wrong beyond the first few. A
 // load of hours has no more of them than one of seconds, its seconds aside.
@@ -26,13 +29,12 @@ func Essential(all iter.Seq[trace.Event]) []trace.Event {
 	return events
 }
 
-// troubled are the sessions of a load in which something went wrong, as many as
-// failures are told.
+// troubled are the first sessions of a load in which something went wrong.
 func troubled(all iter.Seq[trace.Event]) map[trace.Session]bool {
 	wrong := map[trace.Session]bool{}
 	under := loading{}
 	for e := range all {
-		if under.begins(&e); !under.now || len(wrong) > 2*maxTold {
+		if under.begins(&e); under.now == 0 || len(wrong) > maxTroubled {
 			continue
 		}
 		if e.Name == "load.failed" {
@@ -57,7 +59,7 @@ func troubled(all iter.Seq[trace.Event]) map[trace.Session]bool {
 
 // loading follows which loads are under way.
 type loading struct {
-	now   bool
+	now   int                    // how many are
 	kept  map[trace.Session]bool // sessions that began in it, and whether they are told
 	first map[string]int         // how many are, by their kind
 }
@@ -65,9 +67,9 @@ type loading struct {
 func (l *loading) begins(e *trace.Event) {
 	switch e.Name {
 	case "load.begun":
-		l.now = true
+		l.now++
 	case "load.ended":
-		l.now = false
+		l.now--
 	}
 }
 
@@ -79,10 +81,10 @@ func (l *loading) needed(e *trace.Event, wrong map[trace.Session]bool) bool {
 	case strings.HasPrefix(e.Name, "fault."):
 		return true
 	case e.Session.Kind == "":
-		return !l.now || !ofNone[e.Name]
+		return l.now == 0 || !ofNone[e.Name]
 	case known:
 		return kept
-	case !l.now:
+	case l.now == 0:
 		return true
 	}
 	kept = wrong[e.Session] || l.first[e.Session.Kind] < toldOfEach

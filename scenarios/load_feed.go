@@ -14,17 +14,24 @@ import (
 // hands each the events of its calls.
 type dispatcher struct {
 	mu     sync.Mutex
-	owners map[trace.Session]*feed
+	owners map[trace.Session]*feed         // nil is that of a call that is over
+	now    time.Duration                   // time of the last event
 	early  map[trace.Session][]trace.Event // of calls that nobody has named yet
-	order  []trace.Session                 // in which they came
+	order  []unnamed                       // in which they came
 	counts map[string]int64                // events by name, and recipients of mail.received
 	wake   chan struct{}                   // closed at the next event that is counted
 	voice  map[trace.Session]bool          // sessions in which Unified Messaging hands over
 	mails  int64                           // that it has handed over, less those received
 }
 
-// maxEarly bounds the calls that nobody has named.
-const maxEarly = 20_000
+// unnamed is a call that nobody has named, or not any more.
+type unnamed struct {
+	session trace.Session
+	at      time.Duration
+}
+
+// earlyTime is how long its events are kept.
+const earlyTime = 30 * time.Second
 
 func newDispatcher() *dispatcher {
 	return &dispatcher{owners: map[trace.Session]*feed{}, early: map[trace.Session][]trace.Event{}, counts: map[string]int64{}, voice: map[trace.Session]bool{}, wake: make(chan struct{})}
@@ -41,23 +48,27 @@ func (d *dispatcher) take(e trace.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.note(&e)
+	for len(d.order) > 0 && e.At-d.order[0].at > earlyTime {
+		s := d.order[0].session
+		if delete(d.early, s); d.owners[s] == nil {
+			delete(d.owners, s)
+		}
+		d.order = d.order[1:]
+	}
+	d.now = e.At
 	for _, s := range [...]trace.Session{e.Session, e.Cause} {
 		if s.Kind == "" {
 			continue
 		}
-		if f := d.owners[s]; f != nil {
+		f, known := d.owners[s]
+		if f != nil {
 			f.add(e)
-			continue
 		}
-		if s.Kind != "call" {
+		if known || s.Kind != "call" {
 			continue
 		}
 		if d.early[s] == nil {
-			d.order = append(d.order, s)
-			if len(d.order) > maxEarly {
-				delete(d.early, d.order[0])
-				d.order = d.order[1:]
-			}
+			d.order = append(d.order, unnamed{s, e.At})
 		}
 		d.early[s] = append(d.early[s], e)
 	}
@@ -153,7 +164,8 @@ func (f *feed) end() {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
 	for _, s := range f.mine {
-		delete(f.d.owners, s)
+		f.d.owners[s] = nil
+		f.d.order = append(f.d.order, unnamed{s, f.d.now})
 	}
 }
 

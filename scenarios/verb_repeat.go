@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,7 +49,6 @@ func (p *repeat) check(l *loader) string {
 		{p.Ramp < 0 || p.For < 0 || p.Count < 0, "for", "times and counts are not negative"},
 		{(p.For > 0) == (p.Count > 0), "for", "either for: TIME or count: NUMBER says how long"},
 		{p.planned() > maxRepeats, "rate", fmt.Sprintf("%d would begin, and %d may", p.planned(), maxRepeats)},
-		{l.group > 0 && l.branch > 0, "steps", "repeat stands in no parallel: it is many at once itself"},
 	} {
 		if wrong.is {
 			l.f.Report(l.at(wrong.at), "", "repeat: %s", wrong.words)
@@ -73,9 +73,9 @@ func (p *repeat) check(l *loader) string {
 
 // load reads the steps, whose calls no other step knows.
 func (p *repeat) load(l *loader) {
-	outer, calls, settings := l.s.Steps, l.calls, l.settings
+	outer, calls, settings, branch := l.s.Steps, l.calls, l.settings, l.branch
 	path := []string{"steps", strconv.Itoa(len(outer)), "repeat", "steps"}
-	l.s.Steps, l.calls = nil, map[string]place{}
+	l.s.Steps, l.calls, l.branch = nil, map[string]place{}, 0
 	for i, v := range p.StepValues {
 		if len(v.Pairs) == 1 && !slices.Contains(repeatable, v.Pairs[0].Key) {
 			l.unread = append(l.unread, v)
@@ -86,7 +86,7 @@ func (p *repeat) load(l *loader) {
 		l.step(v, append(slices.Clone(path), strconv.Itoa(i)))
 	}
 	p.steps = l.s.Steps
-	l.s.Steps, l.calls, l.settings = outer, calls, settings
+	l.s.Steps, l.calls, l.settings, l.branch = outer, calls, settings, branch
 	for i := range p.steps {
 		switch s := &p.steps[i]; s.action.(type) {
 		case *expect, *awaitMail:
@@ -124,6 +124,20 @@ func (p *repeat) planned() int {
 	return int(math.Ceil(p.Rate*ramp/2 + p.Rate*(t-ramp)))
 }
 
+// failedCall is the call to which a failure of many is put down: that of the
+// first that failed.
+const failedCall = "(the first that failed)"
+
+func (p *repeat) callID() string { return failedCall }
+
+// about are the topics of its steps.
+func (p *repeat) about() (list []topic) {
+	for i := range p.steps {
+		list = append(list, p.steps[i].about()...)
+	}
+	return list
+}
+
 func (p *repeat) do(ctx context.Context, r *run, n int) error {
 	return newLoad(p, r, n).run(ctx)
 }
@@ -139,8 +153,11 @@ func (p *repeat) judge(j *judge, v *Verdict, _ int) {
 		}
 		switch e.Name {
 		case "load.failed":
+			if first, _, _ := strings.Cut(e.Text("sessions"), " "); len(why) == 0 && first != "" {
+				j.calls[failedCall], _ = trace.ParseSession(first)
+			}
 			if len(why) < 100 {
-				why[e.Text("text")+": "+e.Text("why")]++
+				why[e.Text("text")+": "+ownPorts.ReplaceAllString(e.Text("why"), "$1")]++
 			}
 		case "load.ended":
 			v.Event = int64(e.Seq)
@@ -162,6 +179,9 @@ func (p *repeat) judgeEnd(e *trace.Event, v *Verdict, why map[string]int64) {
 		v.Result, v.Got = Passed, ""
 	}
 }
+
+// ownPorts are ports that are another one each time.
+var ownPorts = regexp.MustCompile(`\b(\d+\.\d+\.\d+\.\d+):\d+`)
 
 // mostOften tells the three most frequent reasons.
 func mostOften(why map[string]int64) string {

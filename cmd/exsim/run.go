@@ -415,7 +415,7 @@ func loadProgress(out io.Writer, s *scenarios.Scenario) func(scenarios.LoadState
 		if l.Held > 0 {
 			line += fmt.Sprintf(", %d waited for room", l.Held)
 		}
-		if l.Late > 10*time.Millisecond {
+		if l.Late > 50*time.Millisecond {
 			line += ", exsim is " + l.Late.Round(time.Millisecond).String() + " late"
 		}
 		switch {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,10 +31,11 @@ func loadsOf(events []trace.Event) (list []*loadOf) {
 			list = append(list, &loadOf{step: e.Int("step"), begun: e})
 			continue
 		}
-		if len(list) == 0 {
+		n := slices.IndexFunc(list, func(l *loadOf) bool { return l.step == e.Int("step") })
+		if n < 0 {
 			continue
 		}
-		l := list[len(list)-1]
+		l := list[n]
 		switch e.Name {
 		case "load.second":
 			l.seconds = append(l.seconds, e)
@@ -174,7 +176,7 @@ func loadsOn(events []trace.Event) (list []pageLoad) {
 }
 
 // lateTime is what a second's begins may be late by and not be marked.
-const lateTime = 10 * time.Millisecond
+const lateTime = 50 * time.Millisecond
 
 // newChart draws at most so many seconds; of a longer load every other one, and
 // so on.
