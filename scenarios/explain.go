@@ -59,10 +59,20 @@ func (s *Scenario) Explain() (string, error) {
 				b.WriteString("      -\n")
 			}
 		}
-		fmt.Fprintf(&b, "%s- %s:%s\n", strings.Repeat("  ", indent), step.Verb, comment(step.Text))
-		b.WriteString(x.Print(step.action, step.path, indent+2))
+		explainStep(&b, x, step, indent)
 	}
 	return s.mask(b.String()), nil
+}
+
+func explainStep(b *strings.Builder, x *yamlfile.Explanation, step *Step, indent int) {
+	fmt.Fprintf(b, "%s- %s:%s\n", strings.Repeat("  ", indent), step.Verb, comment(step.Text))
+	b.WriteString(x.Print(step.action, step.path, indent+2))
+	if p, ok := step.action.(*repeat); ok {
+		b.WriteString(strings.Repeat("  ", indent+2) + "steps:\n")
+		for i := range p.steps {
+			explainStep(b, x, &p.steps[i], indent+3)
+		}
+	}
 }
 
 func comment(text string) string { return "   # " + text }

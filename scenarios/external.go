@@ -68,6 +68,11 @@ func (s *Scenario) Playable(catches bool) error {
 	}
 	for i := range s.Steps {
 		step := &s.Steps[i]
+		if p, ok := step.action.(*repeat); ok {
+			if name := p.byDevice(s); name != "" {
+				return fmt.Errorf("%s: step %d, repeat: no person can do that so often at %s, which is an external device; call it with to: %s from a simulated actor", s.Name, i+1, name, name)
+			}
+		}
 		actor := s.actor(step)
 		_, can := step.action.(guide)
 		_, does := step.action.(observer)

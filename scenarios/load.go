@@ -23,6 +23,7 @@ type loader struct {
 	used  map[string]bool  // actors
 
 	settings yamlfile.Value // of the step that is checked
+	path     []string       // of it in the file
 
 	group, branch int              // of the step that is read
 	unread        []yamlfile.Value // steps that could not be read

@@ -157,7 +157,7 @@ func (l *loader) step(v yamlfile.Value, path []string) {
 				s.group, s.branch = l.group, l.branch
 			}
 			l.f.Decode(p.Value, s.action)
-			l.settings, l.settings.Pos = p.Value, p.Pos
+			l.settings, l.settings.Pos, l.path = p.Value, p.Pos, s.path
 			s.Text = s.action.check(l)
 			l.s.Steps = append(l.s.Steps, s)
 			return

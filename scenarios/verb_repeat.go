@@ -74,7 +74,7 @@ func (p *repeat) check(l *loader) string {
 // load reads the steps, whose calls no other step knows.
 func (p *repeat) load(l *loader) {
 	outer, calls, settings, branch := l.s.Steps, l.calls, l.settings, l.branch
-	path := []string{"steps", strconv.Itoa(len(outer)), "repeat", "steps"}
+	path := append(slices.Clone(l.path), "steps")
 	l.s.Steps, l.calls, l.branch = nil, map[string]place{}, 0
 	for i, v := range p.StepValues {
 		if len(v.Pairs) == 1 && !slices.Contains(repeatable, v.Pairs[0].Key) {
@@ -98,6 +98,16 @@ func (p *repeat) load(l *loader) {
 	if len(p.steps) == 0 && len(p.StepValues) == 0 {
 		l.f.Report(l.at("steps"), "", "repeat: no step")
 	}
+}
+
+// byDevice is an external device that would do one of the steps, "" if none would.
+func (p *repeat) byDevice(s *Scenario) string {
+	for i := range p.steps {
+		if a, ok := p.steps[i].action.(byActor); ok && s.Actors[a.actorName()].Device == External {
+			return a.actorName()
+		}
+	}
+	return ""
 }
 
 // due is when the k-th begins, counted from 0, since the load began: the rate

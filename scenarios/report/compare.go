@@ -194,6 +194,7 @@ func direction(before, after float64) Change {
 // finding is something that a run says of a thing by a name.
 type finding struct {
 	said []string // of each run that has it
+	at   int      // when it was found first
 	rank float64  // how good, summed up
 	why  string   // of the last that is not good
 }
@@ -213,15 +214,24 @@ type findings map[string]*finding
 
 func (m findings) note(name, said string, rank float64, why string) {
 	if m[name] == nil {
-		m[name] = &finding{}
+		m[name] = &finding{at: len(m)}
 	}
 	m[name].note(said, rank, why)
+}
+
+// place is where a name was found, before or else after.
+func place(a, b findings, name string) int {
+	if f := a[name]; f != nil {
+		return f.at
+	}
+	return b[name].at
 }
 
 // differ adds what two sets of findings say otherwise, and counts what both
 // have.
 func (c *Comparison) differ(of Subject, prefix string, a, b findings) (both int) {
-	for _, name := range slices.Sorted(maps.Keys(union(a, b))) {
+	inOrder := func(p, q string) int { return cmp.Or(cmp.Compare(place(a, b, p), place(a, b, q)), cmp.Compare(p, q)) }
+	for _, name := range slices.SortedFunc(maps.Keys(union(a, b)), inOrder) {
 		x, y := a[name], b[name]
 		switch {
 		case x == nil:
