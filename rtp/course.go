@@ -83,16 +83,25 @@ func (c *course) packet(when time.Duration, lost uint64, jitter time.Duration, c
 
 // amplitude is the sum of the amplitudes of audio.
 func amplitude(c Codec, audio []byte) (sum uint64) {
-	table := &decodeMuTable
+	table := &loudMu
 	if c == PCMA {
-		table = &decodeATable
+		table = &loudA
 	}
+	all := uint32(0) // of a packet it is enough
 	for _, octet := range audio {
-		v := int(table[octet])
-		sum += uint64(max(v, -v))
+		all += uint32(table[octet])
 	}
-	return sum
+	return uint64(all)
 }
+
+// loudMu and loudA are the amplitudes of octets.
+var loudMu, loudA = func() (mu, a [256]uint16) {
+	for i := range 256 {
+		v, w := int(decodeMu(byte(i))), int(decodeA(byte(i)))
+		mu[i], a[i] = uint16(max(v, -v)), uint16(max(w, -w))
+	}
+	return mu, a
+}()
 
 // fullScale is the highest amplitude of 16 bits.
 const fullScale = 1 << 15

@@ -37,6 +37,7 @@ func decodeAs(t *testing.T, file string) []string {
 // sealed and plain, and the verdicts at their packets; capinfos finds the packets
 // in the order of their times.
 func TestCaptureOfSecuredCall(t *testing.T) {
+	t.Parallel()
 	needPeer(t, "tshark")
 	file := filepath.Join(t.TempDir(), "x.pcapng")
 	code, _, errs := runExsim(t, "run", "srtp-voice-message", "--free-ports", "--pcapng", file)
@@ -62,6 +63,7 @@ func TestCaptureOfSecuredCall(t *testing.T) {
 // What a scenario calls secret, and what logs on, can be read nowhere in a
 // capture, not with its keys either; neither can a PIN.
 func TestCaptureHidesSecrets(t *testing.T) {
+	t.Parallel()
 	needPeer(t, "tshark")
 	dir := t.TempDir()
 	code, _, errs := runExsim(t, "run", "submission", "subscriber-access", "--free-ports", "--pcapng", dir)

@@ -73,6 +73,7 @@ closed: {sample: 0}
 // A bundle holds all that belongs to a run, its checksums are right, and what is
 // secret is in none of its files.
 func TestBundle(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	code, _, errs := runExsim(t, "run", "submission", "missed-call", "--free-ports", "--save", dir, "--pcapng", dir)
 	require.Zero(t, code, errs)

@@ -421,7 +421,7 @@ func loadProgress(out io.Writer, s *scenarios.Scenario) func(scenarios.LoadState
 		switch {
 		case terminal():
 			fmt.Fprint(out, "\r\033[K"+line)
-		case n%40 == 0:
+		case n%40 == 4: // a second after it began, and then every ten
 			fmt.Fprintln(out, line)
 		}
 	}
