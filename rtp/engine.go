@@ -35,6 +35,8 @@ type Config struct {
 	Rand func() uint64
 	// DSCP marks what is sent (RFC 2474), on Linux; 0 is best effort.
 	DSCP uint8
+	// Secrets, if set, is shared with the engine of the other end.
+	Secrets *Secrets
 	// Tap, if set, is told of every datagram.
 	Tap Tap
 	// Loops is the number of receiving loops; 0 means one a core.

@@ -135,18 +135,24 @@ func (s *Stream) heard(t Heard, how string) func() {
 
 // told is a digit as the trace has it; s.mu is held.
 func (s *Stream) told(d byte) byte {
-	if s.hidden {
+	if s.discreet() {
 		return hiddenDigit
 	}
 	return d
 }
+
+// discreet reports whether digits are not to be told; s.mu is held.
+func (s *Stream) discreet() bool { return s.hidden || s.engine.conf.Secrets.holds(s.session) }
 
 // HideDigits keeps the digits that come and go from now on out of the trace:
 // they are a secret.
 func (s *Stream) HideDigits(hide bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hidden = hide
+	if s.hidden != hide {
+		s.hidden = hide
+		s.engine.conf.Secrets.hide(s.session, hide)
+	}
 }
 
 // event reads a telephone event and returns what to do about a new digit:

@@ -145,6 +145,7 @@ func (s *Stream) Close() {
 	deaf := s.deaf(received, sent)
 	s.mu.Unlock()
 	s.engine.pacer.cancel(s)
+	s.engine.conf.Secrets.hide(s.session, false)
 	s.engine.remove(s)
 	if s.started {
 		if deaf != nil {

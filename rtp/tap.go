@@ -46,11 +46,11 @@ func (s *Stream) tap(at time.Time, remote netip.AddrPort, sent, control bool, wi
 // secret reports whether a packet is a telephone event while digits are not to
 // be told.
 func (s *Stream) secret(plain []byte, control bool) bool {
-	if !s.hidden || control || len(plain) < 2 || s.params.EventsPT == 0 {
+	if control || len(plain) < 2 || s.params.EventsPT == 0 {
 		return false
 	}
 	pt := plain[1] & 0x7f
-	return pt == s.params.EventsPT || pt == s.params.ReceiveEventsPT
+	return (pt == s.params.EventsPT || pt == s.params.ReceiveEventsPT) && s.discreet()
 }
 
 // tapPorts tells the tap which ports are ours from now on, or no more.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/exsim/exsim/sim"
@@ -192,8 +193,11 @@ func (e verdictEvent) AppendTo(f *trace.Fields) {
 	}
 }
 
-// Events lists every event of a run with a scenario, sorted by name.
-func Events() []trace.EventType {
+// Events lists every event of a run with a scenario, sorted by name. It is not to
+// be changed.
+func Events() []trace.EventType { return allEvents() }
+
+var allEvents = sync.OnceValue(func() []trace.EventType {
 	step := trace.FieldType{Key: "step", Means: "number of the step, from 1; 0 for a never"}
 	list := []trace.EventType{
 		{Name: "scenario.step", Means: "a step begins", Fields: []trace.FieldType{
@@ -241,4 +245,4 @@ func Events() []trace.EventType {
 	list = append(list, faults.Events()...)
 	slices.SortFunc(list, func(a, b trace.EventType) int { return strings.Compare(a.Name, b.Name) })
 	return list
-}
+})

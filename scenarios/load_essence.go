@@ -7,95 +7,124 @@ import (
 	"github.com/exsim/exsim/sim/trace"
 )
 
-// Of a load in which nothing went wrong, so many calls and sessions of mail are
-// told; the others were alike.
-const toldOfEach = 3
-
-// maxTroubled is how many of those are told in which something went wrong.
-const maxTroubled = 20
+// Of a load are told: so many calls and sessions of mail in which nothing went
+// wrong, so many in which something did, and so many events of each name that
+// belong to none.
+const (
+	toldOfEach  = 3
+	maxTroubled = 20
+	maxOfNone   = 1000
+)
 
 // Essential are the events that a judge and a reader need: all, but of a load the
 // calls and mail sessions in which nothing went wrong beyond the first few. A
 // load of hours has no more of them than one of seconds, its seconds aside.
 func Essential(all iter.Seq[trace.Event]) []trace.Event {
 	var events []trace.Event
-	under := &loading{kept: map[trace.Session]bool{}, first: map[string]int{}}
-	wrong := troubled(all)
+	under := &loading{kept: outstanding(all)}
 	for e := range all {
-		if under.needed(&e, wrong) {
+		if under.needed(&e) {
 			events = append(events, e)
 		}
 	}
 	return events
 }
 
-// troubled are the first sessions of a load in which something went wrong.
-func troubled(all iter.Seq[trace.Event]) map[trace.Session]bool {
-	wrong := map[trace.Session]bool{}
-	under := loading{}
-	for e := range all {
-		if under.begins(&e); under.now == 0 || len(wrong) > maxTroubled {
-			continue
-		}
-		if e.Name == "load.failed" {
-			for name := range strings.FieldsSeq(e.Text("sessions")) {
-				if s, err := trace.ParseSession(name); err == nil {
-					wrong[s] = true
-				}
+// outstanding are the sessions that are told in any case: those that a step
+// names, that began while there was no load, and the first of each load in which
+// something went wrong.
+func outstanding(all iter.Seq[trace.Event]) map[trace.Session]bool {
+	keep := map[trace.Session]bool{}
+	seen := map[trace.Session]bool{} // in the load
+	under, troubled := loading{}, 0
+	name := func(list string) {
+		for word := range strings.FieldsSeq(list) {
+			if s, err := trace.ParseSession(word); err == nil {
+				keep[s] = true
 			}
-		}
-		_, what, _ := strings.Cut(e.Name, ".")
-		for _, word := range []string{"refused", "failed", "timeout", "malformed", "blocked", "one_way", "ignored"} {
-			if e.Session.Kind != "" && strings.Contains(what, word) {
-				wrong[e.Session] = true
-			}
-		}
-		if e.Cause.Kind != "" && wrong[e.Cause] {
-			wrong[e.Session] = true
 		}
 	}
-	return wrong
+	for e := range all {
+		if under.begins(&e) {
+			troubled = 0
+		}
+		switch {
+		case e.Name == "scenario.call":
+			name(e.Text("names"))
+		case e.Name == "load.failed" && troubled < maxTroubled:
+			name(e.Text("sessions"))
+			troubled++
+		case e.Session.Kind == "":
+		case under.now == 0 && !seen[e.Session]:
+			keep[e.Session] = true
+		case under.now > 0:
+			seen[e.Session] = true
+			if bad := trouble(e.Name) || keep[e.Cause] && e.Cause.Kind != ""; bad && !keep[e.Session] && troubled < maxTroubled {
+				keep[e.Session] = true
+				troubled++
+			}
+		}
+	}
+	return keep
+}
+
+// trouble reports whether an event says that something went wrong.
+func trouble(name string) bool {
+	_, what, _ := strings.Cut(name, ".")
+	for _, word := range []string{"refused", "failed", "timeout", "malformed", "blocked", "one_way", "ignored"} {
+		if strings.Contains(what, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // loading follows which loads are under way.
 type loading struct {
-	now   int                    // how many are
-	kept  map[trace.Session]bool // sessions that began in it, and whether they are told
-	first map[string]int         // how many are, by their kind
+	now    int                    // how many are
+	kept   map[trace.Session]bool // sessions, and whether they are told
+	first  map[string]int         // how many of the load are, by their kind
+	ofNone map[string]int         // events that belong to no session, by name
 }
 
-func (l *loading) begins(e *trace.Event) {
+// begins follows loads, and reports whether the first of some begins.
+func (l *loading) begins(e *trace.Event) bool {
 	switch e.Name {
 	case "load.begun":
 		l.now++
+		if l.now == 1 {
+			l.first, l.ofNone = map[string]int{}, map[string]int{}
+			return true
+		}
 	case "load.ended":
 		l.now--
 	}
+	return false
 }
 
 // needed reports whether an event is told.
-func (l *loading) needed(e *trace.Event, wrong map[trace.Session]bool) bool {
+func (l *loading) needed(e *trace.Event) bool {
 	l.begins(e)
 	kept, known := l.kept[e.Session]
+	own := strings.HasPrefix(e.Name, "load.") || strings.HasPrefix(e.Name, "scenario.") || strings.HasPrefix(e.Name, "fault.") || strings.HasPrefix(e.Name, "bench.")
 	switch {
-	case strings.HasPrefix(e.Name, "fault."):
+	case own:
 		return true
 	case e.Session.Kind == "":
-		return l.now == 0 || !ofNone[e.Name]
+		if l.now == 0 {
+			return true
+		}
+		l.ofNone[e.Name]++
+		return l.ofNone[e.Name] <= maxOfNone
 	case known:
 		return kept
 	case l.now == 0:
 		return true
 	}
-	kept = wrong[e.Session] || l.first[e.Session.Kind] < toldOfEach
-	if kept && !wrong[e.Session] {
+	kept = l.first[e.Session.Kind] < toldOfEach
+	if kept {
 		l.first[e.Session.Kind]++
 	}
 	l.kept[e.Session] = kept
 	return kept
-}
-
-// ofNone are events that each of many has, and that belong to no session.
-var ofNone = map[string]bool{
-	"sip.connected": true, "sip.disconnected": true, "tls.established": true, "sip.sent": true, "sip.received": true, "mailhost.taken": true, "dns.asked": true,
 }

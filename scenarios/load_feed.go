@@ -16,10 +16,11 @@ type dispatcher struct {
 	mu     sync.Mutex
 	owners map[trace.Session]*feed         // nil is that of a call that is over
 	now    time.Duration                   // time of the last event
+	next   uint64                          // number of the event to come
+	last   time.Time                       // when the last event of a call of ours was read
 	early  map[trace.Session][]trace.Event // of calls that nobody has named yet
 	order  []unnamed                       // in which they came
 	counts map[string]int64                // events by name, and recipients of mail.received
-	wake   chan struct{}                   // closed at the next event that is counted
 	voice  map[trace.Session]bool          // sessions in which Unified Messaging hands over
 	mails  int64                           // that it has handed over, less those received
 }
@@ -34,7 +35,7 @@ type unnamed struct {
 const earlyTime = 30 * time.Second
 
 func newDispatcher() *dispatcher {
-	return &dispatcher{owners: map[trace.Session]*feed{}, early: map[trace.Session][]trace.Event{}, counts: map[string]int64{}, voice: map[trace.Session]bool{}, wake: make(chan struct{})}
+	return &dispatcher{owners: map[trace.Session]*feed{}, early: map[trace.Session][]trace.Event{}, counts: map[string]int64{}, voice: map[trace.Session]bool{}}
 }
 
 // follow hands on events from one on, until its context ends.
@@ -47,6 +48,10 @@ func (d *dispatcher) follow(ctx context.Context, log *trace.Log, from uint64) {
 func (d *dispatcher) take(e trace.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.next = e.Seq + 1
+	if _, ours := d.owners[e.Session]; ours {
+		d.last = time.Now()
+	}
 	d.note(&e)
 	for len(d.order) > 0 && e.At-d.order[0].at > earlyTime {
 		s := d.order[0].session
@@ -81,7 +86,6 @@ func (d *dispatcher) note(e *trace.Event) {
 		if e.Cause.Kind == "call" {
 			d.voice[e.Session] = true
 		}
-		return
 	case "mail.received":
 		d.counts[e.Name] += e.Int("count")
 		if d.voice[e.Session] {
@@ -92,11 +96,7 @@ func (d *dispatcher) note(e *trace.Event) {
 		d.mails++
 	case "mail.delivered", "send.queued":
 		d.counts[e.Name]++
-	default:
-		return
 	}
-	close(d.wake)
-	d.wake = make(chan struct{})
 }
 
 func (d *dispatcher) count(name string) int64 {
@@ -108,22 +108,29 @@ func (d *dispatcher) count(name string) int64 {
 // mailTime is how long mail may be on its way behind the last that ended.
 const mailTime = 10 * time.Second
 
-// settled waits until no mail is on its way, and returns how much never came.
-func (d *dispatcher) settled(ctx context.Context) (lost int64) {
+// quietTime is how long nothing more must have happened in calls that are over:
+// what Unified Messaging makes of them comes behind their ends.
+const quietTime = 300 * time.Millisecond
+
+// settled waits until all events until a number are read, the calls are quiet and
+// no mail is on its way, and returns how much never came.
+func (d *dispatcher) settled(ctx context.Context, until uint64) (lost int64) {
 	ctx, cancel := context.WithTimeout(ctx, mailTime)
 	defer cancel()
+	look := time.NewTicker(quietTime / 4)
+	defer look.Stop()
 	for {
 		d.mu.Lock()
 		lost = max(d.mails, 0) + d.counts["mail.received"] - d.counts["mail.delivered"] - d.counts["send.queued"]
-		wake := d.wake
+		over := lost <= 0 && d.next >= until && time.Since(d.last) > quietTime
 		d.mu.Unlock()
-		if lost <= 0 {
+		if over {
 			return 0
 		}
 		select {
-		case <-wake:
+		case <-look.C:
 		case <-ctx.Done():
-			return lost
+			return max(lost, 0)
 		}
 	}
 }

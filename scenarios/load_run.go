@@ -88,7 +88,7 @@ func (l *load) run(ctx context.Context) error {
 	}()
 	l.begin(ctx)
 	l.wg.Wait()
-	lost := l.feed.settled(ctx)
+	lost := l.feed.settled(ctx, l.r.mark())
 	stop()
 	<-ticking
 	<-done
@@ -277,14 +277,16 @@ func (l *load) closeSecond() {
 	took := now.Sub(l.last).Seconds()
 	s, running := l.second, l.total.begun-l.total.ended
 	l.second, l.last = tally{}, now
-	rate := float64(s.begun) / max(took, 0.001)
+	rate := float64(s.begun) / max(took, 0.75) // the last one is short
 	l.seen.note(rate, s.late, self)
 	l.mu.Unlock()
 	l.record(loadSecond{l.n, now.Sub(l.begun), s, running, rate, self})
 }
 
 func (l *load) end(lost int64) {
-	l.closeSecond()
+	if time.Since(l.last) > tellEvery || l.second != (tally{}) {
+		l.closeSecond()
+	}
 	for i, t := range l.times {
 		l.record(loadStep{l.n, i + 1, l.p.steps[i].Verb, l.p.steps[i].Text, t})
 	}
@@ -328,7 +330,7 @@ func (b *verdictOfBench) note(rate float64, late time.Duration, self selfSeen) {
 	switch {
 	case len(b.why) == before:
 		b.good = max(b.good, rate)
-	case b.bad == 0 || rate < b.bad:
+	case rate > 0 && (b.bad == 0 || rate < b.bad): // while nothing begins there is no rate to blame
 		b.bad = rate
 	}
 }

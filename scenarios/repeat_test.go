@@ -150,7 +150,7 @@ func TestEssential(t *testing.T) {
 		add("sip.received", 9_999_999)
 		return list
 	}
-	short, long := Essential(slices.Values(events(100))), Essential(slices.Values(events(10_000)))
+	short, long := Essential(slices.Values(events(2_000))), Essential(slices.Values(events(10_000)))
 	require.Len(t, long, len(short))
 	calls := map[uint32]bool{}
 	for _, e := range long {
@@ -159,6 +159,16 @@ func TestEssential(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[uint32]bool{1: true, 2: true, 3: true, 4: true, 52: true, 62: true, 9_999_999: true}, calls)
+	// A call that was there before, or that a step names, is told whole.
+	list := events(100)
+	during := trace.Event{Seq: 1000, Name: "rtp.reported", Session: trace.Session{Kind: "call", N: 1}}
+	named := []trace.Event{{Name: "scenario.call", Fields: []trace.Field{{Key: "names", Value: "call-90"}}}}
+	after := trace.Event{Seq: 1001, Name: "rtp.digit", Session: trace.Session{Kind: "call", N: 1}}
+	got := Essential(slices.Values(slices.Concat(list[:100], []trace.Event{during}, named, list[100:], []trace.Event{after})))
+	require.Contains(t, got, during)
+	require.Contains(t, got, after)
+	require.Equal(t, 2, len(slices.DeleteFunc(slices.Clone(got), func(e trace.Event) bool { return e.Session.N != 90 })))
+
 	plain := events(0)[:2]
 	require.Equal(t, plain, Essential(slices.Values(plain)), "a run without a load is whole")
 }

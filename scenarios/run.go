@@ -110,8 +110,11 @@ func headerOf(s *Scenario, o *Options) []trace.Field {
 		add("planted", o.Plant.Name())
 		add("planted_cause", o.Plant.Cause)
 	}
+	_, secret := sim.Starred(s.File, s.Source)
 	for _, name := range slices.Sorted(maps.Keys(s.Vars)) {
-		add(varPrefix+name, s.Vars[name])
+		if !slices.Contains(secret, name) {
+			add(varPrefix+name, s.Vars[name])
+		}
 	}
 	return list
 }

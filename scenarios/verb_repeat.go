@@ -33,6 +33,7 @@ const (
 	maxRate        = 10_000
 	maxConcurrency = 10_000
 	maxRepeats     = 10_000_000
+	longest        = 30 * 24 * time.Hour
 )
 
 // repeatable are the verbs that can be done by many at once.
@@ -45,9 +46,10 @@ func (p *repeat) check(l *loader) string {
 	}{
 		{!(p.Rate > 0 && p.Rate <= maxRate), "rate", fmt.Sprintf("rate %v: more than 0, at most %d", p.Rate, maxRate)},
 		{p.Concurrency < 1 || p.Concurrency > maxConcurrency, "concurrency", fmt.Sprintf("concurrency %d: 1 to %d", p.Concurrency, maxConcurrency)},
-		{p.Allowed < 0 || p.Allowed > 100, "allowed-failures", fmt.Sprintf("allowed-failures %v: 0 to 100", p.Allowed)},
+		{!(p.Allowed >= 0 && p.Allowed <= 100), "allowed-failures", fmt.Sprintf("allowed-failures %v: 0 to 100", p.Allowed)},
 		{p.Ramp < 0 || p.For < 0 || p.Count < 0, "for", "times and counts are not negative"},
 		{(p.For > 0) == (p.Count > 0), "for", "either for: TIME or count: NUMBER says how long"},
+		{p.Rate*longest.Seconds() < float64(p.Count), "rate", fmt.Sprintf("%d would take longer than %s", p.Count, longest)},
 		{p.planned() > maxRepeats, "rate", fmt.Sprintf("%d would begin, and %d may", p.planned(), maxRepeats)},
 	} {
 		if wrong.is {

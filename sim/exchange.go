@@ -44,6 +44,7 @@ type Exchange struct {
 	certs    map[string]tls.Certificate // by server
 	prompts  um.Prompts
 	media    *rtp.Engine
+	secrets  *rtp.Secrets
 	shared   *rtp.Stream
 
 	um       um.Config // what its parts share
@@ -89,6 +90,7 @@ func Start(conf Config) (*Exchange, error) {
 		states: map[string]*um.State{}, mail: map[string]*transport.State{}, down: map[string]bool{}, playing: map[*org.Mailbox]bool{},
 		routers: map[string]*um.Router{}, workers: map[string]*workers{}, certs: map[string]tls.Certificate{},
 	}
+	x.secrets = rtp.NewSecrets()
 	x.conf.Net = conf.Net.filled().captured(conf.Capture)
 	for x.conf.Seed == 0 {
 		x.conf.Seed = rand.Uint64() >> 32
@@ -161,7 +163,7 @@ func Header(program, version string, seed uint64) []trace.Field {
 func (x *Exchange) openMedia() error {
 	r := x.conf.Org.RTP
 	var err error
-	x.media, err = rtp.New(rtp.Config{Low: r.Low, High: r.High, DSCP: r.DSCP, Listen: x.mediaSocket, Rand: x.rand, Tap: Tap(x.conf.Capture)})
+	x.media, err = rtp.New(rtp.Config{Low: r.Low, High: r.High, DSCP: r.DSCP, Listen: x.mediaSocket, Rand: x.rand, Tap: Tap(x.conf.Capture), Secrets: x.secrets})
 	if err != nil || !x.conf.SignallingOnly || !x.profile.HasUM() {
 		return err
 	}
@@ -240,6 +242,10 @@ func (x *Exchange) introduce() {
 
 // Trace is the timeline.
 func (x *Exchange) Trace() *trace.Log { return x.log }
+
+// Secrets are the calls in which digits are a secret; a simulated gateway shares
+// them, so that neither end of a call tells what the other hides.
+func (x *Exchange) Secrets() *rtp.Secrets { return x.secrets }
 
 // Profile is the Exchange version that is simulated.
 func (x *Exchange) Profile() *profile.Profile { return x.profile }

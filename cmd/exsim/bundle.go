@@ -109,8 +109,14 @@ func (b *bundle) sources(runs []report.Run) error {
 
 // free is a name in a folder of the archive that is not there yet.
 func (b *bundle) free(folder, name string) string {
-	base := path.Base(filepath.ToSlash(name))
-	if base == "." || base == ".." || base == "/" {
+	base := path.Base(strings.ReplaceAll(name, "\\", "/"))
+	base = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || strings.ContainsRune(`:*?"<>|`, r) {
+			return '_'
+		}
+		return r
+	}, base)
+	if strings.Trim(base, "./ ") == "" {
 		base = "file"
 	}
 	end := path.Ext(base)

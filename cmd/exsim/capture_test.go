@@ -81,6 +81,35 @@ func TestCaptureHidesSecrets(t *testing.T) {
 	require.Empty(t, strings.Trim(digits, "0\n,"), "every starred event is 0")
 }
 
+// Digits that a scenario calls secret are told by neither end, in the trace as
+// in the capture, whoever knows that they are.
+func TestSecretDigitsOfOneEnd(t *testing.T) {
+	t.Parallel()
+	needPeer(t, "tshark")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "x.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(`version: 1
+name: x
+vars: {pin: "4711"}
+actors:
+  gw: {role: ip-gateway, address: 127.0.0.30}
+steps:
+  - call: {id: c1, from: gw, dial: "4000", diverted: "4021"}
+  - expect: {event: um.greeting, call: c1}
+  - dtmf: {call: c1, digits: "${pin}", secret: true}
+  - hangup: {call: c1}
+`), 0o600))
+	_, _, errs := runExsim(t, "run", file, "--free-ports", "--pcapng", filepath.Join(dir, "x.pcapng"), "--save", dir)
+	require.Empty(t, errs)
+	trace, err := os.ReadFile(filepath.Join(dir, "x.jsonl"))
+	require.NoError(t, err)
+	require.NotContains(t, string(trace), "4711")
+	require.Equal(t, 8, strings.Count(string(trace), `"digit":"?"`), "four, told by both ends")
+	digits := readCapture(t, "tshark", "-r", filepath.Join(dir, "x.pcapng"), "-Y", "rtpevent", "-T", "fields", "-e", "rtpevent.event_id")
+	require.NotEmpty(t, strings.TrimSpace(digits))
+	require.Empty(t, strings.Trim(digits, "0\n"))
+}
+
 // One file is not for several runs, and what cannot be written is said before
 // anything runs.
 func TestCaptureWhere(t *testing.T) {

@@ -85,7 +85,8 @@ func TestLoadFromTheCommandLine(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	c := exsim(ctx, "run", "load-mail", "--free-ports", "--set", "time=1h")
+	dir := t.TempDir()
+	c := exsim(ctx, "run", "load-mail", "--free-ports", "--set", "time=1h", "--save", dir, "--pcapng", dir)
 	stderr, err := c.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, c.Start())
@@ -95,4 +96,9 @@ func TestLoadFromTheCommandLine(t *testing.T) {
 	require.NoError(t, c.Process.Signal(os.Interrupt))
 	_ = c.Wait()
 	require.Equal(t, exitInterrupted, c.ProcessState.ExitCode())
+	for _, name := range []string{"load-mail.jsonl", "load-mail.pcapng"} { // the evidence is kept
+		info, err := os.Stat(filepath.Join(dir, name))
+		require.NoError(t, err)
+		require.Greater(t, info.Size(), int64(10_000))
+	}
 }

@@ -224,7 +224,7 @@ func printRuns(out io.Writer, runs []report.Run) error {
 	for i := range runs {
 		r := &runs[i]
 		if len(runs) > 1 {
-			fmt.Fprintf(out, "%s%s\n\n", map[bool]string{true: "\n"}[i > 0], r.Name)
+			fmt.Fprintf(out, "%s%s\n\n", map[bool]string{true: "\n"}[i > 0], report.Clean(r.Name))
 		}
 		if err := errors.Join(report.Verdicts(out, r.Events), report.Write(out, r.Events)); err != nil {
 			return bench(err)

@@ -2,10 +2,11 @@ package main
 
 import (
 	"archive/zip"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -99,10 +100,16 @@ func TestBundle(t *testing.T) {
 	}
 	require.ElementsMatch(t, []string{"README.txt", "report.html", "report.txt", "versions.txt", "SHA256SUMS", "files/missed-call.yaml", "files/submission.yaml",
 		"traces/missed-call.jsonl", "traces/submission.jsonl", "captures/missed-call.pcapng", "captures/submission.pcapng"}, names)
-	sums := exec.Command("sha256sum", "-c", "SHA256SUMS")
-	sums.Dir = out
-	said, err := sums.CombinedOutput()
-	require.NoError(t, err, string(said))
+	sums, err := os.ReadFile(filepath.Join(out, "SHA256SUMS"))
+	require.NoError(t, err)
+	require.Len(t, strings.Split(strings.TrimSpace(string(sums)), "\n"), len(names)-1)
+	for line := range strings.Lines(string(sums)) {
+		sum, name, ok := strings.Cut(strings.TrimSpace(line), "  ")
+		require.True(t, ok)
+		b, err := os.ReadFile(filepath.Join(out, filepath.FromSlash(name)))
+		require.NoError(t, err)
+		require.Equal(t, sum, fmt.Sprintf("%x", sha256.Sum256(b)), name)
+	}
 }
 
 // What does not go together, or is not there, is said in a line.
@@ -125,5 +132,28 @@ func TestReportInput(t *testing.T) {
 		require.Equal(t, exitInput, code, c.args)
 		require.Regexp(t, regexp.QuoteMeta(c.want), errs)
 		require.Equal(t, 1, strings.Count(strings.TrimSpace(errs), "\n")+1, errs)
+	}
+}
+
+// Names in a trace that somebody sent do not lead out of the archive, and steer
+// no terminal.
+func TestHostileTraceInBundle(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "x.jsonl")
+	require.NoError(t, os.WriteFile(file, []byte(`{"seq":0,"at":0,"name":"run.started","fields":{"schema":1,"scenario":"a\u001b[2Jb"}}
+{"seq":1,"at":0,"name":"bench.file","fields":{"file":"..\\..\\evil\n00  x.bat"},"raw":"a"}
+{"seq":2,"at":0,"name":"bench.file","fields":{"file":"../.."},"raw":"b"}
+`), 0o600))
+	code, out, errs := runExsim(t, "report", file, file)
+	require.Zero(t, code, errs)
+	require.NotContains(t, out, "\x1b")
+	archive := filepath.Join(dir, "x.zip")
+	code, _, errs = runExsim(t, "report", file, "--bundle", archive)
+	require.Zero(t, code, errs)
+	r, err := zip.OpenReader(archive)
+	require.NoError(t, err)
+	defer r.Close()
+	for _, f := range r.File {
+		require.NotRegexp(t, `\.\.|\\|\n`, f.Name)
 	}
 }

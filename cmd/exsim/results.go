@@ -56,12 +56,16 @@ func writable(files ...string) error {
 		if name == "" || name == "-" {
 			continue
 		}
+		_, gone := os.Stat(name)
 		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o644) //nolint:gosec // results are no secret
 		if err != nil {
 			return input(err)
 		}
 		if err := f.Close(); err != nil {
 			return input(err)
+		}
+		if gone != nil {
+			_ = os.Remove(name) // it was made to see that it can be
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 	"github.com/exsim/exsim/scenarios"
 	"github.com/exsim/exsim/scenarios/report"
 	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/capture"
 	"github.com/exsim/exsim/sim/yamlfile"
 )
 
@@ -320,8 +322,7 @@ func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *sce
 	if err != nil {
 		return nil, bench(err)
 	}
-	file := captureOf(o.pcapng, name)
-	taken, err := newCapture(file, dir)
+	taken, err := newCapture(o.pcapng, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -340,18 +341,13 @@ func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *sce
 		},
 	})
 	clearProgress()
+	if outcome == nil {
+		err = errors.Join(err, taken.Close())
+	} else if kerr := o.keep(outcome, taken, name); kerr != nil {
+		return nil, kerr
+	}
 	if cmd.Context().Err() != nil {
 		return nil, &failure{exitInterrupted, fmt.Errorf("interrupted in %s", s.Name)}
-	}
-	if outcome != nil {
-		if err := saveCapture(taken, file, outcome.Log, s.Secrets); err != nil {
-			return nil, err
-		}
-	}
-	if o.save != "" && outcome != nil {
-		if err := outcome.Log.Save(filepath.Join(o.save, name+".jsonl")); err != nil {
-			return nil, input(err)
-		}
 	}
 	if err != nil {
 		return nil, startFailure(fmt.Errorf("%s: %w", s.Name, err))
@@ -366,6 +362,17 @@ func execute(cmd *cobra.Command, s *scenarios.Scenario, o runOptions, plant *sce
 		}
 	}
 	return outcome, kept.close()
+}
+
+// keep saves the trace and the capture of a run, however it ended.
+func (o *runOptions) keep(outcome *scenarios.Outcome, taken *capture.Capture, name string) error {
+	var err error
+	if o.save != "" {
+		if serr := outcome.Log.Save(filepath.Join(o.save, name+traceSuffix)); serr != nil {
+			err = input(serr)
+		}
+	}
+	return errors.Join(err, saveCapture(taken, captureOf(o.pcapng, name), outcome.Log, outcome.Scenario.Secrets))
 }
 
 // tell prints one line for a run that went as it should, and the whole report
@@ -408,8 +415,11 @@ func progress(s *scenarios.Scenario, n int, text string, ok *bool) {
 // loadProgress shows how a load goes: on the last line of a terminal; elsewhere
 // a line for every ten seconds.
 func loadProgress(out io.Writer, s *scenarios.Scenario) func(scenarios.LoadState) {
+	var mu sync.Mutex // two loads may go at the same time
 	n := 0
 	return func(l scenarios.LoadState) {
+		mu.Lock()
+		defer mu.Unlock()
 		n++
 		line := fmt.Sprintf("%s %d/%d: %d of %d begun, %d under way, %d failed, %.1f a second", s.Name, l.Step, len(s.Steps), l.Begun, l.Planned, l.Running, l.Failed, l.Rate)
 		if l.Held > 0 {

@@ -161,7 +161,8 @@ func counted(words []string) string {
 
 func (c *Comparison) runs(prefix, title string, a, b []*Run) {
 	if x, y := results(a), results(b); x != y {
-		c.add(OfRun, direction(good(a), good(b)), title, x, y, "")
+		judged := slices.ContainsFunc(slices.Concat(a, b), func(r *Run) bool { return r.Judged })
+		c.add(OfRun, direction(good(a, judged), good(b, judged)), title, x, y, "")
 	}
 	c.verdicts(prefix, a, b)
 	c.paths(prefix, a, b)
@@ -170,11 +171,12 @@ func (c *Comparison) runs(prefix, title string, a, b []*Run) {
 	c.media(prefix, a, b)
 }
 
-// good is the part of runs that went as they should.
-func good(runs []*Run) float64 {
+// good is the part of runs that went as they should; where some are judged, one
+// that was broken off before did not.
+func good(runs []*Run, judged bool) float64 {
 	n := 0
 	for _, r := range runs {
-		if r.Good && r.Broken == "" {
+		if r.Good && r.Broken == "" && (r.Judged || !judged) {
 			n++
 		}
 	}

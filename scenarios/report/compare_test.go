@@ -83,6 +83,9 @@ func TestCompare(t *testing.T) {
 	require.NoError(t, c.HTML(&page, "dev"))
 	require.Contains(t, page.String(), "after &lt;b&gt;")
 
+	// One that was broken off is worse than one that passed.
+	require.True(t, Compare([]Run{judged("one", []string{"passed"}, nil)}, []Run{judged("one", nil, nil)}).Worsened())
+
 	// Several runs of a name are samples of it.
 	c = Compare([]Run{judged("one", []string{"passed"}, nil), judged("one", []string{"passed"}, nil)}, []Run{judged("one", []string{"passed"}, nil), judged("one", []string{"failed by x"}, nil)})
 	require.Equal(t, "failed (x) 1, passed 1", c.Differences[1].After)

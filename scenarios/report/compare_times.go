@@ -24,7 +24,9 @@ type samples map[string][]time.Duration
 // timings compares how long answers took.
 func (c *Comparison) timings(prefix string, a, b []*Run) {
 	before, after := samples{}, samples{}
-	late := max(before.read(a), after.read(b))
+	before.read(a)
+	after.read(b)
+	late := max(lateness(a), lateness(b))
 	for _, name := range slices.Sorted(maps.Keys(union(before, after))) {
 		x, y := before[name], after[name]
 		if len(x) == 0 || len(y) == 0 {
@@ -67,17 +69,26 @@ func deviation(list []time.Duration) time.Duration {
 	return median(away)
 }
 
-// read takes what runs tell of times, and returns by how much the bench was
-// late itself.
-func (s samples) read(runs []*Run) (late time.Duration) {
+// lateness is by how much the bench was late itself.
+func lateness(runs []*Run) (late time.Duration) {
+	for _, r := range runs {
+		for i := range r.Events {
+			if e := &r.Events[i]; e.Name == "bench.exactness" {
+				late = max(late, duration(e, "p99"))
+			}
+		}
+	}
+	return late
+}
+
+// read takes what runs tell of times.
+func (s samples) read(runs []*Run) {
 	for _, r := range runs {
 		names := partiesOf(r.Events)
 		asked := map[string]time.Duration{}
 		for i := range r.Events {
 			e := &r.Events[i]
 			switch e.Name {
-			case "bench.exactness":
-				late = max(late, duration(e, "p99"))
 			case "sip.sent", "sip.received":
 				id := fmt.Sprintf("%s %s %s %s %d", e.Host, e.Text("peer"), e.Text("call_id"), e.Text("method"), e.Int("cseq"))
 				status := e.Int("status")
@@ -102,7 +113,6 @@ func (s samples) read(runs []*Run) (late time.Duration) {
 			}
 		}
 	}
-	return late
 }
 
 func (s samples) add(name string, d time.Duration) { s[name] = append(s[name], d) }
@@ -110,6 +120,7 @@ func (s samples) add(name string, d time.Duration) { s[name] = append(s[name], d
 // media compares loss, gaps and jitter of each direction.
 func (c *Comparison) media(prefix string, a, b []*Run) {
 	before, after := streamsOf(a), streamsOf(b)
+	late := max(lateness(a), lateness(b))
 	for _, name := range slices.Sorted(maps.Keys(union(before, after))) {
 		x, y := before[name], after[name]
 		if x.n == 0 || y.n == 0 {
@@ -126,8 +137,8 @@ func (c *Comparison) media(prefix string, a, b []*Run) {
 			}
 		}
 		const audible = 10 * time.Millisecond
-		if (y.jitter - x.jitter).Abs() > audible+max(x.late, y.late) {
-			c.add(OfMedia, direction(float64(-x.jitter), float64(-y.jitter)), prefix+name+", highest jitter", millisOf(x.jitter), millisOf(y.jitter), "")
+		if p, q := median(x.jitters), median(y.jitters); (q - p).Abs() > audible+late {
+			c.add(OfMedia, direction(float64(-p), float64(-q)), prefix+name+", highest jitter of a stream", millisOf(p), millisOf(q), "medians")
 		}
 	}
 }
@@ -135,7 +146,7 @@ func (c *Comparison) media(prefix string, a, b []*Run) {
 // streams sum up those of one direction between two parties.
 type streams struct {
 	n, lost, gaps int64
-	jitter, late  time.Duration
+	jitters       []time.Duration // the highest of each
 }
 
 func streamsOf(runs []*Run) map[string]streams {
@@ -152,7 +163,7 @@ func streamsOf(runs []*Run) map[string]streams {
 			s.n++
 			s.lost += e.Int("lost")
 			s.gaps += e.Int("gaps")
-			s.jitter = max(s.jitter, duration(e, "max_jitter"))
+			s.jitters = append(s.jitters, duration(e, "max_jitter"))
 			m[name] = s
 		}
 	}

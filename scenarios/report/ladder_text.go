@@ -38,11 +38,10 @@ func (l *ladder) print(w io.Writer) {
 }
 
 func center(s string, width int) string {
-	if len(s) > width {
-		s = s[:width]
-	}
-	left := (width - len(s)) / 2
-	return strings.Repeat(" ", left) + s + strings.Repeat(" ", width-left-len(s))
+	r := []rune(clean(s))
+	r = r[:min(len(r), width)]
+	left := (width - len(r)) / 2
+	return strings.Repeat(" ", left) + string(r) + strings.Repeat(" ", width-left-len(r))
 }
 
 // draw prints the lanes as bars and the arrow or note of a row over them.

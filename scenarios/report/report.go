@@ -43,7 +43,7 @@ func Media(w io.Writer, events []trace.Event) error {
 func oneWay(w io.Writer, events []trace.Event) error {
 	for i := range events {
 		if e := &events[i]; e.Name == "rtp.one_way" {
-			if _, err := fmt.Fprintf(w, "ONE WAY  %s\n\n", oneWayText(e)); err != nil {
+			if _, err := fmt.Fprintf(w, "ONE WAY  %s\n\n", clean(oneWayText(e))); err != nil {
 				return err
 			}
 		}
@@ -76,7 +76,7 @@ func Bench(w io.Writer, events []trace.Event) error {
 // Refusals prints who was not let in, and the fix.
 func Refusals(w io.Writer, events []trace.Event) error {
 	for _, r := range refusals(events) {
-		if _, err := fmt.Fprintf(w, "REFUSED  %s at %s of %s: %s\n         fix: %s\n\n", clean(r.Peer), r.Listener, r.Host, clean(r.Why), clean(r.Fix)); err != nil {
+		if _, err := fmt.Fprintf(w, "REFUSED  %s at %s of %s: %s\n         fix: %s\n\n", clean(r.Peer), clean(r.Listener), clean(r.Host), clean(r.Why), clean(r.Fix)); err != nil {
 			return err
 		}
 	}
@@ -136,6 +136,9 @@ func Mail(w io.Writer, events []trace.Event) error {
 }
 
 func octets(n int64) string { return fmt.Sprintf("%d octets", n) }
+
+// Clean keeps what came from elsewhere from steering a terminal.
+func Clean(s string) string { return clean(s) }
 
 // clean keeps what came from the wire from steering a terminal.
 func clean(s string) string {

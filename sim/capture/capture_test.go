@@ -193,6 +193,11 @@ func TestStarring(t *testing.T) {
 		{true, "c2VjcmV0\r\n", "********\r\n"},
 		{false, "235 ok\r\n", "235 ok\r\n"},
 		{true, "MAIL FROM:<a@b>\r\n", "MAIL FROM:<a@b>\r\n"},
+		{true, " AUTH \t PLAIN   c2VjcmV0\r\n", " AUTH \t PLAIN   ********\r\n"},
+		{false, "535 no\r\n", "535 no\r\n"},
+		{true, "EHLO a\r\nAUTH LOGIN\r\n", "EHLO a\r\nAUTH LOGIN\r\n"}, // at once
+		{false, "250-a\r\n250 AUTH LOGIN\r\n334 VXNlcm5hbWU6\r\n", "250-a\r\n250 AUTH LOGIN\r\n334 VXNlcm5hbWU6\r\n"},
+		{true, "YWRh\r\n", "****\r\n"},
 	}
 	for size := 1; size < 30; size++ {
 		var s starring
@@ -264,6 +269,27 @@ func TestKeysOfLogOns(t *testing.T) {
 	k := &keys{lines: []string{"CLIENT_RANDOM AA01 11\n", "CLIENT_RANDOM bb02 22\n"}, hidden: map[string]bool{"aa01": true}}
 	require.Equal(t, "CLIENT_RANDOM bb02 22\n", string(k.log()))
 	require.Contains(t, k.comment(), "1 TLS sessions")
+}
+
+// A ClientHello in pieces is one all the same: whose keys to hide is known; and
+// where it is not, no key is shown at all.
+func TestClientHelloInPieces(t *testing.T) {
+	random := bytes.Repeat([]byte{7}, 32)
+	hello := append([]byte{22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3}, append(random, 1, 2, 3)...)
+	for size := 1; size <= len(hello); size++ {
+		var p protocol
+		p.see(false, []byte("220 x\r\n"))
+		for rest := hello; len(rest) > 0; rest = rest[min(size, len(rest)):] {
+			p.see(true, rest[:min(size, len(rest))])
+			require.True(t, p.secured)
+		}
+		require.Equal(t, random, p.random, "in pieces of %d", size)
+	}
+	k := &keys{lines: []string{"CLIENT_RANDOM AA01 11\n"}, open: map[*stream]bool{{}: true}}
+	require.Empty(t, k.log())
+	var p protocol
+	p.see(true, []byte("\x16AUTH"))
+	require.False(t, p.secured, "one octet makes no TLS")
 }
 
 // Whatever a peer sends, there is a file in order, and it can be read.

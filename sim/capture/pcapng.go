@@ -45,7 +45,7 @@ type Options struct {
 // Write makes the file of what was collected until now.
 func (c *Capture) Write(w io.Writer, o Options) error {
 	notes, loggedOn := read(o.Log)
-	k := &keys{loggedOn: loggedOn, withheld: len(o.Secrets) > 0, decode: map[string]bool{}}
+	k := &keys{loggedOn: loggedOn, withheld: len(o.Secrets) > 0, open: map[*stream]bool{}, decode: map[string]bool{}}
 	// First every packet is looked at: which one a note belongs to, and whose
 	// keys may be shown, is known behind the last one.
 	find := finder{notes: notes}
@@ -54,7 +54,8 @@ func (c *Capture) Write(w io.Writer, o Options) error {
 	}
 	at := find.found()
 	out := bufio.NewWriterSize(w, 256<<10)
-	ng, err := head(out, o.Program, k)
+	log := k.log()
+	ng, err := head(out, o.Program, k.comment(), log)
 	if err != nil {
 		return err
 	}
@@ -66,9 +67,9 @@ func (c *Capture) Write(w io.Writer, o Options) error {
 }
 
 // head writes all that stands before the packets.
-func head(out *bufio.Writer, program string, k *keys) (*pcapgo.NgWriter, error) {
+func head(out *bufio.Writer, program, comment string, log []byte) (*pcapgo.NgWriter, error) {
 	wire := pcapgo.NgInterface{Name: "exsim", Description: "exsim's own ends; segments of TCP are made up", LinkType: layers.LinkTypeRaw, TimestampResolution: 9}
-	section := pcapgo.NgSectionInfo{Application: strings.TrimSpace("exsim " + program), Comment: k.comment()}
+	section := pcapgo.NgSectionInfo{Application: strings.TrimSpace("exsim " + program), Comment: comment}
 	ng, err := pcapgo.NewNgWriterInterface(out, wire, pcapgo.NgWriterOptions{SectionInfo: section})
 	if err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ func head(out *bufio.Writer, program string, k *keys) (*pcapgo.NgWriter, error) 
 	if err := ng.Flush(); err != nil {
 		return nil, err
 	}
-	return ng, secretsBlock(out, k.log())
+	return ng, secretsBlock(out, log)
 }
 
 // secretsBlock writes a Decryption Secrets Block with a TLS key log
@@ -106,12 +107,16 @@ type keys struct {
 	loggedOn map[tuple]bool
 	withheld bool // all of it
 	lines    []string
-	hidden   map[string]bool // client randoms of sessions that hide a log-on
-	decode   map[string]bool // what a reader has to be told of ports
+	hidden   map[string]bool  // client randoms of sessions that hide a log-on
+	open     map[*stream]bool // log-ons in TLS whose client random was not found
+	decode   map[string]bool  // what a reader has to be told of ports
 }
 
 // log is what may be shown.
 func (k *keys) log() []byte {
+	for _, unknown := range k.open {
+		k.withheld = k.withheld || unknown
+	}
 	if k.withheld {
 		return nil
 	}
@@ -141,7 +146,11 @@ func (k *keys) see(s *stream) {
 	case s.proto.is == "smtp" && port != 25 && port != 587:
 		k.decode[fmt.Sprintf("-d tcp.port==%d,smtp", port)] = true
 	}
-	if s.proto.random != nil && k.loggedOn[tupleOf(s.local, s.remote)] {
+	if !s.proto.secured || !k.loggedOn[tupleOf(s.local, s.remote)] {
+		return
+	}
+	k.open[s] = s.proto.random == nil // until its ClientHello is whole, nobody knows whose keys these are
+	if s.proto.random != nil {
 		if k.hidden == nil {
 			k.hidden = map[string]bool{}
 		}
@@ -161,7 +170,7 @@ func (k *keys) comment() string {
 		text += " Protocols on other ports than usual: tshark " + strings.Join(list, " ") + " (Wireshark: Analyze, Decode As)."
 	}
 	if k.withheld {
-		text += " The keys of TLS are left out, because the run has secrets."
+		text += " The keys of TLS are left out, because the run has secrets, or because it is not known whose are those of a log-on."
 	} else if len(k.hidden) > 0 {
 		text += fmt.Sprintf(" The keys of %d TLS sessions are left out, because somebody logs on in them.", len(k.hidden))
 	}

@@ -7,18 +7,32 @@ import (
 
 // protocol is what a connection speaks, as far as its first octets tell.
 type protocol struct {
-	is      string // "sip", "smtp", "tls" from the first octet on, or "" for what is not known
-	secured bool   // TLS has begun
-	seen    bool
-	random  []byte // of the ClientHello, by which a key log names its session
+	is       string // "sip", "smtp", "tls" from the first octet on, or "" for what is not known
+	secured  bool   // TLS has begun
+	answered bool   // by the server, too
+	seen     bool
+	hello    []byte // begin of the client's first record of TLS, as far as it has come
+	random   []byte // of the ClientHello, by which a key log names its session
 }
+
+// helloLength is that of a record with a ClientHello, up to the end of its random
+// (RFC 8446 §4.1.2).
+const helloLength = 43
 
 // see looks at what one side says; client is who opened the connection.
 func (p *protocol) see(client bool, b []byte) {
-	hello := client && len(b) >= 43 && b[0] == 22 && b[1] == 3 && b[5] == 1 // a handshake record with a ClientHello (RFC 8446 §4.1.2)
-	if hello && p.random == nil {
-		p.random, p.secured = bytes.Clone(b[11:43]), true
+	hello := client && p.random == nil && (len(p.hello) > 0 || len(b) > 0 && b[0] == 22)
+	if hello {
+		p.hello = append(p.hello, b[:min(len(b), helloLength-len(p.hello))]...)
+		switch h := p.hello; {
+		case len(h) > 1 && h[1] != 3 || len(h) > 5 && h[5] != 1:
+			p.hello = nil // no TLS after all
+		case len(h) == helloLength:
+			p.random = h[11:helloLength]
+		}
 	}
+	p.answered = p.answered || !client && len(p.hello) > 0 && len(b) > 0 && b[0] == 22
+	p.secured = p.answered || len(p.hello) > 0
 	if p.seen {
 		return
 	}
@@ -42,7 +56,7 @@ type starring struct {
 }
 
 // command begins a log-on.
-var command = regexp.MustCompile(`(?i)^(AUTH|X-EXPS)[ \t]+[^ \t\r\n]+[ \t]*`)
+var command = regexp.MustCompile(`(?i)^[ \t]*(AUTH|X-EXPS)[ \t]+[^ \t\r\n]+[ \t]*`)
 
 // maxLine is more than a command that logs on has before its secret.
 const maxLine = 64
@@ -68,14 +82,18 @@ func (s *starring) client(c byte) byte {
 	if s.logsOn && c != '\r' {
 		return '*'
 	}
-	told := c
-	if m := command.Find(s.line); c != '\r' && m != nil && (m[len(m)-1] == ' ' || m[len(m)-1] == '\t') && c != ' ' && c != '\t' {
+	blank := c == ' ' || c == '\t'
+	if m := command.Find(s.line); c != '\r' && m != nil && m[len(m)-1] == ' ' && !blank {
 		return '*' // behind the mechanism
 	}
-	if len(s.line) < maxLine {
+	switch {
+	case blank && (len(s.line) == 0 || s.line[len(s.line)-1] == ' '): // one stands for many
+	case blank:
+		s.line = append(s.line, ' ')
+	case len(s.line) < maxLine:
 		s.line = append(s.line, c)
 	}
-	return told
+	return c
 }
 
 func (s *starring) server(c byte) {
@@ -85,6 +103,6 @@ func (s *starring) server(c byte) {
 		}
 		return
 	}
-	s.logsOn = s.logsOn && string(s.reply) == "334"
+	s.logsOn = string(s.reply) == "334"
 	s.reply = s.reply[:0]
 }

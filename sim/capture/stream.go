@@ -89,7 +89,7 @@ func (s *stream) open(r *record) []*packet {
 func (s *stream) data(r *record) []*packet {
 	b := r.data
 	s.proto.see(r.out() == s.dialled, b)
-	if s.proto.is == "smtp" && !s.proto.secured {
+	if !s.proto.secured {
 		b = s.star.pass(r.out() == s.dialled, bytes.Clone(b))
 	}
 	var list []*packet

@@ -100,7 +100,8 @@ type Config struct {
 	Listen       func(at netip.AddrPort) (net.Listener, error)
 	ListenPacket func(at netip.AddrPort) (net.PacketConn, error)
 	Dial         func(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
-	Tap          rtp.Tap // of its media, nil for none
+	Tap          rtp.Tap      // of its media, nil for none
+	Secrets      *rtp.Secrets // shared with the organisation under test
 	// Lookup, if set, finds the addresses of names in redirects.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Secure says that Listen and Dial speak TLS.
@@ -163,7 +164,7 @@ func Start(conf Config) (*Gateway, error) {
 	if g.local, err = netip.ParseAddrPort(ln.Addr().String()); err != nil {
 		return nil, fmt.Errorf("gateway %s: %w", conf.Name, err)
 	}
-	if g.media, err = rtp.New(rtp.Config{Listen: conf.ListenPacket, Rand: conf.Rand, Tap: conf.Tap}); err != nil {
+	if g.media, err = rtp.New(rtp.Config{Listen: conf.ListenPacket, Rand: conf.Rand, Tap: conf.Tap, Secrets: conf.Secrets}); err != nil {
 		_ = ln.Close()
 		return nil, err
 	}

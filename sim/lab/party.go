@@ -122,7 +122,7 @@ func (l *Lab) startGateway(g *Gateway, rnd func() uint64) error {
 		Name: g.Name, Address: g.Address, Other: g.Other, Port: l.bound(g.Port), Faults: g.Faults, SRTP: g.SRTP, Answers: g.Answers,
 		Calls: l.Exchange.Calls(), Trace: l.conf.Trace, Rand: rnd, Dial: l.through(g.Name, framing),
 		Listen:       func(netip.AddrPort) (net.Listener, error) { return l.conf.Capture.Listener(l.sockets[g.Name]), nil },
-		ListenPacket: l.mediaSocket(g), Tap: sim.Tap(l.conf.Capture),
+		ListenPacket: l.mediaSocket(g), Tap: sim.Tap(l.conf.Capture), Secrets: l.Exchange.Secrets(),
 	}
 	conf.Lookup = l.lookup
 	conf.Telephone = func(number string) int { return cmp.Or(g.Telephones[number], 200) }

@@ -107,7 +107,8 @@ func (c *ReceiveConnector) tls(ask tls.ClientAuthType) *tls.Config {
 	if c.fact.DomainSecure {
 		ask = tls.RequestClientCert
 	}
-	return &tls.Config{Certificates: c.cert, MinVersion: c.conf.Profile.SMTP.MinTLS(), MaxVersion: c.conf.Profile.SMTP.MaxTLS(), ClientAuth: ask, KeyLogWriter: c.conf.Keys}
+	return &tls.Config{Certificates: c.cert, MinVersion: c.conf.Profile.SMTP.MinTLS(), MaxVersion: c.conf.Profile.SMTP.MaxTLS(), ClientAuth: ask,
+		KeyLogWriter: c.conf.Keys, SessionTicketsDisabled: c.conf.Keys != nil} // what is resumed has the keys of another session
 }
 
 // fqdn is the name that the connector says.
