@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -136,7 +137,7 @@ func packetsIn(t *testing.T, file string) (list []gopacket.Packet, faces []int) 
 	last := time.Time{}
 	for {
 		b, ci, err := r.ReadPacketData()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return list, faces
 		}
 		require.NoError(t, err)
