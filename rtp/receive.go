@@ -142,7 +142,7 @@ func (s *Stream) told(d byte) byte {
 }
 
 // discreet reports whether digits are not to be told; s.mu is held.
-func (s *Stream) discreet() bool { return s.hidden || s.engine.conf.Secrets.holds(s.session) }
+func (s *Stream) discreet() bool { return s.hidden || s.engine.conf.Secrets.hiddenFrom(s) }
 
 // HideDigits keeps the digits that come and go from now on out of the trace:
 // they are a secret.
@@ -151,7 +151,7 @@ func (s *Stream) HideDigits(hide bool) {
 	defer s.mu.Unlock()
 	if s.hidden != hide {
 		s.hidden = hide
-		s.engine.conf.Secrets.hide(s.session, hide)
+		s.engine.conf.Secrets.hide(s, hide)
 	}
 }
 

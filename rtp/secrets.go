@@ -12,42 +12,59 @@ import (
 // A nil one holds none.
 type Secrets struct {
 	mu    sync.Mutex
-	until map[trace.Session]time.Time // zero: not over yet
+	until map[trace.Session]map[*Stream]time.Time // zero: not over yet
 }
 
 // NewSecrets makes one that holds none.
-func NewSecrets() *Secrets { return &Secrets{until: map[trace.Session]time.Time{}} }
+func NewSecrets() *Secrets { return &Secrets{until: map[trace.Session]map[*Stream]time.Time{}} }
 
 // onTheWay is how long digits may be on their way to the other end.
 const onTheWay = time.Second
 
-func (s *Secrets) hide(session trace.Session, hide bool) {
-	if s == nil || session.Kind == "" {
+// hide says whether an end of a call hides digits from now on.
+func (s *Secrets) hide(end *Stream, hide bool) {
+	if s == nil || end.session.Kind == "" {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
-	for other, at := range s.until {
-		if !at.IsZero() && at.Before(now) {
-			delete(s.until, other)
-		}
-	}
-	_, hidden := s.until[session]
+	ends := s.until[end.session]
+	_, hidden := ends[end]
 	switch {
+	case hide && ends == nil:
+		s.until[end.session] = map[*Stream]time.Time{end: {}}
 	case hide:
-		s.until[session] = time.Time{}
+		ends[end] = time.Time{}
 	case hidden:
-		s.until[session] = now.Add(onTheWay)
+		ends[end] = time.Now().Add(onTheWay)
 	}
 }
 
-func (s *Secrets) holds(session trace.Session) bool {
+// forget lets go of an end that is closed.
+func (s *Secrets) forget(end *Stream) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ends := s.until[end.session]; ends != nil {
+		if delete(ends, end); len(ends) == 0 {
+			delete(s.until, end.session)
+		}
+	}
+}
+
+// hiddenFrom reports whether the other end of a call hides what is said in it.
+func (s *Secrets) hiddenFrom(end *Stream) bool {
 	if s == nil {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at, hidden := s.until[session]
-	return hidden && (at.IsZero() || time.Now().Before(at))
+	for other, at := range s.until[end.session] {
+		if other != end && (at.IsZero() || time.Now().Before(at)) {
+			return true
+		}
+	}
+	return false
 }

@@ -145,7 +145,7 @@ func (s *Stream) Close() {
 	deaf := s.deaf(received, sent)
 	s.mu.Unlock()
 	s.engine.pacer.cancel(s)
-	s.engine.conf.Secrets.hide(s.session, false)
+	s.engine.conf.Secrets.forget(s)
 	s.engine.remove(s)
 	if s.started {
 		if deaf != nil {

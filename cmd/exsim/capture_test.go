@@ -90,7 +90,7 @@ func TestSecretDigitsOfOneEnd(t *testing.T) {
 	file := filepath.Join(dir, "x.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(`version: 1
 name: x
-vars: {pin: "4711"}
+vars: {pin: "47110815"}
 actors:
   gw: {role: ip-gateway, address: 127.0.0.30}
 steps:
@@ -103,8 +103,8 @@ steps:
 	require.Empty(t, errs)
 	trace, err := os.ReadFile(filepath.Join(dir, "x.jsonl"))
 	require.NoError(t, err)
-	require.NotContains(t, string(trace), "4711")
-	require.Equal(t, 8, strings.Count(string(trace), `"digit":"?"`), "four, told by both ends")
+	require.NotContains(t, string(trace), "47110815")
+	require.Equal(t, 16, strings.Count(string(trace), `"digit":"?"`), "eight, told by both ends")
 	digits := readCapture(t, "tshark", "-r", filepath.Join(dir, "x.pcapng"), "-Y", "rtpevent", "-T", "fields", "-e", "rtpevent.event_id")
 	require.NotEmpty(t, strings.TrimSpace(digits))
 	require.Empty(t, strings.Trim(digits, "0\n"))
