@@ -116,12 +116,12 @@ func (e *Engine) Open(at netip.Addr, session trace.Session, src *trace.Source) (
 		if err != nil {
 			return nil, err
 		}
+		s.addr = netip.AddrPortFrom(at, port) // before datagrams come
 		ok, err := e.bind(s, at, port)
 		if err != nil {
 			return nil, err
 		}
 		if ok {
-			s.addr = netip.AddrPortFrom(at, port)
 			return s, e.add(s)
 		}
 	}

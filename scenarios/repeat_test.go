@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/capture"
 	"github.com/exsim/exsim/sim/trace"
 )
 
@@ -109,9 +111,15 @@ func TestLoadWaitsForRoom(t *testing.T) {
         - talk: {call: c1, for: 100ms}
         - hangup: {call: c1}
 `)
-	out, err := Run(context.Background(), s, Options{Dir: t.TempDir(), Ports: sim.Ports{Free: true}, Seed: 1})
+	taken, err := capture.New(t.TempDir())
+	require.NoError(t, err)
+	out, err := Run(context.Background(), s, Options{Dir: t.TempDir(), Ports: sim.Ports{Free: true}, Seed: 1, Capture: taken})
 	require.NoError(t, err)
 	require.True(t, out.Passed, "%+v", out.Verdicts)
+	var file bytes.Buffer
+	require.NoError(t, taken.Write(&file, capture.Options{Log: out.Log}))
+	require.Greater(t, file.Len(), 50_000)
+	require.NoError(t, taken.Close())
 	for e := range out.Log.Events() {
 		if e.Name == "load.ended" {
 			require.EqualValues(t, 1, e.Int("peak"))
