@@ -226,6 +226,9 @@ func printRuns(out io.Writer, runs []report.Run) error {
 		if len(runs) > 1 {
 			fmt.Fprintf(out, "%s%s\n\n", map[bool]string{true: "\n"}[i > 0], report.Clean(r.Name))
 		}
+		if r.Incomplete() {
+			fmt.Fprint(out, "INCOMPLETE  "+report.NoEnd+"\n\n")
+		}
 		if err := errors.Join(report.Verdicts(out, r.Events), report.Write(out, r.Events)); err != nil {
 			return bench(err)
 		}

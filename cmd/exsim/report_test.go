@@ -157,3 +157,18 @@ func TestHostileTraceInBundle(t *testing.T) {
 		require.NotRegexp(t, `\.\.|\\|\n`, f.Name)
 	}
 }
+
+// A trace that was cut short in the middle of a line is told as far as it goes.
+func TestReportOfCutTrace(t *testing.T) {
+	dir := t.TempDir()
+	code, _, errs := runExsim(t, "run", "missed-call", "--free-ports", "--save", dir)
+	require.Zero(t, code, errs)
+	file := filepath.Join(dir, "missed-call.jsonl")
+	b, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, b[:len(b)/2], 0o600))
+	code, out, errs := runExsim(t, "report", file)
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "INCOMPLETE  the trace has no end")
+	require.Contains(t, out, "INVITE")
+}

@@ -175,8 +175,8 @@ func (r *Run) facts() []pair {
 			add("var "+name, trace.FormatValue(f.Value))
 		}
 	}
-	if last := &r.Events[len(r.Events)-1]; last.Name != "run.ended" {
-		add("incomplete", "the trace has no end: what is absent in it may have happened all the same")
+	if r.Incomplete() {
+		add("incomplete", NoEnd)
 	}
 	return list
 }

@@ -68,6 +68,14 @@ func orUnknown(s string) string {
 	return s
 }
 
+// NoEnd says what an incomplete trace means.
+const NoEnd = "the trace has no end: what is absent in it may have happened all the same"
+
+// Incomplete reports whether the trace was cut short.
+func (r *Run) Incomplete() bool {
+	return len(r.Events) == 0 || r.Events[len(r.Events)-1].Name != "run.ended"
+}
+
 // title names it.
 func (r *Run) title() string {
 	name := r.Name
