@@ -180,9 +180,24 @@ func (l *loader) matcher(m *Matcher) {
 		l.callID(m.Places.At("call", m.Pos), m.Call)
 	}
 	l.values(m.Where)
+	if m.Event == "load.step" {
+		l.units(m.Where)
+	}
 	l.values(m.Header)
 	l.values(m.SDP)
 	l.value(&m.Body)
+}
+
+// units reports times without a unit, which would be seconds.
+func (l *loader) units(where map[string]Value) {
+	for _, key := range []string{"p50", "p90", "p95", "p99", "max"} {
+		v, ok := where[key]
+		for _, p := range v.Pairs {
+			if _, err := strconv.ParseFloat(p.Value.Text, 64); ok && err == nil {
+				l.f.Report(p.Value.Pos, "such as "+p.Value.Text+"ms", "%s: %q is a time without a unit", key, p.Value.Text)
+			}
+		}
+	}
 }
 
 // envelope are the members of every event that a condition may name.

@@ -307,7 +307,7 @@ type verdictOfBench struct {
 // processor, and still be a judge of times in milliseconds.
 const (
 	tolerable     = 50 * time.Millisecond
-	tolerableWait = 10 * time.Millisecond
+	tolerableWait = 25 * time.Millisecond
 )
 
 func (b *verdictOfBench) note(rate float64, late time.Duration, self selfSeen) {

@@ -65,6 +65,15 @@ func TestRepeatChecks(t *testing.T) {
 	}
 }
 
+// A percentile without a unit would be seconds, and a goal that is always met.
+func TestPercentileWantsUnit(t *testing.T) {
+	const text = "version: 1\nname: x\nactors:\n  gw: {role: ip-gateway, address: 127.0.0.30}\nsteps:\n  - repeat: {rate: 1, count: 1, steps: [{call: {id: c1, from: gw, dial: \"4000\"}}]}\ngoals:\n  - {event: load.step, where: {p99: {max: %s}}}\n"
+	_, err := Load("x.yaml", fmt.Appendf(nil, text, "200"), nil)
+	require.ErrorContains(t, err, "without a unit")
+	_, err = Load("x.yaml", fmt.Appendf(nil, text, "200ms"), nil)
+	require.NoError(t, err)
+}
+
 // More calls than the server takes: those beyond are named with their cause,
 // the others are none of their business; what is told of a saved trace is told
 // again.

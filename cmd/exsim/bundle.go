@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/exsim/exsim/scenarios/report"
+	"github.com/exsim/exsim/sim/capture"
 )
 
 const bundleText = `This archive was made by exsim for a ticket.
@@ -68,13 +69,19 @@ func (b *bundle) fill(title string, traces []string, runs []report.Run) error {
 	if err := errors.Join(b.add("README.txt", strings.NewReader(bundleText)), b.add("report.html", &page), b.add("report.txt", &text)); err != nil {
 		return err
 	}
-	for _, name := range traces {
+	for i, name := range traces {
 		if err := b.copy(b.free("traces", name), name); err != nil {
 			return err
 		}
-		capture := strings.TrimSuffix(name, traceSuffix) + captureSuffix
-		if _, err := os.Stat(capture); err == nil {
-			if err := b.copy(b.free("captures", capture), capture); err != nil {
+		taken := strings.TrimSuffix(name, traceSuffix) + captureSuffix
+		switch belongs, err := ofRun(taken, &runs[i]); {
+		case errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			return err
+		case !belongs:
+			fmt.Fprintf(os.Stderr, "exsim: %s is left out: it is of another run than %s\n", taken, name)
+		default:
+			if err := b.copy(b.free("captures", taken), taken); err != nil {
 				return err
 			}
 		}
@@ -87,6 +94,22 @@ func (b *bundle) fill(title string, traces []string, runs []report.Run) error {
 	}
 	sums := b.sums.String()
 	return b.add("SHA256SUMS", strings.NewReader(sums))
+}
+
+// ofRun reports whether a capture is of a run, as its comment says.
+func ofRun(file string, r *report.Run) (bool, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	head := make([]byte, 64<<10)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false, err
+	}
+	begun, err := time.Parse(time.RFC3339Nano, r.Events[0].Text("wall"))
+	return err == nil && bytes.Contains(head[:n], []byte(capture.RunMark(begun))), nil
 }
 
 // sources adds each file once that runs were made from.

@@ -119,6 +119,9 @@ func compareTraces(cmd *cobra.Command, args []string, o reportOptions) error {
 		err = errors.Join(c.Text(cmd.OutOrStdout()), writeFile(o.json, c.JSON))
 	}
 	err = errors.Join(err, writeFile(o.html, func(w io.Writer) error { return c.HTML(w, version) }))
+	if err == nil && c.Compared.Runs == 0 {
+		return input(fmt.Errorf("%s and %s have no run in common: runs of one name are compared, or one trace with one trace", args[0], args[1]))
+	}
 	if err == nil && c.Worsened() {
 		return &failure{code: exitFailed}
 	}
@@ -223,8 +226,8 @@ func only(runs []report.Run, names []string) error {
 func printRuns(out io.Writer, runs []report.Run) error {
 	for i := range runs {
 		r := &runs[i]
-		if len(runs) > 1 {
-			fmt.Fprintf(out, "%s%s\n\n", map[bool]string{true: "\n"}[i > 0], report.Clean(r.Name))
+		if len(runs) > 1 || r.Judged {
+			fmt.Fprintf(out, "%s%s\n\n", map[bool]string{true: "\n"}[i > 0], report.Clean(r.Headline()))
 		}
 		if r.Incomplete() {
 			fmt.Fprint(out, "INCOMPLETE  "+report.NoEnd+"\n\n")

@@ -63,6 +63,8 @@ closed: {sample: 0}
 	}
 	require.Equal(t, 1, paths, out)
 
+	code, _, errs = runExsim(t, "report", "--diff", before, t.TempDir())
+	require.Equal(t, exitInput, code, errs)
 	code, out, _ = runExsim(t, "report", "--diff", after, before)
 	require.Zero(t, code, "nothing is worse")
 	require.Contains(t, out, "better")
@@ -81,6 +83,15 @@ func TestBundle(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ticket.zip")
 	code, _, errs = runExsim(t, "report", dir, "--bundle", file)
 	require.Zero(t, code, errs)
+
+	// A capture that an earlier run left is not taken for that of a later one.
+	again := filepath.Join(t.TempDir(), "again")
+	require.NoError(t, os.CopyFS(again, os.DirFS(dir)))
+	code, _, errs = runExsim(t, "run", "missed-call", "--free-ports", "--save", again)
+	require.Zero(t, code, errs)
+	code, _, errs = runExsim(t, "report", filepath.Join(again, "missed-call.jsonl"), "--bundle", filepath.Join(again, "x.zip"))
+	require.Zero(t, code, errs)
+	require.Contains(t, errs, "left out: it is of another run")
 
 	out := t.TempDir()
 	r, err := zip.OpenReader(file)

@@ -148,7 +148,7 @@ func loadAll(args []string, set map[string]string) ([]*scenarios.Scenario, error
 func filesOf(arg string) ([]string, error) {
 	info, err := os.Stat(arg)
 	if err != nil {
-		hint := yamlfile.Suggest(arg, append(scenarios.Suites(), scenarios.Shipped()...))
+		hint := cmp.Or(yamlfile.Suggest(arg, append(scenarios.Suites(), scenarios.Shipped()...)), "exsim run --help lists those")
 		return nil, fmt.Errorf("%q is no file, no folder and no shipped scenario; %s", arg, hint)
 	}
 	if !info.IsDir() {
@@ -392,7 +392,7 @@ func tell(out io.Writer, outcome *scenarios.Outcome, o runOptions, good bool, wi
 				fmt.Fprintf(out, "  note     %s: %s\n", v.Text, v.Got)
 			}
 		}
-		return nil
+		return report.Load(out, scenarios.Essential(outcome.Log.Events()))
 	}
 	events := scenarios.Essential(outcome.Log.Events())
 	if err := report.Verdicts(out, events); err != nil {

@@ -70,6 +70,7 @@ func Compare(before, after []Run) *Comparison {
 	c := &Comparison{Differences: []Difference{}}
 	a, b := byTitle(before), byTitle(after)
 	if x, y := only(a), only(b); x != y && x != "" && y != "" { // one run each: they are to be compared, whatever they are called
+		c.add(OfRun, Other, "the name", x, y, "two runs of different names are compared, because there is one of each")
 		b = map[string][]*Run{x: b[y]}
 	}
 	for _, title := range slices.Sorted(maps.Keys(union(a, b))) {

@@ -32,6 +32,11 @@ func (r *Run) suite() (junit.Suite, error) {
 		s.Cases = []junit.Case{{Name: "exsim itself", Class: r.Name, Time: s.Time, Error: &junit.Message{Message: r.Broken, Type: "bench"}}}
 		return s, nil
 	}
+	if !r.Judged && r.Incomplete() {
+		s.Tests, s.Errors = 1, 1
+		s.Cases = []junit.Case{{Name: "the trace", Class: r.Name, Time: s.Time, Error: &junit.Message{Message: NoEnd, Type: "incomplete"}}}
+		return s, nil
+	}
 	if r.Variant != "" {
 		s.Name += " (" + r.Variant + ")"
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -47,6 +48,7 @@ func loadsOf(events []trace.Event) (list []*loadOf) {
 			l.ended = e
 		}
 	}
+	slices.SortStableFunc(list, func(a, b *loadOf) int { return cmp.Compare(a.step, b.step) })
 	return list
 }
 
@@ -86,10 +88,17 @@ func (l *loadOf) summary() []string {
 	if n := e.Int("held"); n > 0 {
 		list = append(list, fmt.Sprintf("%d were due and found no room: %d at once were allowed", n, l.begun.Int("concurrency")))
 	}
-	if n := e.Int("mail_taken"); n > 0 {
-		list = append(list, fmt.Sprintf("mail: %d acknowledged, %d in mailboxes, %d lost", n, e.Int("mail_stored"), e.Int("mail_lost")))
+	if n := e.Int("mail_taken"); n > 0 && l.mails() {
+		list = append(list, fmt.Sprintf("mail of the whole organisation until then: %d acknowledged, %d in mailboxes, %d lost", n, e.Int("mail_stored"), e.Int("mail_lost")))
 	}
 	return append(list, l.trust())
+}
+
+// mails reports whether one of its steps can make mail.
+func (l *loadOf) mails() bool {
+	return slices.ContainsFunc(l.parts, func(e *trace.Event) bool {
+		return slices.Contains([]string{"call", "send", "session", "mail"}, e.Text("verb"))
+	})
 }
 
 func (l *loadOf) highest() string {

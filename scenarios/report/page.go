@@ -138,7 +138,7 @@ func percent(part float64) string { return fmt.Sprintf("%.3f%%", 100*part) }
 func newPageRun(id string, r *Run) pageRun {
 	p := pageRun{ID: id, Name: visible(r.title()), Took: fmt.Sprintf("%.1f s", length(r.Events).Seconds())}
 	p.Result, p.Class = r.result()
-	if p.Class == "failed" || p.Class == "broken" {
+	if p.Class == "failed" || p.Class == "broken" || p.Class == "caught" {
 		p.Short = visible(r.reason())
 	}
 	p.Facts = r.facts()

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 
 	"github.com/exsim/exsim/sim/trace"
 )
@@ -89,6 +90,12 @@ func (r *Run) title() string {
 		name += " with the fault " + r.Planted
 	}
 	return name
+}
+
+// Headline is its result and name.
+func (r *Run) Headline() string {
+	word, _ := r.result()
+	return fmt.Sprintf("%-10s %s", word, r.title())
 }
 
 // result is its word, and the class of its colour.

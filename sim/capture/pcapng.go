@@ -55,7 +55,11 @@ func (c *Capture) Write(w io.Writer, o Options) error {
 	at := find.found()
 	out := bufio.NewWriterSize(w, 256<<10)
 	log := k.log()
-	ng, err := head(out, o.Program, k.comment(), log)
+	comment := k.comment()
+	if o.Log != nil {
+		comment += " " + RunMark(o.Log.Start())
+	}
+	ng, err := head(out, o.Program, comment, log)
 	if err != nil {
 		return err
 	}
@@ -64,6 +68,12 @@ func (c *Capture) Write(w io.Writer, o Options) error {
 		return ng.WritePacketWithOptions(ci, p.octets, pcapgo.NgPacketOptions{Comments: append(p.notes, at[p.number]...)})
 	})
 	return errors.Join(err, ng.Flush(), out.Flush())
+}
+
+// RunMark stands in the comment of a file: when the log of its run began, as the
+// log's first event has it.
+func RunMark(begun time.Time) string {
+	return "Run of " + begun.UTC().Format(time.RFC3339Nano) + "."
 }
 
 // head writes all that stands before the packets.
