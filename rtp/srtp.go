@@ -132,13 +132,15 @@ func (s *Stream) seal(b []byte, control bool) ([]byte, error) {
 func (s *Stream) open(b []byte, from netip.AddrPort, a arrival, control bool) (plain []byte, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer func() {
-		inside := plain
-		if inside == nil {
-			inside = b
-		}
-		s.tap(time.Now().Add(-a.ago), from, false, control, b, inside)
-	}()
+	if s.engine.conf.Tap != nil {
+		defer func() {
+			inside := plain
+			if inside == nil {
+				inside = b
+			}
+			s.tap(time.Now().Add(-a.ago), from, false, control, b, inside)
+		}()
+	}
 	p := s.srtp
 	switch {
 	case s.closed || !s.started:

@@ -57,6 +57,9 @@ func (l *loader) check() {
 		g := &l.s.Goals[i]
 		l.matcher(&g.Matcher)
 		l.fields(g.Places.At("only", g.Pos), g.Event, g.Only)
+		if verb := g.Only["verb"]; g.Event == "load.step" && verb.Text != "" && !slices.Contains(repeatable, verb.Text) {
+			l.f.Report(verb.Pos, cmp.Or(yamlfile.Suggest(verb.Text, repeatable), strings.Join(repeatable, ", ")), "goals: no step of a load has the verb %q", verb.Text)
+		}
 		l.values(g.Only)
 	}
 	for i := range l.s.Never {

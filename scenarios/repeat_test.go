@@ -72,6 +72,8 @@ func TestPercentileWantsUnit(t *testing.T) {
 	require.ErrorContains(t, err, "without a unit")
 	_, err = Load("x.yaml", fmt.Appendf(nil, text, "200ms"), nil)
 	require.NoError(t, err)
+	_, err = Load("x.yaml", []byte(strings.Replace(fmt.Sprintf(text, "200ms"), "load.step,", "load.step, only: {verb: cal},", 1)), nil)
+	require.ErrorContains(t, err, `did you mean "call"?`)
 }
 
 // More calls than the server takes: those beyond are named with their cause,

@@ -18,6 +18,7 @@ import (
 	"github.com/exsim/exsim/scenarios"
 	"github.com/exsim/exsim/scenarios/report"
 	"github.com/exsim/exsim/sim"
+	"github.com/exsim/exsim/sim/capture"
 )
 
 func demoCommand() *cobra.Command {
@@ -81,6 +82,18 @@ func demo(cmd *cobra.Command, ports sim.Ports, o demoOptions) error {
 	if err != nil {
 		return startFailure(err)
 	}
+	if err := o.tell(cmd, outcome, taken, dir); err != nil {
+		return err
+	}
+	if !outcome.Passed {
+		return &failure{exitFailed, errors.New("the demo's own call failed")}
+	}
+	return nil
+}
+
+// tell prints what happened, and writes it to files.
+func (o *demoOptions) tell(cmd *cobra.Command, outcome *scenarios.Outcome, taken *capture.Capture, dir string) error {
+	out, s := cmd.OutOrStdout(), outcome.Scenario
 	events := slices.Collect(outcome.Log.Events())
 	if err := report.Write(out, events); err != nil {
 		return bench(err)
@@ -107,9 +120,6 @@ func demo(cmd *cobra.Command, ports sim.Ports, o demoOptions) error {
 		if err := openInBrowser(cmd.Context(), page); err != nil {
 			fmt.Fprintf(cmd.ErrOrStderr(), "exsim: no browser could be opened (%v); open the report yourself\n", err)
 		}
-	}
-	if !outcome.Passed {
-		return &failure{exitFailed, errors.New("the demo's own call failed")}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -183,7 +184,11 @@ func readTrace(name string) ([]trace.Event, error) {
 		return nil, err
 	}
 	defer f.Close()
-	events, err := trace.ReadJSON(f)
+	in := bufio.NewReader(f)
+	if what := otherKind(in); what != "" {
+		return nil, fmt.Errorf("%s is no trace but %s", name, what)
+	}
+	events, err := trace.ReadJSON(in)
 	if err != nil {
 		return nil, fmt.Errorf("%s is no trace, as exsim run --save FOLDER writes them: %w", name, err)
 	}
@@ -191,6 +196,17 @@ func readTrace(name string) ([]trace.Event, error) {
 		return nil, fmt.Errorf("%s holds no event", name)
 	}
 	return events, nil
+}
+
+// otherKind says what else of a run a file is, "" for none of it.
+func otherKind(in *bufio.Reader) string {
+	head, _ := in.Peek(4) // a shorter file is none of these
+	for begin, what := range map[string]string{"PK\x03\x04": "an archive: unpack it, and name its traces", "\n\r\r\n": "a capture: Wireshark reads it", "<!DO": "a page: a browser shows it"} {
+		if string(head) == begin {
+			return what
+		}
+	}
+	return ""
 }
 
 // only leaves of each run what belongs to no session, or to one of some.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -182,4 +183,23 @@ func TestReportOfCutTrace(t *testing.T) {
 	require.Zero(t, code, errs)
 	require.Contains(t, out, "INCOMPLETE  the trace has no end")
 	require.Contains(t, out, "INVITE")
+}
+
+// demo --open hands its page to what opens files on the desktop.
+func TestDemoOpens(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the opener of Linux")
+	}
+	dir := t.TempDir()
+	opened := filepath.Join(dir, "opened")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "xdg-open"), []byte("#!/bin/sh\necho \"$1\" > "+opened+"\n"), 0o700)) //nolint:gosec // it is to be run
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	page := filepath.Join(dir, "page.html")
+	code, out, errs := runExsim(t, "demo", "--free-ports", "--open", "--html", page)
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "report: "+page)
+	b, err := os.ReadFile(opened)
+	require.NoError(t, err)
+	require.Equal(t, page, strings.TrimSpace(string(b)))
+	require.FileExists(t, page)
 }

@@ -126,13 +126,13 @@ func ReadJSON(r io.Reader) ([]Event, error) {
 		line, err := br.ReadBytes('\n')
 		if len(bytes.TrimSpace(line)) > 0 {
 			e, perr := parseLine(line)
-			if perr != nil && n > 1 && errors.Is(err, io.EOF) {
+			if perr != nil && len(events) > 0 && errors.Is(err, io.EOF) {
 				return events, nil // it was cut short in the middle of a line; that run.ended is not there says so
 			}
 			if perr != nil {
 				return nil, fmt.Errorf("trace: line %d: %w", n, perr)
 			}
-			if n == 1 {
+			if len(events) == 0 {
 				if err := checkHeader(&e); err != nil {
 					return nil, err
 				}
